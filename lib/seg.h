@@ -1,0 +1,119 @@
+/*
+ * seg.h - a piece of memory that processes share
+ *
+ * A segment is either named (a POSIX shared memory object that others open by
+ * its name) or unnamed (a memfd, inherited over fork).  It is built invisible
+ * and then published, so nobody ever sees half of one.
+ *
+ * The creator owns the name: it holds a lock on the object for as long as it
+ * lives, and removes the name when it closes.  A creator that was killed
+ * leaves name and memory behind, but not the lock; that is how the next
+ * creator knows, without a guess about time, that it may replace them.  The
+ * lock does not pass to forked children: they neither keep it alive nor own
+ * the name.
+ *
+ * An unnamed segment cannot change its size.  A named one can be truncated by
+ * whoever may write it, which makes others that touch it get SIGBUS: that is
+ * why its mode should let in only those whom one trusts.
+ */
+#ifndef SB_SEG_H
+#define SB_SEG_H
+
+#include <sys/types.h>
+
+#include "lib/def.h"
+
+#define SB_SEG_MAGIC     UINT64_C(0x0a7375626d687301) /* \1shmbus\n, little endian */
+#define SB_SEG_ABI       1u
+#define SB_SEG_NAME_MAX  200 /* of the name that users give, without prefix */
+
+/*
+ * The first bytes of every segment.  Written by the creator before it
+ * publishes, never afterwards; read once by whoever opens it.
+ */
+struct sb_seg_header {
+	uint64_t magic;       /* SB_SEG_MAGIC; also tells the byte order */
+	uint32_t abi;         /* SB_SEG_ABI */
+	uint32_t header_bytes; /* sizeof(struct sb_seg_header) */
+	uint64_t bytes;       /* of the whole segment */
+	uint64_t fingerprint; /* of the layout that the creator was built with */
+	uint64_t pid_ns;      /* inode of the creator's pid namespace, 0 unknown */
+	uint64_t checksum;    /* of the fields above */
+	uint64_t reserved[2]; /* 0 */
+};
+static_assert(sizeof(struct sb_seg_header) == 64, "segment header");
+
+/* One mapping of a segment in this process. */
+struct sb_seg {
+	void *base;
+	size_t bytes;
+	int lock_fd; /* creator of a named segment: holds the lock; else -1 */
+	uint32_t fork_gen; /* of the process that made this mapping */
+	char name[SB_SEG_NAME_MAX + 1]; /* "" when unnamed or not ours */
+};
+
+/*
+ * sb_seg_create - map @bytes of new zeroed memory that nobody else can see yet
+ * @name: NULL for an unnamed segment
+ * @mode: permissions of a named one; the umask does not matter
+ *
+ * The memory is reserved before it is mapped (-ENOSPC here, not SIGBUS later)
+ * and the header filled in.  An unnamed segment is sealed against resizing.
+ *
+ * Returns 0, or
+ *   -EINVAL        the name is empty, or has a '/' or a control character, or
+ *                  starts with '.'; @mode keeps the owner out, or lets
+ *                  everybody write, or has other bits than rw; @bytes is less
+ *                  than the header
+ *   -ENAMETOOLONG  it has more than SB_SEG_NAME_MAX bytes
+ *   -ENOMEM        also when @bytes is more than the machine has
+ *   -ENOSYS        a named one needs /proc, and there is none
+ *   -ENOSPC, -ENOMEM, -EMFILE, -EFBIG, ... from the kernel.  Where RLIMIT_FSIZE
+ *                  is the reason (-EFBIG) it also sends SIGXFSZ.
+ */
+int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
+		  mode_t mode, uint64_t fingerprint);
+
+/*
+ * sb_seg_publish - let others open it (nothing to do for an unnamed one)
+ *
+ * Replaces the leftover of a creator that is dead.  Returns 0, or -EEXIST
+ * when a live creator has that name, or -EACCES when the name is somebody
+ * else's file or no regular file, or -EINVAL in a process that did not create
+ * @seg.  After an error @seg is as before; the caller closes it.
+ */
+int sb_seg_publish(struct sb_seg *seg);
+
+/* Accept a segment that belongs to another user (see sb_seg_open). */
+#define SB_SEG_ANY_OWNER 1u
+
+/*
+ * sb_seg_open - map a published segment
+ *
+ * Returns 0, or
+ *   -ENOENT  no such name
+ *   -EPERM   it belongs to another user, or we may not open it, or anybody
+ *            may write it (SB_SEG_ANY_OWNER lifts the first of these)
+ *   -EPROTO  it is no segment of ours, or was built with another layout, or
+ *            its size is not what it says
+ *   -EXDEV   its creator lives in another pid namespace, so that neither
+ *            could tell whether the other is alive
+ *   -EINVAL, -ENAMETOOLONG as above; others from the kernel
+ */
+int sb_seg_open(struct sb_seg *seg, const char *name, uint64_t fingerprint,
+		uint32_t flags);
+
+/* Unmap.  In the process that created it, also remove the name.  NULL is ok,
+ * and so is a struct that was zeroed or closed before. */
+void sb_seg_close(struct sb_seg *seg);
+
+/*
+ * sb_seg_unlink - remove the leftover of a dead creator
+ *
+ * Returns 0, -ENOENT, -EBUSY when its creator is alive, -EACCES when it is no
+ * regular file or we may not open it, or another -errno.  A publish that runs
+ * at the same instant may find it locked and say -EEXIST.
+ */
+int sb_seg_unlink(const char *name);
+
+#endif
