@@ -1,0 +1,77 @@
+/*
+ * bus.h - what the parts of the bus know of each other, private to a process
+ */
+#ifndef BUS_BUS_H
+#define BUS_BUS_H
+
+#include "bus/layout.h"
+#include "bus/shmbus.h"
+#include "lib/proc.h"
+
+struct bus_queue;
+struct bus_coord;
+
+/* The mapping, shared by the endpoints of a process. */
+struct bus_map {
+	struct sb_seg seg;
+	_Atomic int n_refs;
+	struct bus_sizes sizes; /* copies, checked */
+	struct bus_offsets off;
+	struct bus_header *header;
+	struct bus_ep *ep;
+	struct bus_dirent *dir;
+};
+
+/* One endpoint. */
+struct bus {
+	struct bus_map *map;
+	struct bus_ep *ep; /* ours in the table */
+	struct sb_bells bells;
+	uint32_t id;
+	uint32_t fork_gen; /* of the process that owns this endpoint */
+	struct bus_config config;
+	struct sb_waiter waiter;
+	struct sb_blob blob;
+	/* geometry of the channels, for recovery; made when first needed */
+	struct sb_ring_end ends[BUS_CHANNELS_MAX];
+	struct bus_queue *queues;
+	struct bus_coord *coords;
+};
+
+/* Become an endpoint of our own in a forked child. */
+int bus_after_fork(struct bus *bus);
+
+/* First thing in every public call that acts: 0 or -errno. */
+SB_INLINE int bus_check(struct bus *bus)
+{
+	if (sb_likely(bus->fork_gen == sb_fork_gen))
+		return 0;
+	return bus_after_fork(bus);
+}
+
+/* Add to a counter of ours: one writer, so no locked instruction. */
+SB_INLINE void bus_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	st_rlx(counter, ld_rlx(counter) + n);
+}
+
+/* The counts of parks live in the waiter; publish them. */
+void bus_publish_counts(struct bus *bus);
+
+/*
+ * bus_wait_for - sb_waiter_wait with the time-out of a public call
+ *
+ * Tries once more; 0 stays -EAGAIN.  -EBUSY becomes -EAGAIN.
+ */
+int bus_wait_for(struct bus *bus, const struct sb_wait *wait,
+		 int64_t timeout_ns);
+
+/* A worker, a queue of the child: the parts that hold private state drop what
+ * was the parent's. */
+void bus_queue_after_fork(struct bus_queue *queue);
+void bus_coord_after_fork(struct bus_coord *coord);
+
+/* Unmap in a child what only the parent may use; see bus.c. */
+void bus_map_put(struct bus_map *map);
+
+#endif

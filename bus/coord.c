@@ -1,0 +1,1156 @@
+/*
+ * coord.c - the coordinator: submits requests, collects results, keeps workers
+ *
+ * Life of a request: submitted into a slot of the request ring; taken by a
+ * worker, who writes the result beside it and commits with one store; collected
+ * from the slot, which is then free.  The coordinator finds its results by the
+ * positions that it remembers, oldest first, so there is no second ring and
+ * nothing that could arrive twice.
+ *
+ * It learns of a worker's death from the pidfd, which is in the wait set of
+ * every call that blocks.  Recovery puts the dead worker's request back for
+ * another to take, or marks it quarantined after max_attempts; then the
+ * coordinator notes who died on what, and forks a replacement.
+ *
+ * Results that block the window while their owner waits to submit are copied
+ * to the heap ("stashed") in the order of their requests.
+ */
+#include "config.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bus/bus.h"
+#include "bus/channel.h"
+#include "bus/endpoint.h"
+#include "bus/recover.h"
+#include "bus/pace.h"
+#include "bus/request.h"
+#include "bus/settings.h"
+#include "bus/worker.h"
+#include "lib/clock.h"
+
+#define NONE UINT32_MAX
+
+/* Workers take requests in order, so of those that were taken as many as there
+ * are workers can be unanswered: further than that, and a few for those that
+ * came late, there is nothing to see. */
+#define LOOK_AHEAD(co) ((co)->config.n_workers + 8)
+
+#define BACKOFF_MAX_NS SB_NS_PER_S
+/* So many deaths in a row, each soon after the start and with nothing in hand,
+ * and the workers are broken rather than their requests. */
+#define HOPELESS 10u
+
+/* A request that was submitted and not yet collected. */
+struct entry {
+	uint64_t id;
+	uint64_t pos;
+	uint32_t cell[2]; /* of the request, of the result */
+	uint32_t next, prev;
+	/* DEATH: who was last */
+	int32_t pid, signal, exit_status;
+	void *stash; /* struct bus_result and its data, or NULL */
+};
+
+struct worker {
+	struct bus_coord *coord;
+	struct sb_proc proc; /* pid 0: none */
+	struct sb_watch watch;
+	uint64_t started_ns;
+	uint64_t start_at_ns; /* when to fork the next one */
+};
+
+struct bus_coord {
+	struct bus_request_chan c; /* first: the hottest */
+	struct bus_coord_config config;
+	struct bus *bus;
+	struct bus_coord *next;
+	bool foreign; /* we are a forked child of the coordinator */
+	bool leaving;  /* the ring is closed: workers may leave */
+	bool stopping; /* no worker is started any more */
+
+	struct entry *entry; /* index 0 is the head of the list */
+	uint32_t n_entries, free_entry;
+	uint32_t n_outstanding;
+	uint32_t n_in_ring; /* slots in use: of them, not stashed, and last */
+	bool has_last;      /* see free_last() */
+	uint64_t last_pos;
+	struct bus_pace pace;
+
+	/* what the last collect lent to the caller */
+	unsigned char *buf;
+	void *lent_stash;
+	uint32_t lent_cell[2];
+	bool lent;
+
+	struct worker *worker;
+	uint64_t next_start_ns; /* earliest start_at_ns, or SB_FOREVER */
+	uint64_t last_poll_ns;
+	uint32_t n_polls;
+	uint32_t n_hopeless;
+	uint64_t backoff_ns;
+	uint64_t last_death_ns; /* that counted for those two */
+	bool progress; /* a result since the last death */
+	bool broken;
+	bool replan; /* next_start_ns has changed: waits set a new deadline */
+};
+
+/* -------------------------------------------------------------- entries -- */
+
+static void entry_unlink(struct bus_coord *co, uint32_t i)
+{
+	struct entry *e = co->entry;
+
+	e[e[i].prev].next = e[i].next;
+	e[e[i].next].prev = e[i].prev;
+	e[i].next = co->free_entry;
+	co->free_entry = i;
+	co->n_outstanding--;
+}
+
+static void entry_append(struct bus_coord *co, uint32_t i)
+{
+	struct entry *e = co->entry;
+
+	e[i].prev = e[0].prev;
+	e[i].next = 0;
+	e[e[0].prev].next = i;
+	e[0].prev = i;
+	co->n_outstanding++;
+}
+
+static int entries_grow(struct bus_coord *co)
+{
+	uint32_t n = co->n_entries ? co->n_entries * 2 : co->config.window + 1;
+	struct entry *e = realloc(co->entry, n * sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	co->entry = e;
+	if (!co->n_entries) {
+		e[0] = (struct entry){ .next = 0, .prev = 0 };
+		co->n_entries = 1;
+	}
+	for (uint32_t i = n; i-- > co->n_entries;) {
+		e[i].next = co->free_entry;
+		co->free_entry = i;
+	}
+	co->n_entries = n;
+	return 0;
+}
+
+/* --------------------------------------------------------------- workers -- */
+
+/* First thing in every call. */
+static int check(struct bus_coord *co)
+{
+	int ret = bus_check(co->bus);
+
+	if (ret)
+		return ret;
+	return co->foreign ? -EINVAL : 0;
+}
+
+static int worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct bus_coord *co = w->coord;
+
+	/* Runs after bus_coord_after_fork: nothing of the parent is left. */
+	return bus_worker_run(&co->c, co->config.handler, co->config.init,
+			      co->config.ctx);
+}
+
+static uint32_t live_workers(const struct bus_coord *co)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < co->config.n_workers; i++)
+		n += co->worker[i].proc.pid != 0;
+	return n;
+}
+
+static void worker_ready(void *arg, uint32_t events);
+
+static void note_next_start(struct bus_coord *co)
+{
+	co->next_start_ns = SB_FOREVER;
+	for (uint32_t i = 0; i < co->config.n_workers; i++)
+		if (!co->worker[i].proc.pid &&
+		    co->worker[i].start_at_ns < co->next_start_ns)
+			co->next_start_ns = co->worker[i].start_at_ns;
+	co->replan = true;
+}
+
+static int worker_start(struct bus_coord *co, struct worker *w)
+{
+	int ret;
+
+	w->coord = co;
+	ret = sb_proc_fork(&w->proc, worker_main, w);
+	if (ret) {
+		w->proc.pid = 0;
+		return ret;
+	}
+	w->started_ns = sb_now_ns();
+	w->watch = (struct sb_watch){ .fd = w->proc.pidfd,
+				      .events = POLLIN,
+				      .ready = worker_ready,
+				      .arg = w };
+	sb_waiter_watch(&co->bus->waiter, &w->watch);
+	return 0;
+}
+
+/* Fork the workers whose time has come. */
+static void start_due(struct bus_coord *co)
+{
+	uint64_t now = sb_now_ns();
+
+	for (uint32_t i = 0; i < co->config.n_workers; i++) {
+		struct worker *w = &co->worker[i];
+
+		if (w->proc.pid || w->start_at_ns > now || co->broken)
+			continue;
+		if (worker_start(co, w))
+			w->start_at_ns = now + BACKOFF_MAX_NS / 10;
+	}
+	note_next_start(co);
+}
+
+/* A worker died: decide when to replace it. */
+static void plan_restart(struct bus_coord *co, struct worker *w, bool held,
+			 const struct sb_proc_exit *how)
+{
+	uint64_t now = sb_now_ns();
+	bool at_once = now - w->started_ns < SB_NS_PER_S && !co->progress;
+	/* It lived when the last one died: whoever kills several at a time, or
+	 * faster than we look, says nothing about their replacements. */
+	bool same = w->started_ns <= co->last_death_ns;
+
+	if (!same)
+		co->last_death_ns = now;
+	if (same) {
+		/* neither better nor worse */
+	} else if (!at_once) {
+		co->backoff_ns = 0;
+		co->n_hopeless = 0;
+	} else {
+		/* SIGKILL comes from outside and proves nothing. */
+		if (!held && how->signal != SIGKILL &&
+		    ++co->n_hopeless >= HOPELESS)
+			co->broken = true;
+		co->backoff_ns = co->backoff_ns ? co->backoff_ns * 2
+						: co->config.backoff_ns;
+		if (co->backoff_ns > BACKOFF_MAX_NS)
+			co->backoff_ns = BACKOFF_MAX_NS;
+	}
+	co->progress = false;
+	w->start_at_ns = now + co->backoff_ns;
+	note_next_start(co);
+}
+
+/*
+ * The ring is closed and the worker found nothing more to take.  Others may
+ * still be at work; only if the last one left, and a death brought back a
+ * request meanwhile, is another needed.
+ */
+static void left(struct bus_coord *co, struct worker *w)
+{
+	w->start_at_ns = live_workers(co) ? SB_FOREVER
+					  : sb_now_ns() + SB_NS_PER_MS;
+	note_next_start(co);
+}
+
+/* Requests that were quarantined because endpoint @id died: note who it was. */
+static void note_death(struct bus_coord *co, uint32_t id, pid_t pid,
+		       const struct sb_proc_exit *how)
+{
+	const struct sb_ring_end *end = &co->c.end;
+
+	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next) {
+		struct entry *e = &co->entry[i];
+		uint64_t own;
+
+		if (e->stash || e->pid)
+			continue;
+		own = ld_acq(&end->cown[sb_ring_idx(end, e->pos)]);
+		if (SB_POS(own) != e->pos || SB_OWNER(own) != id ||
+		    SB_STATE(own) != SB_QUARANTINED)
+			continue;
+		e->pid = pid;
+		e->signal = how->signal;
+		e->exit_status = how->exit_status;
+	}
+}
+
+/* The worker is dead: recover what it held, then bury it. */
+static void worker_died(struct bus_coord *co, struct worker *w)
+{
+	struct bus_ep_counts *counts = &co->bus->ep->counts;
+	uint64_t before = ld_rlx(&counts->redelivered) +
+			  ld_rlx(&counts->quarantined);
+	struct bus_map *map = co->bus->map;
+	pid_t pid = w->proc.pid;
+	struct sb_proc_exit how = { .exit_status = -1 };
+	bool held;
+
+	sb_waiter_unwatch(&co->bus->waiter, &w->watch);
+	/* Before it is reaped: until then the pid is nobody else's. */
+	bus_recover_pid(co->bus, pid);
+	sb_proc_reap(&w->proc, &how);
+	w->proc.pid = 0;
+	held = before != ld_rlx(&counts->redelivered) +
+				 ld_rlx(&counts->quarantined);
+	for (uint32_t id = 1; id < map->sizes.max_ep; id++)
+		if (bus_ep_pid(ld_rlx(&map->ep[id].state)) == (uint32_t)pid)
+			note_death(co, id, pid, &how);
+	if (co->leaving && !how.signal && how.exit_status == 0)
+		left(co, w);
+	else if (!co->stopping)
+		plan_restart(co, w, held, &how);
+}
+
+static void worker_ready(void *arg, uint32_t events)
+{
+	struct worker *w = arg;
+	struct pollfd p = { .fd = w->proc.pidfd, .events = POLLIN };
+
+	(void)events;
+	if (poll(&p, 1, 0) != 1)
+		return;
+	if (p.revents & POLLNVAL) /* the program has closed it under us */
+		sb_waiter_unwatch(&w->coord->bus->waiter, &w->watch);
+	else if (p.revents & POLLIN)
+		worker_died(w->coord, w);
+}
+
+static void look_for_deaths(struct bus_coord *co)
+{
+	for (uint32_t i = 0; i < co->config.n_workers; i++)
+		if (co->worker[i].proc.pid)
+			worker_ready(&co->worker[i], 0);
+}
+
+static void replace_dead(struct bus_coord *co)
+{
+	if (co->foreign)
+		return;
+	look_for_deaths(co);
+	if (!co->stopping && co->next_start_ns <= sb_now_ns())
+		start_due(co);
+}
+
+/*
+ * Somebody who only ever tries never waits on the pidfds: look at them now and
+ * then.
+ */
+static void poll_deaths(struct bus_coord *co)
+{
+	uint64_t now;
+
+	if (++co->n_polls % 64)
+		return;
+	now = sb_now_ns();
+	if (now - co->last_poll_ns < SB_NS_PER_MS)
+		return;
+	co->last_poll_ns = now;
+	replace_dead(co);
+}
+
+int bus_coord_workers(struct bus_coord *co, pid_t *pids, size_t n)
+{
+	size_t live = 0;
+	int ret = check(co);
+
+	if (ret)
+		return ret;
+	replace_dead(co);
+	for (uint32_t i = 0; i < co->config.n_workers; i++) {
+		if (!co->worker[i].proc.pid)
+			continue;
+		if (live < n)
+			pids[live] = co->worker[i].proc.pid;
+		live++;
+	}
+	return (int)live;
+}
+
+/* --------------------------------------------------------- waiting calls -- */
+
+struct supervised {
+	struct bus_coord *co;
+	const struct sb_wait *wait;
+};
+
+/* -ESTALE ends a wait whose deadline is no longer right. */
+static int try_supervised(void *arg, bool sure)
+{
+	struct supervised *s = arg;
+	int ret = s->wait->try_(s->wait->arg, sure);
+
+	if (ret == -EAGAIN && sb_unlikely(s->co->broken && !s->co->stopping))
+		return -ECHILD;
+	if (ret == -EAGAIN && sb_unlikely(s->co->replan))
+		return -ESTALE;
+	return ret;
+}
+
+/* Fork who is due, and say until when a wait may go on. */
+static uint64_t plan(struct bus_coord *co, uint64_t deadline)
+{
+	co->replan = false;
+	if (co->stopping || co->next_start_ns == SB_FOREVER)
+		return deadline;
+	if (co->next_start_ns <= sb_now_ns())
+		start_due(co);
+	co->replan = false;
+	return co->next_start_ns < deadline ? co->next_start_ns : deadline;
+}
+
+/* As bus_wait_for, but workers are replaced meanwhile. */
+static int wait_supervised(struct bus_coord *co, const struct sb_wait *wait,
+			   int64_t timeout_ns)
+{
+	struct supervised s = { .co = co, .wait = wait };
+	struct sb_wait outer = *wait;
+	uint64_t deadline, until;
+	int ret;
+
+	if (timeout_ns == 0) {
+		ret = bus_wait_for(co->bus, wait, 0);
+		if (ret == -EAGAIN)
+			poll_deaths(co);
+		return ret == -EAGAIN && co->broken && !co->stopping ? -ECHILD
+								     : ret;
+	}
+	outer.try_ = try_supervised;
+	outer.arg = &s;
+	deadline = sb_deadline(timeout_ns);
+	do {
+		until = plan(co, deadline);
+		ret = sb_waiter_wait(&co->bus->waiter, &outer, until);
+	} while (ret == -ESTALE || (ret == -ETIMEDOUT && until != deadline));
+	bus_publish_counts(co->bus);
+	return ret;
+}
+
+/* ---------------------------------------------------------------- submit -- */
+
+struct submit {
+	struct bus_coord *co;
+	const void *buf;
+	size_t len;
+	uint32_t cell[2];
+	bool blocking;
+};
+
+static int stash_one(struct bus_coord *co);
+
+static void drop_cell(struct bus_coord *co, uint32_t cell)
+{
+	struct bus *bus = co->bus;
+
+	sb_blob_drop(&bus->blob, cell);
+	sb_wake(&bus->map->header->blob_rx, &bus->bells, SB_EP_MAX);
+}
+
+static int claim_cells(struct submit *s)
+{
+	struct bus_request_chan *c = &s->co->c;
+	int ret = 0;
+
+	if (s->len > c->layout.request_bytes && s->cell[0] == SB_BLOB_NONE) {
+		ret = sb_blob_claim(&c->bus->blob, s->len, &s->cell[0]);
+		if (ret)
+			return ret;
+		memcpy(sb_blob_data(&c->bus->blob, s->cell[0]), s->buf,
+		       s->len);
+		sb_blob_set_len(&c->bus->blob, s->cell[0], s->len);
+	}
+	if (c->layout.head_bytes && s->cell[1] == SB_BLOB_NONE)
+		ret = sb_blob_claim(&c->bus->blob, c->layout.result_bytes,
+				    &s->cell[1]);
+	/* Nobody waits for one cell while sitting on another. */
+	if (ret && s->cell[0] != SB_BLOB_NONE) {
+		drop_cell(s->co, s->cell[0]);
+		s->cell[0] = SB_BLOB_NONE;
+	}
+	return ret;
+}
+
+/*
+ * Free the slot of the result that was collected last.  Not at once: the
+ * store takes the slot's line away from the worker, and the CAS of the next
+ * submit would wait for it.  Just before the next request is written it costs
+ * least, as that is often in the same line.
+ */
+SB_INLINE void free_last(struct bus_coord *co)
+{
+	if (!co->has_last)
+		return;
+	co->has_last = false;
+	sb_ring_free(&co->c.end, co->last_pos);
+	co->n_in_ring--;
+}
+
+/* A slot is ours: fill and publish it. */
+static void publish(struct submit *s, uint64_t pos)
+{
+	struct bus_request_chan *c = &s->co->c;
+	unsigned char *slot = sb_ring_slot(&c->end, pos)->data;
+	unsigned char *area = bus_request_area(&c->layout, slot);
+	uint64_t flags = 0;
+	size_t len = s->len;
+
+	free_last(s->co);
+	for (int i = 0; i < 2; i++)
+		if (s->cell[i] != SB_BLOB_NONE)
+			sb_blob_hand(&c->bus->blob, s->cell[i], c->idx, pos);
+	if (c->layout.head_bytes)
+		memcpy(slot, &s->cell[1], sizeof(s->cell[1]));
+	if (s->cell[0] != SB_BLOB_NONE) {
+		memcpy(area, &s->cell[0], sizeof(s->cell[0]));
+		flags = SB_FLAG_BLOB;
+		len = 0;
+	} else {
+		if (len) /* the buffer of no bytes may be NULL */
+			memcpy(area, s->buf, len);
+	}
+	sb_ring_publish(&c->end, pos, (uint32_t)len, flags);
+	sb_wake(&c->chan->rx, &c->bus->bells, 1);
+}
+
+static int try_submit(void *arg, bool sure)
+{
+	struct submit *s = arg;
+	struct bus_coord *co = s->co;
+	uint64_t pos;
+	uint32_t i;
+	int ret;
+
+	for (;;) {
+		ret = 0;
+		if (sb_unlikely(co->n_in_ring >= co->config.window))
+			free_last(co);
+		if (sb_unlikely(co->n_in_ring >= co->config.window))
+			ret = -EAGAIN;
+		else if (sb_unlikely(s->len > co->c.layout.request_bytes ||
+				     co->c.layout.head_bytes))
+			ret = claim_cells(s);
+		if (!ret)
+			ret = sb_ring_claim(&co->c.end, 1, sure, &pos);
+		if (ret != -EAGAIN || !s->blocking)
+			break;
+		ret = stash_one(co);
+		if (ret)
+			break; /* nothing is done yet, or no memory */
+	}
+	if (ret < 0)
+		return ret;
+	publish(s, pos);
+	i = co->free_entry;
+	co->free_entry = co->entry[i].next;
+	co->entry[i].pos = pos;
+	co->entry[i].cell[0] = s->cell[0];
+	co->entry[i].cell[1] = s->cell[1];
+	co->entry[i].pid = 0;
+	co->entry[i].stash = NULL;
+	entry_append(co, i);
+	co->n_in_ring++;
+	return 0;
+}
+
+/* Those of @cell[0..1] that are ours are not needed any more. */
+static void drop_cells(struct bus *bus, const uint32_t cell[2])
+{
+	bool dropped = false;
+
+	for (int i = 0; i < 2; i++)
+		if (cell[i] != SB_BLOB_NONE) {
+			sb_blob_drop(&bus->blob, cell[i]);
+			dropped = true;
+		}
+	if (dropped)
+		sb_wake(&bus->map->header->blob_rx, &bus->bells, SB_EP_MAX);
+}
+
+static int submit_wait(struct bus_coord *co, struct submit *s,
+		       int64_t timeout_ns)
+{
+	struct sb_wait wait = {
+		.try_ = try_submit,
+		.arg = s,
+		.sets = { &co->c.chan->done,
+			  &co->bus->map->header->blob_rx },
+		.n_sets = 2,
+	};
+	int ret;
+
+	s->blocking = timeout_ns != 0;
+	ret = wait_supervised(co, &wait, timeout_ns);
+	if (ret)
+		drop_cells(co->bus, s->cell);
+	return ret;
+}
+
+int bus_submit(struct bus_coord *co, uint64_t id, const void *buf,
+	       size_t len_bytes, int64_t timeout_ns)
+{
+	struct submit s = { .co = co,
+			    .buf = buf,
+			    .len = len_bytes,
+			    .cell = { SB_BLOB_NONE, SB_BLOB_NONE } };
+	int ret = check(co);
+
+	if (sb_unlikely(ret))
+		return ret;
+	if (sb_unlikely(len_bytes > co->c.layout.request_bytes &&
+			len_bytes > co->bus->map->sizes.max_message_bytes))
+		return -EMSGSIZE;
+	if (sb_unlikely(!co->free_entry)) {
+		ret = entries_grow(co);
+		if (ret)
+			return ret;
+	}
+	ret = try_submit(&s, false);
+	if (sb_unlikely(ret == -EAGAIN))
+		ret = submit_wait(co, &s, timeout_ns);
+	else if (sb_unlikely(ret))
+		drop_cells(co->bus, s.cell);
+	if (sb_likely(!ret)) {
+		co->entry[co->entry[0].prev].id = id;
+		bus_count(&co->bus->ep->counts.put, 1);
+	}
+	return ret;
+}
+
+/* --------------------------------------------------------------- collect -- */
+
+static bool is_done(struct bus_coord *co, const struct entry *e, uint64_t *seq)
+{
+	*seq = 0;
+	return e->stash || sb_ring_answered(&co->c.end, e->pos, seq);
+}
+
+/* The bytes of cell @cell of request @e, or -EPROTO. */
+static int cell_bytes(struct bus_coord *co, const struct entry *e,
+		      uint32_t cell, uint64_t max, struct bus_result *r)
+{
+	const struct sb_blob *blob = &co->bus->blob;
+	uint64_t len;
+
+	if (!sb_blob_is(blob, cell, co->c.idx, e->pos) ||
+	    sb_blob_get_len(blob, cell, &len) || len > max)
+		return -EPROTO;
+	r->data = sb_blob_data(blob, cell);
+	r->len_bytes = len;
+	return 0;
+}
+
+static int read_error(struct bus_coord *co, struct entry *e,
+		      const unsigned char *area, struct bus_result *r)
+{
+	struct bus_request_error error;
+
+	memcpy(&error, area, sizeof(error));
+	r->kind = BUS_RESULT_ERROR;
+	r->code = error.code;
+	r->data = "";
+	if (!error.cell)
+		return 0;
+	/* A cell that the worker got for the text is ours to free now. */
+	if (e->cell[1] == SB_BLOB_NONE)
+		e->cell[1] = error.cell - 1;
+	return cell_bytes(co, e, error.cell - 1, BUS_ERROR_TEXT, r);
+}
+
+/*
+ * What the answered slot of @e says, checked.  Bytes are where they lie, in
+ * the slot or in a cell.
+ */
+static int read_result(struct bus_coord *co, struct entry *e, uint64_t seq,
+		       struct bus_result *r)
+{
+	const struct bus_request_layout *l = &co->c.layout;
+	unsigned char *slot = sb_ring_slot(&co->c.end, e->pos)->data;
+	uint32_t len = SB_SEQ_LEN(seq);
+
+	*r = (struct bus_result){ .id = e->id, .exit_status = -1 };
+	if (sb_unlikely(seq & SB_FLAG_QUAR)) {
+		r->kind = BUS_RESULT_DEATH;
+		r->code = -EOWNERDEAD;
+		r->pid = e->pid;
+		r->signal = e->pid ? e->signal : 0;
+		r->exit_status = e->pid ? e->exit_status : -1;
+		r->data = bus_request_area(l, slot);
+		r->len_bytes = len;
+		if (seq & SB_FLAG_BLOB)
+			return cell_bytes(co, e, e->cell[0], UINT64_MAX, r);
+		return len <= l->request_bytes ? 0 : -EPROTO;
+	}
+	if (sb_unlikely(len == BUS_LEN_ERROR))
+		return read_error(co, e, bus_result_area(l, slot), r);
+	if (seq & SB_FLAG_BLOB)
+		return cell_bytes(co, e, e->cell[1], l->result_bytes, r);
+	r->data = bus_result_area(l, slot);
+	r->len_bytes = len;
+	return len <= l->inline_bytes ? 0 : -EPROTO;
+}
+
+/* A worker died on it before: it may have left a cell that we do not know. */
+static void free_unknown_cells(struct bus_coord *co, uint64_t pos,
+			       uint32_t attempts)
+{
+	if (attempts)
+		sb_blob_free_all(&co->bus->blob, co->c.idx, pos);
+}
+
+static void end_loan(struct bus_coord *co)
+{
+	if (co->lent) {
+		drop_cells(co->bus, co->lent_cell);
+		co->lent = false;
+	}
+	free(co->lent_stash);
+	co->lent_stash = NULL;
+}
+
+/* Read the answer of entry @e; nonsense becomes an error of that request. */
+static void read_answer(struct bus_coord *co, struct entry *e, uint64_t seq,
+			struct bus_result *r)
+{
+	int ret;
+
+	/* Somebody else was faster to recover: whose death was it? */
+	if (sb_unlikely((seq & SB_FLAG_QUAR) && !e->pid))
+		look_for_deaths(co);
+	ret = read_result(co, e, seq, r);
+	if (sb_unlikely(ret)) {
+		bus_count(&co->bus->ep->counts.rejected, 1);
+		*r = (struct bus_result){ .id = e->id,
+					  .kind = BUS_RESULT_ERROR,
+					  .code = ret,
+					  .exit_status = -1,
+					  .data = "" };
+	}
+	/* Nobody has died on it if nobody ever died. */
+	if (sb_unlikely(ld_rlx(&co->c.end.ring->gen) != 1))
+		r->attempts = sb_ring_attempts(&co->c.end, e->pos);
+}
+
+/*
+ * Move what lies in the slot to @buf; the slot is free after free_last().  What lies in a cell
+ * stays there: before its position is over, after which a sweep would free it,
+ * the cell becomes ours.
+ */
+static void empty_slot(struct bus_coord *co, struct entry *e,
+		       struct bus_result *r, void *buf)
+{
+	const unsigned char *slot = sb_ring_slot(&co->c.end, e->pos)->data;
+	const unsigned char *data = r->data;
+
+	for (int i = 0; i < 2; i++)
+		if (sb_unlikely(e->cell[i] != SB_BLOB_NONE) &&
+		    !sb_blob_keep(&co->bus->blob, e->cell[i], co->c.idx,
+				  e->pos))
+			e->cell[i] = SB_BLOB_NONE; /* not the request's */
+
+	if (data >= slot && data < slot + co->c.end.payload_bytes) {
+		memcpy(buf, data, r->len_bytes);
+		r->data = buf;
+	}
+	free_unknown_cells(co, e->pos, r->attempts);
+	free_last(co);
+	co->has_last = true;
+	co->last_pos = e->pos;
+	co->progress = true;
+}
+
+/* Copy one answered request to the heap, so that its slot is free.  0, or
+ * -EAGAIN when none is answered, or -ENOMEM. */
+static int stash_one(struct bus_coord *co)
+{
+	uint32_t n = LOOK_AHEAD(co);
+	struct bus_result r, *copy;
+	uint64_t seq;
+
+	for (uint32_t i = co->entry[0].next; i && n; i = co->entry[i].next) {
+		struct entry *e = &co->entry[i];
+
+		if (e->stash || (n--, !is_done(co, e, &seq)))
+			continue;
+		read_answer(co, e, seq, &r);
+		copy = malloc(sizeof(r) + r.len_bytes + 1);
+		if (!copy)
+			return -ENOMEM;
+		empty_slot(co, e, &r, copy + 1);
+		free_last(co); /* somebody waits for it */
+		if (r.data != copy + 1)
+			memcpy(copy + 1, r.data, r.len_bytes);
+		((char *)(copy + 1))[r.len_bytes] = 0;
+		r.data = copy + 1;
+		*copy = r;
+		drop_cells(co->bus, e->cell);
+		e->stash = copy;
+		return 0;
+	}
+	return -EAGAIN;
+}
+
+/*
+ * The result lies in a cell: it stays there until the next collect.  The other
+ * cell is free at once; and if ours was the last of its size, the caller gets
+ * a copy, as others may be waiting for just that one, and we next.
+ */
+static void lend_cells(struct bus_coord *co, const struct entry *e,
+		       struct bus_result *r)
+{
+	struct sb_blob *blob = &co->bus->blob;
+	void *copy;
+
+	co->lent = true;
+	for (int i = 0; i < 2; i++) {
+		co->lent_cell[i] = e->cell[i];
+		if (e->cell[i] != SB_BLOB_NONE &&
+		    r->data != sb_blob_data(blob, e->cell[i])) {
+			drop_cell(co, e->cell[i]);
+			co->lent_cell[i] = SB_BLOB_NONE;
+		}
+	}
+	if (!r->len_bytes || sb_blob_spare(blob, r->len_bytes))
+		return;
+	copy = malloc(r->len_bytes);
+	if (!copy)
+		return;
+	memcpy(copy, r->data, r->len_bytes);
+	drop_cells(co->bus, co->lent_cell);
+	co->lent = false;
+	r->data = co->lent_stash = copy;
+}
+
+/* Give entry @i, which is done, to the caller. */
+static void deliver(struct bus_coord *co, uint32_t i, uint64_t seq,
+		    struct bus_result *r)
+{
+	struct entry *e = &co->entry[i];
+
+	if (e->stash) {
+		*r = *(struct bus_result *)e->stash;
+		co->lent_stash = e->stash;
+		e->stash = NULL;
+	} else {
+		read_answer(co, e, seq, r);
+		empty_slot(co, e, r, co->buf);
+		if (sb_unlikely(e->cell[0] != SB_BLOB_NONE ||
+				e->cell[1] != SB_BLOB_NONE))
+			lend_cells(co, e, r);
+	}
+	entry_unlink(co, i);
+	bus_count(&co->bus->ep->counts.got, 1);
+}
+
+struct collect {
+	struct bus_coord *co;
+	struct bus_result *r;
+	bool in_order;
+};
+
+static int try_collect(void *arg, bool sure)
+{
+	struct collect *c = arg;
+	struct bus_coord *co = c->co;
+	uint32_t n = c->in_order ? 1 : sure ? UINT32_MAX : LOOK_AHEAD(co);
+	uint64_t seq;
+
+	for (uint32_t i = co->entry[0].next; i && n--; i = co->entry[i].next)
+		if (is_done(co, &co->entry[i], &seq)) {
+			deliver(co, i, seq, c->r);
+			return 0;
+		}
+	return -EAGAIN;
+}
+
+static bool oldest_done(struct bus_coord *co)
+{
+	uint32_t i = co->entry[0].next;
+	uint64_t seq;
+
+	return i && is_done(co, &co->entry[i], &seq);
+}
+
+static int collect_wait(struct collect *c, int64_t timeout_ns)
+{
+	struct bus_coord *co = c->co;
+	struct sb_wait wait = { .try_ = try_collect,
+				.arg = c,
+				.sets = { &co->c.chan->done },
+				.n_sets = 1 };
+	int ret = -EAGAIN;
+
+	if (co->pace.steps && timeout_ns) {
+		bus_pace_pause(co->pace.steps);
+		ret = try_collect(c, false);
+	}
+	if (ret == -EAGAIN)
+		ret = wait_supervised(co, &wait, timeout_ns);
+	if (!ret)
+		bus_pace_learn(&co->pace, oldest_done(co));
+	return ret;
+}
+
+static int collect(struct bus_coord *co, struct bus_result *r, bool in_order,
+		   int64_t timeout_ns)
+{
+	struct collect c = { .co = co, .r = r, .in_order = in_order };
+	int ret = check(co);
+
+	if (sb_unlikely(ret))
+		return ret;
+	if (sb_unlikely(co->lent || co->lent_stash))
+		end_loan(co);
+	if (!co->n_outstanding)
+		return -ENODATA;
+	ret = try_collect(&c, false);
+	return ret == -EAGAIN ? collect_wait(&c, timeout_ns) : ret;
+}
+
+int bus_collect(struct bus_coord *co, struct bus_result *result,
+		int64_t timeout_ns)
+{
+	return collect(co, result, true, timeout_ns);
+}
+
+int bus_collect_any(struct bus_coord *co, struct bus_result *result,
+		    int64_t timeout_ns)
+{
+	return collect(co, result, false, timeout_ns);
+}
+
+size_t bus_coord_outstanding(const struct bus_coord *co)
+{
+	return co->n_outstanding;
+}
+
+/* --------------------------------------------------------- start and stop -- */
+
+/* In a forked child the workers are no children: forget them. */
+static void disown(struct bus_coord *co)
+{
+	co->foreign = true;
+	for (uint32_t i = 0; i < co->config.n_workers; i++)
+		if (co->worker[i].proc.pid) {
+			close(co->worker[i].proc.pidfd);
+			co->worker[i].proc.pid = 0;
+		}
+}
+
+void bus_coord_after_fork(struct bus_coord *co)
+{
+	for (; co; co = co->next)
+		disown(co);
+}
+
+static void coord_free(struct bus_coord *co)
+{
+	struct bus_coord **p = &co->bus->coords;
+
+	while (*p && *p != co)
+		p = &(*p)->next;
+	if (*p)
+		*p = co->next;
+	for (uint32_t i = co->n_entries ? co->entry[0].next : 0; i;
+	     i = co->entry[i].next)
+		free(co->entry[i].stash);
+	free(co->lent_stash);
+	free(co->entry);
+	free(co->worker);
+	free(co->buf);
+	free(co);
+}
+
+static int channel_up(struct bus_coord *co, const char *name)
+{
+	struct bus_channel_spec spec = { .kind = BUS_CHAN_REQUEST,
+					 .ring_flags = SB_RING_REQUEST };
+	int idx, ret;
+
+	bus_request_plan(co->config.request_bytes, co->config.result_bytes,
+			 &spec, &co->c.layout);
+	if (co->c.layout.result_bytes > co->bus->map->sizes.max_message_bytes &&
+	    co->c.layout.head_bytes)
+		return -EINVAL;
+	spec.log_n = (uint32_t)__builtin_ctz(co->config.window);
+	spec.max_attempts = co->config.max_attempts;
+	idx = bus_channel_make(co->bus, name, &spec);
+	if (idx < 0)
+		return idx;
+	co->c.bus = co->bus;
+	co->c.idx = (uint32_t)idx;
+	ret = bus_channel_attach(co->bus, co->c.idx, &co->c.chan, &co->c.end);
+	/* What lies in a slot follows from the plan: the ring must be it. */
+	if (!ret && (co->c.end.stride != spec.stride ||
+		     co->c.end.mask + 1 != co->config.window ||
+		     co->c.end.flags != spec.ring_flags ||
+		     co->c.end.max_attempts != spec.max_attempts)) {
+		co->c.end.ring = NULL;
+		ret = -EPROTO;
+	}
+	return ret;
+}
+
+/* Nobody works on our ring any more: the next coordinator may have it. */
+static void channel_down(struct bus_coord *co)
+{
+	if (!co->c.end.ring)
+		return;
+	sb_ring_close(&co->c.end);
+	bus_channel_idle(co->bus, co->c.idx);
+}
+
+int bus_coord_start(struct bus *bus, const char *name,
+		    const struct bus_coord_config *config,
+		    struct bus_coord **out)
+{
+	struct bus_coord *co;
+	int ret;
+
+	if (!bus || !name || !config || !out)
+		return -EINVAL;
+	ret = bus_check(bus);
+	if (ret)
+		return ret;
+	co = calloc(1, sizeof(*co));
+	if (!co)
+		return -ENOMEM;
+	co->bus = bus;
+	co->next_start_ns = SB_FOREVER;
+	ret = bus_config_copy(&co->config, sizeof(co->config), config);
+	if (!ret)
+		ret = bus_coord_config_fill(&co->config);
+	/* Without the nobody, the spare one and us. */
+	if (!ret && co->config.n_workers > bus->map->sizes.max_ep - 3)
+		ret = -EUSERS;
+	if (!ret)
+		ret = channel_up(co, name);
+	if (!ret) {
+		co->worker = calloc(co->config.n_workers, sizeof(*co->worker));
+		co->buf = malloc(co->c.end.payload_bytes);
+		ret = co->worker && co->buf ? entries_grow(co) : -ENOMEM;
+	}
+	if (ret) {
+		channel_down(co);
+		coord_free(co);
+		return ret;
+	}
+	co->next = bus->coords;
+	bus->coords = co;
+	for (uint32_t i = 0; i < co->config.n_workers && !ret; i++)
+		ret = worker_start(co, &co->worker[i]);
+	if (ret) {
+		bus_coord_stop(co, 0);
+		return ret;
+	}
+	*out = co;
+	return 0;
+}
+
+struct stopping {
+	struct bus_coord *co;
+	bool for_workers;
+};
+
+/* Have all requests been answered, or, later, have all workers left? */
+static int try_stopped(void *arg, bool sure)
+{
+	struct stopping *s = arg;
+	struct bus_coord *co = s->co;
+	uint64_t seq;
+
+	(void)sure;
+	if (s->for_workers)
+		return live_workers(co) ? -EAGAIN : 0;
+	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next)
+		if (!is_done(co, &co->entry[i], &seq))
+			return -EAGAIN;
+	return 0;
+}
+
+static int wait_stopped(struct bus_coord *co, bool for_workers,
+			uint64_t deadline)
+{
+	struct stopping s = { .co = co, .for_workers = for_workers };
+	struct sb_wait wait = { .try_ = try_stopped,
+				.arg = &s,
+				.sets = { &co->c.chan->done },
+				.n_sets = 1 };
+	int ret;
+
+	do {
+		uint64_t now = sb_now_ns();
+		int64_t left = deadline == SB_FOREVER ? -1
+			       : deadline > now ? (int64_t)(deadline - now)
+						: 1;
+
+		ret = wait_supervised(co, &wait, left);
+	} while (ret == -EINTR);
+	return ret;
+}
+
+static void kill_workers(struct bus_coord *co)
+{
+	for (uint32_t i = 0; i < co->config.n_workers; i++)
+		if (co->worker[i].proc.pid)
+			sb_proc_kill(&co->worker[i].proc, SIGKILL);
+}
+
+/* Free the slots and cells of what nobody will collect. */
+static void drop_outstanding(struct bus_coord *co)
+{
+	uint64_t seq;
+
+	free_last(co);
+	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next) {
+		struct entry *e = &co->entry[i];
+
+		if (e->stash)
+			continue;
+		if (sb_ring_answered(&co->c.end, e->pos, &seq))
+			sb_ring_free(&co->c.end, e->pos);
+		bus_request_free_cells(&co->c, e->pos, e->cell);
+		sb_blob_free_all(&co->bus->blob, co->c.idx, e->pos);
+	}
+	channel_down(co);
+}
+
+int bus_coord_stop(struct bus_coord *co, int64_t timeout_ns)
+{
+	uint64_t deadline = timeout_ns ? sb_deadline(timeout_ns) : 1;
+	int ret;
+
+	if (!co)
+		return 0;
+	if (co->foreign || co->bus->fork_gen != sb_fork_gen) {
+		disown(co);
+		coord_free(co); /* the parent's: only our copy of it */
+		return 0;
+	}
+	end_loan(co);
+	co->leaving = true;
+	sb_ring_close(&co->c.end);
+	sb_wake_all(&co->c.chan->rx, &co->bus->bells);
+	ret = wait_stopped(co, false, deadline);
+	co->stopping = true;
+	if (!ret)
+		ret = wait_stopped(co, true, deadline);
+	if (ret) {
+		kill_workers(co);
+		wait_stopped(co, true, SB_FOREVER);
+	}
+	drop_outstanding(co);
+	coord_free(co);
+	return ret ? -ETIMEDOUT : 0;
+}

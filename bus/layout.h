@@ -1,0 +1,134 @@
+/*
+ * layout.h - the picture of the segment: what lies where in shared memory
+ *
+ *	+-----------------------------+ 0
+ *	| struct bus_header           |  sizes, who runs, the directory's lock
+ *	+-----------------------------+ ep_off
+ *	| struct bus_ep [max_ep]      |  one for each attached thread; 0 unused
+ *	+-----------------------------+ dir_off
+ *	| struct bus_dirent [64]      |  the channels, in order of creation
+ *	+-----------------------------+ chan_off
+ *	| struct bus_channel, ring    |  a queue or a request ring, each with
+ *	| struct bus_channel, ring    |  its slots; see lib/ring.h
+ *	| ...                         |
+ *	+-----------------------------+ blob_off
+ *	| struct sb_blob_pool, cells  |  messages larger than a slot
+ *	+-----------------------------+ bytes
+ *
+ * Offsets only, no pointers: every process maps it elsewhere.  Another process
+ * may write any of these bytes at any time, by mistake or ill will: each is
+ * read once, checked, and used from the copy.
+ */
+#ifndef BUS_LAYOUT_H
+#define BUS_LAYOUT_H
+
+#include "lib/blob.h"
+#include "lib/ring.h"
+#include "lib/seg.h"
+#include "lib/waiter.h"
+
+#define BUS_CHANNELS_MAX 64u
+#define BUS_NAME_BYTES   48u /* of a channel's name, with its NUL */
+
+/* Sizes from which every offset follows. */
+struct bus_sizes {
+	uint64_t max_message_bytes;
+	uint64_t chan_bytes;
+	uint64_t blob_bytes;
+	uint32_t max_ep; /* entries of the table; ids are 1 .. max_ep - 1 */
+	uint32_t asym;   /* 1: all use membarrier(2), see lib/fence.h */
+};
+static_assert(sizeof(struct bus_sizes) == 32, "sizes");
+
+struct bus_header {
+	struct sb_seg_header seg;
+	struct bus_sizes sizes; /* written before it is published */
+
+	/* The endpoint that is adding a channel, or 0.  If it dies, recovery
+	 * sets it to 0; an entry that it had not made ready never was. */
+	alignas(SB_FAR) _Atomic uint32_t dir_owner;
+	_Atomic uint32_t ep_hint;       /* where to look for a free id */
+	_Atomic uint64_t last_sweep_ns; /* when somebody looked for the dead */
+
+	struct sb_sleepers running; /* not asleep: own bit set by its owner */
+	struct sb_sleepers blob_rx; /* who waits for a free cell */
+};
+static_assert(offsetof(struct bus_header, sizes) == 64, "sizes");
+static_assert(offsetof(struct bus_header, dir_owner) == 128, "dir_owner");
+static_assert(sizeof(struct bus_header) == 512, "header");
+
+/* state of an endpoint; see endpoint.c */
+enum {
+	BUS_EP_FREE,
+	BUS_EP_CLAIMING, /* its start time is not yet there */
+	BUS_EP_LIVE,
+	BUS_EP_LEAVING, /* settles its own affairs */
+	BUS_EP_DEAD,    /* proven dead, not yet recovered */
+	BUS_EP_RETIRED  /* recovered; free once no recoverer is inside */
+};
+
+/* Counts, written by the endpoint alone; whoever wants a sum reads all. */
+struct bus_ep_counts {
+	_Atomic uint64_t put, got, parks, yields;
+	_Atomic uint64_t deaths, redelivered, quarantined, rejected;
+};
+
+/* One attached thread of a process. */
+struct bus_ep {
+	alignas(SB_FAR) _Atomic uint32_t bell; /* wakers */
+
+	/* the endpoint; a recoverer when it is dead */
+	alignas(SB_FAR) _Atomic uint64_t state; /* pid:32 | gen:24 | state:8 */
+	_Atomic uint64_t start_time;
+	_Atomic uint32_t recovering; /* id whose recovery we are inside, or 0 */
+
+	alignas(SB_FAR) struct bus_ep_counts counts;
+};
+static_assert(sizeof(struct bus_ep) == 3 * SB_FAR, "endpoint");
+
+/* kind of a channel; IDLE is a request ring whose coordinator has stopped,
+ * empty and closed, for the next one that needs the same */
+enum { BUS_CHAN_QUEUE = 1, BUS_CHAN_REQUEST, BUS_CHAN_IDLE };
+
+/* Written by the creator of the channel, ready last with release. */
+struct bus_dirent {
+	_Atomic uint32_t ready; /* 1 */
+	_Atomic uint32_t kind;  /* BUS_CHAN_* */
+	uint64_t off; /* of its struct bus_channel, from the segment */
+	uint64_t bytes;
+	uint64_t reserved;
+	char name[BUS_NAME_BYTES];
+	uint64_t reserved2[6];
+};
+static_assert(sizeof(struct bus_dirent) == 128, "dirent");
+
+struct bus_channel {
+	uint32_t flags;         /* BUS_QUEUE_* */
+	uint32_t request_bytes; /* requests: see request.h */
+	uint32_t head_bytes;
+	uint32_t reserved;
+	uint64_t result_bytes;
+	_Atomic uint64_t coord; /* requests: life of who made it; endpoint.h */
+	uint64_t reserved2[4];
+
+	struct sb_sleepers rx;   /* for not empty */
+	struct sb_sleepers tx;   /* for not full */
+	struct sb_sleepers done; /* for an answer, or for all done */
+	/* struct sb_ring follows */
+};
+static_assert(offsetof(struct bus_channel, rx) == SB_FAR, "rx");
+static_assert(sizeof(struct bus_channel) == 4 * SB_FAR, "channel");
+
+/* Where things lie, computed from the sizes and never read from memory. */
+struct bus_offsets {
+	uint64_t ep, dir, chan, blob, bytes;
+	struct sb_blob_pool plan;
+};
+
+/* Returns 0, or -EINVAL when the sizes are out of range or do not fit. */
+int bus_layout(const struct bus_sizes *sizes, struct bus_offsets *off);
+
+/* Tells two builds apart whose picture of memory differs. */
+uint64_t bus_layout_fingerprint(void);
+
+#endif

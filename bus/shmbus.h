@@ -1,0 +1,528 @@
+/*
+ * shmbus.h - the whole public interface of the bus
+ *
+ * Processes on one Linux machine exchange messages through lock-free rings in
+ * shared memory.  A bus is one piece of such memory; on it live channels:
+ * queues (one way, many writers, many readers, each message to exactly one)
+ * and request rings (a coordinator, its workers, one result a request).
+ *
+ * Any process may be killed at any instruction: nobody hangs, nothing that was
+ * accepted is lost, no result is delivered twice.
+ *
+ * Calls return 0 or a count on success and -errno on failure; errno itself is
+ * not part of the interface.  These values always mean the same:
+ *
+ *	-EAGAIN      would have to wait, and timeout_ns was 0
+ *	-ETIMEDOUT   timeout_ns went by
+ *	-EPIPE       the channel is closed (and, for a reader, drained)
+ *	-EMSGSIZE    a message or a buffer is too large or too small; nothing
+ *	             was sent, or the message is still there
+ *	-EPROTO      shared memory says something impossible: a peer is broken
+ *	             or hostile; a message like that is dropped and counted
+ *	-EINTR       a signal handler ran (only with BUS_F_EINTR)
+ *	-EINVAL      an argument or a setting is out of its range
+ *	-E2BIG       a config has a setting that this library does not know
+ *
+ * _bytes are bytes, _ns are nanoseconds of CLOCK_MONOTONIC, n_ is a count.
+ * timeout_ns is 0 to try once, negative to wait without limit.
+ *
+ * Threads and fork.  A struct bus is one endpoint: one thread's end of the
+ * bus.  It and all that was opened through it (queues, coordinators) are used
+ * by one thread at a time; another thread takes its own with bus_attach().
+ * After fork() the child may go on using the handles it inherited: at its
+ * first call it silently becomes an endpoint of its own.  Messages on loan to
+ * the parent stay the parent's.
+ *
+ * The library starts no thread, installs no signal handler, prints nothing,
+ * and opens no descriptor without O_CLOEXEC.
+ */
+#ifndef SHMBUS_H
+#define SHMBUS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BUS_API __attribute__((visibility("default")))
+#else
+#define BUS_API
+#endif
+
+#define BUS_VERSION "0.1.0"
+
+/* The version of the library that is running, as "0.1.0". */
+BUS_API const char *bus_version(void);
+
+/* ------------------------------------------------------------------ bus -- */
+
+struct bus; /* one endpoint of a bus; opaque */
+
+/* How an endpoint sleeps.  The environment variable BUS_WAIT (auto, uring or
+ * futex) decides where the config says BUS_WAIT_AUTO. */
+enum bus_wait {
+	BUS_WAIT_AUTO,  /* io_uring where it helps and is allowed, else futex */
+	BUS_WAIT_URING, /* io_uring, or an error where it is not to be had */
+	BUS_WAIT_FUTEX  /* never io_uring */
+};
+
+/* What an endpoint does before it sleeps. */
+enum bus_spin {
+	BUS_SPIN_ADAPTIVE, /* spin while cores are free, yield, then sleep */
+	BUS_SPIN_ALWAYS,   /* never sleep: lowest latency, a core for each */
+	BUS_SPIN_NEVER     /* sleep at once: least processor time */
+};
+
+#define BUS_F_EINTR 1u /* a signal handler ends a blocked call with -EINTR */
+#define BUS_F_ANY_OWNER 2u /* bus_open: accept another user's bus */
+#define BUS_F_FENCE 4u /* bus_create: do without membarrier(2), for a bus that
+			* is opened by processes which may not call it; costs
+			* some ten ns a message */
+
+/*
+ * Settings of bus_create() and bus_open().  Fields are only ever added at the
+ * end; size tells the library which ones the caller was compiled with.  A
+ * field left zero takes its default.
+ */
+struct bus_config {
+	size_t size; /* set by BUS_CONFIG_INIT */
+
+	/* This endpoint; both calls. */
+	uint32_t wait;        /* enum bus_wait */
+	uint32_t spin;        /* enum bus_spin */
+	uint32_t spin_max_ns; /* most that adaptive spins; default 50000 */
+	uint32_t flags;       /* BUS_F_*; unknown bits give -EINVAL */
+
+	/* The bus; bus_create() only. */
+	uint32_t mode;          /* permissions of a named bus; default 0600 */
+	uint32_t max_endpoints; /* 2 .. 254; default 128 */
+	uint64_t channel_bytes; /* room for channels; default 8 MiB */
+	uint64_t max_message_bytes; /* default 1 MiB */
+	uint64_t blob_bytes; /* room for messages that are larger than a slot;
+			      * default 16 MiB, at least 4 of the largest */
+};
+#define BUS_CONFIG_INIT { sizeof(struct bus_config), 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/*
+ * bus_create - make a bus and become its first endpoint
+ * @name:   others open it by this name; NULL for a bus that only forked
+ *          children share, which leaves nothing behind whatever happens
+ * @config: NULL for all defaults
+ *
+ * A named bus exists for as long as its creator: bus_close() in the creating
+ * process removes the name (who is attached goes on undisturbed).  What a
+ * killed creator left is replaced by the next bus_create() of that name.
+ *
+ * Returns 0, or
+ *   -EEXIST  a live process created a bus of that name
+ *   -EACCES  the name is taken by another user's file
+ *   -ENOSPC, -ENOMEM  no room: make blob_bytes or channel_bytes smaller, or
+ *            /dev/shm larger
+ *   -EMFILE, -ENFILE, -EFBIG, ... from the kernel
+ *   -ENOSYS, -EPERM, ...  BUS_WAIT_URING, and there is no usable io_uring
+ *   -EINVAL, -E2BIG, -ENAMETOOLONG
+ */
+BUS_API int bus_create(const char *name, const struct bus_config *config,
+		       struct bus **bus);
+
+/*
+ * bus_open - attach to a bus by name
+ *
+ * Returns 0, or
+ *   -ENOENT  no bus of that name
+ *   -EPERM   it is another user's (see BUS_F_ANY_OWNER) or anybody may write it
+ *   -EPROTO  it is no bus, or made by another version of this library
+ *   -EXDEV   it was created in another pid namespace, so that deaths could
+ *            not be told
+ *   -EUSERS  max_endpoints are attached
+ *   -ENOSYS, -EPERM  we may not use membarrier(2), and the bus was created
+ *            without BUS_F_FENCE
+ *   and as bus_create()
+ */
+BUS_API int bus_open(const char *name, const struct bus_config *config,
+		     struct bus **bus);
+
+/*
+ * bus_attach - one more endpoint of @bus, for another thread
+ *
+ * Who: any thread of the process, while nobody closes @bus.  The new endpoint
+ * has the settings of @bus.  Returns 0, -EUSERS or -ENOMEM.
+ */
+BUS_API int bus_attach(struct bus *bus, struct bus **mine);
+
+/*
+ * bus_close - leave the bus
+ *
+ * Frees what this endpoint holds: leased messages go to others, loans that
+ * were not committed are dropped.  Queues and coordinators of this handle must
+ * have been closed before.  NULL does nothing.
+ */
+BUS_API void bus_close(struct bus *bus);
+
+/*
+ * bus_unlink - remove what a killed creator left
+ *
+ * Returns 0, -ENOENT, -EBUSY when its creator is alive, or -EACCES.
+ */
+BUS_API int bus_unlink(const char *name);
+
+/*
+ * bus_reap - look for dead processes and recover what they held
+ *
+ * Blocked calls do this by themselves a few times a second, and a
+ * coordinator learns of its workers' deaths at once.  Only a program that
+ * never blocks (timeout_ns always 0) needs to call it.
+ *
+ * Returns how many endpoints were found dead.
+ */
+BUS_API int bus_reap(struct bus *bus);
+
+/* Sums over all endpoints, living and dead; read without stopping anybody. */
+struct bus_stats {
+	size_t size; /* set by BUS_STATS_INIT */
+	uint32_t n_endpoints;
+	uint32_t n_channels;
+	uint64_t bytes;       /* of the segment */
+	uint64_t n_put;       /* messages, requests, results published */
+	uint64_t n_got;       /* messages, requests, results taken */
+	uint64_t n_parks;     /* times somebody slept */
+	uint64_t n_yields;
+	uint64_t n_deaths;    /* endpoints recovered */
+	uint64_t n_redelivered; /* messages taken over from the dead */
+	uint64_t n_quarantined; /* requests given up after max_attempts */
+	uint64_t n_rejected;  /* times shared memory said the impossible */
+	uint64_t blob_bytes;  /* of the pool */
+	uint64_t blob_bytes_used;
+	char wait[8];         /* "uring" or "futex": how this endpoint sleeps */
+};
+#define BUS_STATS_INIT \
+	{ sizeof(struct bus_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "" }
+BUS_API int bus_stats(struct bus *bus, struct bus_stats *stats);
+
+/* ---------------------------------------------------------------- queue -- */
+
+struct bus_queue; /* opaque */
+
+/* task_done() is called for each message; bus_queue_join() waits for all. */
+#define BUS_QUEUE_JOINABLE 1u
+/* Only the dead are passed: strict order, but a writer that is stopped in the
+ * middle of a put stops all readers until it goes on or dies. */
+#define BUS_QUEUE_STRICT 2u
+
+struct bus_queue_config {
+	size_t size;         /* set by BUS_QUEUE_CONFIG_INIT */
+	uint32_t n_slots;    /* most messages in it; power of two, 2 .. 2^20;
+			      * default: 64 KiB of slots, at least 64 */
+	uint32_t slot_bytes; /* messages up to this lie in the slot itself,
+			      * larger ones in the blob pool; 8 .. 4088;
+			      * default 56.  8 or 24 or 56 use memory best. */
+	uint32_t flags;      /* BUS_QUEUE_* */
+};
+#define BUS_QUEUE_CONFIG_INIT { sizeof(struct bus_queue_config), 0, 0, 0 }
+
+/*
+ * bus_queue_open - open a queue, and make it if there is none of that name
+ * @name:   1 .. 47 bytes; other channels of the bus must not have it
+ * @config: NULL to open only what exists; else used if it must be made (an
+ *          existing queue keeps its own settings)
+ *
+ * Returns 0, or
+ *   -ENOENT  there is none and @config is NULL
+ *   -ENOSPC  channel_bytes of the bus are used up, or its 64 channels
+ *   -EEXIST  the name belongs to a request ring
+ *   -EINVAL, -E2BIG, -ENOMEM, -EPROTO
+ */
+BUS_API int bus_queue_open(struct bus *bus, const char *name,
+			   const struct bus_queue_config *config,
+			   struct bus_queue **queue);
+
+/* Free the handle; the queue stays.  Messages that this handle holds are
+ * given back, loans dropped.  NULL does nothing. */
+BUS_API void bus_queue_free(struct bus_queue *queue);
+
+/*
+ * bus_queue_put - append one message
+ *
+ * Memory: @buf is copied.  When the call returns 0 the message is in shared
+ * memory: the caller may exit or be killed and it will be delivered.
+ *
+ * Returns 0, -EAGAIN (full), -ETIMEDOUT, -EPIPE, -EMSGSIZE (larger than
+ * max_message_bytes), -EPROTO, -EINTR.
+ */
+BUS_API int bus_queue_put(struct bus_queue *queue, const void *buf,
+			  size_t len_bytes, int64_t timeout_ns);
+
+/*
+ * bus_queue_get - take the oldest message that nobody has
+ * @len_bytes: its length; may be NULL
+ *
+ * Returns 0, -EAGAIN (empty), -ETIMEDOUT, -EPIPE (closed, and every message
+ * was taken and finished), -EMSGSIZE (*@len_bytes is the size needed; the
+ * message stays first for this endpoint), -EPROTO, -EINTR.
+ */
+BUS_API int bus_queue_get(struct bus_queue *queue, void *buf, size_t cap_bytes,
+			  size_t *len_bytes, int64_t timeout_ns);
+
+/*
+ * bus_queue_put_many - append up to @n messages of @msg_bytes each, which lie
+ * one after the other
+ *
+ * Waits until there is room for at least one.  Returns how many were taken, at
+ * least 1 (0 only for n 0), or as bus_queue_put().
+ */
+BUS_API int bus_queue_put_many(struct bus_queue *queue, const void *msgs,
+			       size_t msg_bytes, size_t n, int64_t timeout_ns);
+
+/*
+ * bus_queue_get_many - take up to @n messages that are there
+ * @lens_bytes: the length of each; may be NULL when all have msg_bytes
+ *
+ * Message i is copied to msgs + i * msg_bytes.  Waits until there is at least
+ * one.  Stops before a message that is larger (or, without @lens_bytes, not
+ * equal): as the first it gives -EMSGSIZE and stays.
+ *
+ * Returns how many, at least 1 (0 only for n 0), or as bus_queue_get().
+ */
+BUS_API int bus_queue_get_many(struct bus_queue *queue, void *msgs,
+			       size_t msg_bytes, size_t n, size_t *lens_bytes,
+			       int64_t timeout_ns);
+
+/* A message in shared memory, on loan or leased.  Only data and len_bytes may
+ * be used; of a lease the data may also be written, it is the holder's. */
+struct bus_msg {
+	void *data;
+	size_t len_bytes;
+	uint32_t attempts; /* readers that died holding it, 63 at most */
+	uint32_t cell;     /* private */
+	uint64_t pos;      /* private */
+};
+
+/*
+ * bus_queue_loan - room for a message of @len_bytes, to be written in place
+ *
+ * Then commit (which publishes it; len_bytes may have been made smaller) or
+ * cancel.  An endpoint may have several loans.  A message on loan has its
+ * place in the queue if it fits a slot, so that readers wait for it a moment
+ * before they go past it; do not sit on it.
+ *
+ * Returns as bus_queue_put().  commit returns 0, -EINVAL for a message that is
+ * not on loan or has grown out of its room; and for one larger than a slot,
+ * which gets its place only now and may have to wait for it, -EPIPE (it is
+ * dropped) or -EINTR (it is still on loan).
+ */
+BUS_API int bus_queue_loan(struct bus_queue *queue, size_t len_bytes,
+			   struct bus_msg *msg, int64_t timeout_ns);
+BUS_API int bus_queue_commit(struct bus_queue *queue, struct bus_msg *msg);
+BUS_API int bus_queue_cancel(struct bus_queue *queue, struct bus_msg *msg);
+
+/*
+ * bus_queue_peek - take a message and read it where it lies
+ *
+ * The message is leased: nobody else gets it, until bus_queue_release()
+ * finishes it or bus_queue_give_back() lets another have it.  If the holder
+ * dies, another gets it.  An endpoint may hold several; each keeps a slot.
+ *
+ * Returns as bus_queue_get(); release and give_back return 0 or -EINVAL.
+ */
+BUS_API int bus_queue_peek(struct bus_queue *queue, struct bus_msg *msg,
+			   int64_t timeout_ns);
+BUS_API int bus_queue_release(struct bus_queue *queue, struct bus_msg *msg);
+BUS_API int bus_queue_give_back(struct bus_queue *queue, struct bus_msg *msg);
+
+/*
+ * bus_queue_close - no more puts, for anybody
+ *
+ * From now on every put gives -EPIPE.  Readers get what is there, then -EPIPE,
+ * each of them and at every call.  A reader that holds nothing waits for
+ * messages that others still hold, because a death would hand them to it.
+ */
+BUS_API int bus_queue_close(struct bus_queue *queue);
+
+/* As close, but what nobody has taken yet is thrown away. */
+BUS_API int bus_queue_abort(struct bus_queue *queue);
+
+/*
+ * bus_queue_task_done - the oldest message that this endpoint got is done
+ *
+ * On a joinable queue a message that was got stays leased until then, so that
+ * a death hands it to another reader and join does not wait for ever.
+ *
+ * Returns 0, or -EINVAL when there is none or the queue is not joinable.
+ */
+BUS_API int bus_queue_task_done(struct bus_queue *queue);
+
+/*
+ * bus_queue_join - wait until every message that was put is done
+ *
+ * Returns 0, -EAGAIN, -ETIMEDOUT, -EINTR, or -EINVAL (not joinable).
+ */
+BUS_API int bus_queue_join(struct bus_queue *queue, int64_t timeout_ns);
+
+struct bus_queue_stats {
+	size_t size; /* set by BUS_QUEUE_STATS_INIT */
+	uint32_t n_slots;
+	uint32_t slot_bytes;
+	uint32_t n_waiting; /* messages that nobody has taken */
+	uint32_t n_held;    /* leased or being written */
+	uint32_t closed;    /* 1 closed, 2 aborted */
+	uint32_t flags;
+	uint64_t n_put;     /* positions claimed since the beginning */
+};
+#define BUS_QUEUE_STATS_INIT \
+	{ sizeof(struct bus_queue_stats), 0, 0, 0, 0, 0, 0, 0 }
+BUS_API int bus_queue_stats(struct bus_queue *queue,
+			    struct bus_queue_stats *stats);
+
+/* ---------------------------------------------------- request and result -- */
+
+struct bus_coord; /* a coordinator with its workers; opaque */
+struct bus_reply; /* the result under construction; opaque */
+
+/*
+ * A worker's function: reads the request, fills the reply, returns 0; or
+ * returns another number, which reaches the caller together with the text of
+ * bus_reply_error().
+ *
+ * Memory: @req lies in shared memory and is the handler's until it returns.
+ */
+typedef int (*bus_handler)(void *ctx, const void *req, size_t len_bytes,
+			   struct bus_reply *reply);
+
+/*
+ * bus_reply_put - the result is a copy of @buf
+ * bus_reply_room - room for a result of @len_bytes, to be written in place
+ *
+ * Who: the handler.  The last call counts.  Returns 0 or -EMSGSIZE (larger
+ * than result_bytes of the coordinator); bus_reply_room() NULL then.
+ */
+BUS_API int bus_reply_put(struct bus_reply *reply, const void *buf,
+			  size_t len_bytes);
+BUS_API void *bus_reply_room(struct bus_reply *reply, size_t len_bytes);
+
+/* The text that goes with a handler's error; printf-like, cut to what fits. */
+BUS_API void bus_reply_error(struct bus_reply *reply, const char *format, ...)
+#if defined(__GNUC__)
+	__attribute__((format(printf, 2, 3)))
+#endif
+	;
+
+/* How many workers died running this request before: 0 the first time. */
+BUS_API uint32_t bus_reply_attempts(const struct bus_reply *reply);
+
+struct bus_coord_config {
+	size_t size;            /* set by BUS_COORD_CONFIG_INIT */
+	bus_handler handler;    /* must be set */
+	void *ctx;              /* given to the handler */
+	int (*init)(void *ctx); /* in each new worker; not 0: it leaves */
+	uint32_t n_workers;     /* 1 .. 200; default 1 */
+	uint32_t window;        /* most requests outstanding; power of two,
+				 * 2 .. 2^16; default 1024 */
+	uint32_t request_bytes; /* requests up to this lie in the slot, larger
+				 * ones in the blob pool; at most 2040,
+				 * default 16 */
+	uint32_t max_attempts;  /* workers that may die on one request; 1 .. 60,
+				 * default 3 */
+	uint64_t result_bytes;  /* largest result; room for it is set aside
+				 * before a request is accepted, so that a
+				 * worker never waits for it; default: what
+				 * the slot has left, at least 8 */
+	uint64_t backoff_ns;    /* before a worker is replaced that died within
+				 * a second of its start; doubles each time,
+				 * to a second; default 1 ms */
+	uint32_t flags;         /* 0 */
+};
+#define BUS_COORD_CONFIG_INIT \
+	{ sizeof(struct bus_coord_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/*
+ * bus_coord_start - fork workers and get ready to send them requests
+ * @name: of the request ring on the bus
+ *
+ * The calling thread's process becomes their parent.  They end when it ends
+ * (also by SIGKILL, within 100 ms) or when the thread does that forked them.
+ * A worker is replaced when it dies, while the coordinator is in one of the
+ * calls below.
+ *
+ * Returns 0, -EEXIST (the name is taken), -ENOSPC, -EUSERS (more workers than
+ * the bus has endpoints), -EAGAIN or -EMFILE (fork), -EINVAL, -E2BIG, -ENOMEM,
+ * -EPROTO.
+ */
+BUS_API int bus_coord_start(struct bus *bus, const char *name,
+			    const struct bus_coord_config *config,
+			    struct bus_coord **coord);
+
+/*
+ * bus_coord_stop - finish what was submitted, end the workers, free all
+ * @timeout_ns: when it is over, workers that are still busy are killed
+ *
+ * Results that were not collected are dropped.  Returns 0, or -ETIMEDOUT when
+ * workers had to be killed.  NULL does nothing.
+ */
+BUS_API int bus_coord_stop(struct bus_coord *coord, int64_t timeout_ns);
+
+/*
+ * bus_submit - hand one request to whichever worker is free first
+ * @id: chosen by the caller, returned in the result
+ *
+ * When the window is full it waits for a request to complete and puts that
+ * result aside for bus_collect(); with timeout_ns 0 it says -EAGAIN instead,
+ * so that memory stays bounded by the window.
+ *
+ * Memory: @buf is copied.
+ *
+ * Returns 0, -EAGAIN, -ETIMEDOUT, -EMSGSIZE (larger than max_message_bytes),
+ * -ENOMEM, -ECHILD, -EPROTO, -EINTR.
+ */
+BUS_API int bus_submit(struct bus_coord *coord, uint64_t id, const void *buf,
+		       size_t len_bytes, int64_t timeout_ns);
+
+enum bus_result_kind {
+	BUS_RESULT_OK,    /* data is the handler's result */
+	BUS_RESULT_ERROR, /* code is what the handler returned, data its text */
+	BUS_RESULT_DEATH  /* max_attempts workers died on it; data is the
+			   * request */
+};
+
+struct bus_result {
+	uint64_t id;
+	uint32_t kind;     /* enum bus_result_kind */
+	int32_t code;      /* ERROR: the handler's; DEATH: -EOWNERDEAD */
+	uint32_t attempts; /* workers that died on it */
+	int32_t pid;         /* DEATH: the last of them, 0 if unknown */
+	int32_t signal;      /* that killed it, or 0 */
+	int32_t exit_status; /* it exited with, or -1 */
+	const void *data;
+	size_t len_bytes;
+};
+
+/*
+ * bus_collect     - the result of the oldest request, in order of submission
+ * bus_collect_any - the result of any request that is done
+ *
+ * Memory: result->data is valid until the next call with this coordinator
+ * that collects or stops.
+ *
+ * Returns 0, -EAGAIN, -ETIMEDOUT, -ENODATA (no request is outstanding), -EINTR,
+ * or -ECHILD: ten workers in a row died at once with no request in hand, or
+ * failed in init (SIGKILL does not count), and no more are started.
+ */
+BUS_API int bus_collect(struct bus_coord *coord, struct bus_result *result,
+			int64_t timeout_ns);
+BUS_API int bus_collect_any(struct bus_coord *coord, struct bus_result *result,
+			    int64_t timeout_ns);
+
+/* Requests that were submitted and not yet collected. */
+BUS_API size_t bus_coord_outstanding(const struct bus_coord *coord);
+
+/* The pids of the workers that live now, up to @n.  Returns how many live. */
+BUS_API int bus_coord_workers(struct bus_coord *coord, pid_t *pids, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

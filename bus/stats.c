@@ -1,0 +1,46 @@
+/*
+ * stats.c - sums of the counts that every endpoint keeps for itself
+ */
+#include "config.h"
+
+#include <string.h>
+
+#include "bus/bus.h"
+#include "bus/channel.h"
+#include "bus/endpoint.h"
+
+int bus_stats(struct bus *bus, struct bus_stats *out)
+{
+	struct bus_stats s = { 0 };
+	size_t size = out ? out->size : 0;
+	int ret = bus_check(bus);
+
+	if (ret)
+		return ret;
+	if (size < sizeof(size))
+		return -EINVAL;
+	bus_publish_counts(bus);
+	for (uint32_t id = 1; id < bus->map->sizes.max_ep; id++) {
+		struct bus_ep_counts *c = &bus->map->ep[id].counts;
+
+		if (bus_ep_attached(ld_rlx(&bus->map->ep[id].state)))
+			s.n_endpoints++;
+		s.n_put += ld_rlx(&c->put);
+		s.n_got += ld_rlx(&c->got);
+		s.n_parks += ld_rlx(&c->parks);
+		s.n_yields += ld_rlx(&c->yields);
+		s.n_deaths += ld_rlx(&c->deaths);
+		s.n_redelivered += ld_rlx(&c->redelivered);
+		s.n_quarantined += ld_rlx(&c->quarantined);
+		s.n_rejected += ld_rlx(&c->rejected);
+	}
+	while (bus_channel_kind(bus, s.n_channels))
+		s.n_channels++;
+	s.bytes = bus->map->off.bytes;
+	sb_blob_count(&bus->blob, &s.blob_bytes, &s.blob_bytes_used);
+	strncpy(s.wait, sb_waiter_backend_name(&bus->waiter),
+		sizeof(s.wait) - 1);
+	s.size = size;
+	memcpy(out, &s, size < sizeof(s) ? size : sizeof(s));
+	return 0;
+}

@@ -1,0 +1,1562 @@
+/*
+ * kill_bus.c - SIGKILL after every instruction of every operation of the bus
+ *
+ * A victim process is single-stepped with ptrace through one public call, and
+ * killed after instruction k.  Then the survivors recover it by the means that
+ * a user has (bus_reap, a call of the coordinator) and must go on: a message
+ * whose put returned comes out once, one whose put had not returned at most
+ * once, one that was got and not finished comes again, who sleeps wakes up
+ * when there is something for it, each request is answered once, and all
+ * slots, cells and ids can be used again.
+ *
+ * Each point has a bus of its own and these processes:
+ *
+ *	we       a shard: makes the bus, steps and kills the victim, audits.
+ *	         With peer "poll" we are the survivor and only ever try.
+ *	victim   our child, or a worker of the client
+ *	peer     sleeps in a call before the victim starts, with a futex or with
+ *	         io_uring.  It has no heartbeat: nothing but a wake wakes it.
+ *	client   a coordinator, where the victim is its worker
+ *
+ * Everything is pinned to one CPU, because a step takes 20 us there and 80 us
+ * across two of them; there is a shard for each CPU.  A victim that blocks is
+ * killed in its sleep, or, for later points, given what it waits for.
+ *
+ * Without an argument half a second is spent on each case: 12 to 150 points
+ * at equal distances, the first by the seed (the day, unless --seed is given).
+ * --full takes every instruction, for an hour or two.
+ *
+ * kill_bus [--full] [--seed S] [--only CASE [--at K]]
+ *
+ * CASE is operation/state/peer, as a failure names it.
+ */
+#include "config.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "tests/bus/t_bus.h"
+
+#define N_MSGS     64
+#define VICTIM_MSG 32 /* numbers of the victim's messages start here */
+#define HELP_MSG   48 /* ... and of those that unblock it */
+#define PEER_MSG   60
+#define EXTRA_MSG  61
+#define OTHER_MSG  62
+#define SMALL      16u
+#define BIG        600u /* in a cell */
+#define N_REQUESTS 2
+#define MAX_EP     6
+#define HUNG_NS    (2 * SB_NS_PER_S)
+#define WATCHDOG_S 40
+#define N_BIG      4u /* cells of the largest class, see make_bus() */
+#define K_MAX      200000
+/* What a step takes, and what is spent on a case in the quick run. */
+#define STEP_NS    20000
+#define QUICK_NS   (500 * SB_NS_PER_MS)
+#define QUICK_MIN  12
+#define QUICK_MAX  150
+
+enum state { EMPTY, ONE, FULL, WRAP, N_STATES };
+enum peer { POLL, FUTEX, URING, N_PEERS };
+enum sleep_in { NOWHERE, GET, PUT, JOIN };
+/* of a message: by its writer, and by the victim as a reader */
+enum { NOT, BEGUN, DONE };
+enum { UNTOUCHED, HELD, FINISHING, FINISHED };
+
+static const char *const state_names[] = { "empty", "one", "full", "wrap" };
+static const char *const peer_names[] = { "poll", "futex", "uring" };
+
+struct op {
+	const char *name;
+	uint32_t states; /* bit set of enum state */
+	uint32_t n_slots;
+	uint32_t flags; /* of the queue */
+	uint32_t len;   /* of its messages */
+	void (*before)(void);
+	void (*fn)(void);
+	/* in which call a peer sleeps, by state; nowhere: only polled */
+	enum sleep_in sleep_in[N_STATES];
+	/* the victim is a worker of a client */
+	bool worker;
+	bool pair; /* of two workers */
+	uint32_t kind;
+	uint32_t request_len;
+	uint32_t max_attempts;
+	bool coord;  /* the victim is a coordinator */
+	bool reaps;  /* it recovers another that is dead */
+	bool drops;  /* messages may be dropped */
+	bool closes; /* the queue */
+	bool named;  /* on a bus of the file system; is it made before? */
+	bool made;
+};
+
+/* Of one point, seen by all its processes. */
+static struct shared {
+	_Atomic int32_t victim_pid;
+	_Atomic uint32_t seized, go, over;
+	_Atomic uint32_t put[N_MSGS], fin[N_MSGS];
+	_Atomic uint32_t n_got[N_MSGS];
+	_Atomic uint32_t wrong;
+	_Atomic uint32_t getting; /* the victim is in a get */
+	_Atomic uint32_t n_held;  /* messages that it got before */
+	unsigned char buf[4][BIG];
+	_Atomic uint32_t peer_ready, peer_done;
+	_Atomic int32_t peer_ret;
+	_Atomic uint32_t submitted, client_ready, client_done;
+	_Atomic uint32_t n_inits, init_id[2];
+	_Atomic uint32_t had_victim;
+	_Atomic uint32_t n_answers[N_REQUESTS];
+} *sh;
+
+struct row {
+	_Atomic uint64_t points, hung, lost, duplicated, leaked, wrong, ns;
+	_Atomic uint64_t longest;
+};
+
+/* Of the whole run, seen by all shards. */
+static struct {
+	_Atomic uint32_t next_case, n_printed;
+	struct row row[64][N_PEERS];
+} *all;
+
+/* Of the point that this shard is at. */
+static struct {
+	const struct op *op;
+	enum state state;
+	enum peer peer;
+	long k;
+	long len; /* instructions that the victim did */
+	struct row *row;
+	pid_t victim, peer_pid, client;
+	bool our_child;
+	uint32_t n_unblocked;
+	char name[64];
+} x;
+
+static struct {
+	bool full;
+	uint64_t seed;
+	const char *only;
+	long at;
+} opt = { .at = -1 };
+
+static struct bus *bus;
+static struct bus_queue *q;
+static struct bus_coord *coord;
+static const char *program;
+static unsigned char big[8][BIG]; /* messages made beforehand */
+
+/* --------------------------------------------------------------- verdicts -- */
+
+static void bad(_Atomic uint64_t *what, const char *msg)
+{
+	*what += 1;
+	if (all->n_printed++ < 30) {
+		printf("FAILED: %s: %s --only %s --at %ld\n", msg, program,
+		       x.name, x.k);
+		fflush(stdout);
+	}
+}
+
+static const char *doing; /* for the watchdog */
+static uint64_t watch_until_ns; /* 0: SIGALRM is a tick, no watchdog */
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	/* By the clock: a last tick may come after the watchdog was set. */
+	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
+		return;
+	/* We ourselves hang in a call; there is no way on from here. */
+	bad(&x.row->hung, doing);
+	fprintf(stderr, "victim %d, asleep %d; peer %d, asleep %d\n",
+		(int)x.victim, t_asleep(&x.victim), (int)x.peer_pid,
+		t_asleep(&x.peer_pid));
+	_exit(3);
+}
+
+static void set_alarm(bool watchdog)
+{
+	struct itimerval it = { 0 };
+
+	watch_until_ns = watchdog ? sb_deadline(WATCHDOG_S * SB_NS_PER_S) : 0;
+	if (watchdog)
+		it.it_value.tv_sec = WATCHDOG_S + 1;
+	else
+		it.it_value.tv_usec = it.it_interval.tv_usec = 1000;
+	setitimer(ITIMER_REAL, &it, NULL);
+}
+
+static void nap(void)
+{
+	const struct timespec t = { .tv_nsec = 30000 };
+
+	nanosleep(&t, NULL);
+}
+
+static bool within(uint64_t ns, bool (*done)(void))
+{
+	uint64_t end = sb_deadline((int64_t)ns);
+
+	while (!done()) {
+		if (sb_now_ns() > end)
+			return false;
+		nap();
+	}
+	return true;
+}
+
+static bool soon(bool (*done)(void))
+{
+	return within(HUNG_NS, done);
+}
+
+/* No verdict hangs on it: the machine may be busy. */
+static bool ready(bool (*done)(void))
+{
+	return within(5 * HUNG_NS, done);
+}
+
+/* --------------------------------------------------------------- messages -- */
+
+static void write_message(unsigned char *to, uint32_t len, uint64_t i)
+{
+	t_fill(to, len, i);
+	memcpy(to, &i, sizeof(i));
+}
+
+/* Its number, or N_MSGS when it is garbage. */
+static uint64_t read_message(const unsigned char *from, size_t len)
+{
+	unsigned char should[BIG];
+	uint64_t i;
+
+	memcpy(&i, from, sizeof(i));
+	if (len != x.op->len || i >= N_MSGS)
+		return N_MSGS;
+	write_message(should, x.op->len, i);
+	return memcmp(should, from, len) ? N_MSGS : i;
+}
+
+static int put_message(uint64_t i, int64_t timeout_ns)
+{
+	unsigned char buf[BIG];
+	int ret;
+
+	write_message(buf, x.op->len, i);
+	ret = bus_queue_put(q, buf, x.op->len, timeout_ns);
+	if (!ret)
+		sh->put[i] = DONE;
+	return ret;
+}
+
+static int get_message(int64_t timeout_ns)
+{
+	unsigned char buf[BIG];
+	size_t len;
+	uint64_t i;
+	int ret = bus_queue_get(q, buf, sizeof(buf), &len, timeout_ns);
+
+	if (ret)
+		return ret;
+	i = read_message(buf, len);
+	if (i >= N_MSGS)
+		sh->wrong++;
+	else
+		sh->n_got[i]++;
+	if (x.op->flags & BUS_QUEUE_JOINABLE)
+		ret = bus_queue_task_done(q);
+	return ret;
+}
+
+/* ---------------------------------------------------------------- victims -- */
+
+/* Stop here until the tracer has us; then every instruction counts. */
+static void ready_to_die(void)
+{
+	int32_t self = getpid();
+
+	bus->waiter.heartbeat_ns = 3600 * SB_NS_PER_S;
+	sh->victim_pid = self;
+	while (!sh->seized)
+		nap();
+	syscall(SYS_kill, self, SIGSTOP);
+}
+
+static void put_begins(uint32_t i, uint32_t n)
+{
+	for (uint32_t k = 0; k < n; k++)
+		sh->put[VICTIM_MSG + i + k] = BEGUN;
+}
+
+static void put_ends(uint32_t i, uint32_t n)
+{
+	for (uint32_t k = 0; k < n; k++)
+		sh->put[VICTIM_MSG + i + k] = DONE;
+}
+
+static void do_put(void)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		put_begins(i, 1);
+		if (!bus_queue_put(q, big[i], x.op->len, -1))
+			put_ends(i, 1);
+	}
+}
+
+static void do_put_many(void)
+{
+	unsigned char three[3 * SMALL];
+	int n;
+
+	for (uint32_t i = 0; i < 3; i++)
+		memcpy(three + i * SMALL, big[i], SMALL);
+	put_begins(0, 3);
+	n = bus_queue_put_many(q, three, SMALL, 3, -1);
+	if (n > 0)
+		put_ends(0, (uint32_t)n);
+	for (uint32_t i = n > 0 ? (uint32_t)n : 0; i < 3; i++)
+		sh->put[VICTIM_MSG + i] = NOT;
+}
+
+static void do_commit(void)
+{
+	struct bus_msg m;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		if (bus_queue_loan(q, x.op->len, &m, -1))
+			continue;
+		memcpy(m.data, big[i], x.op->len);
+		put_begins(i, 1);
+		if (!bus_queue_commit(q, &m))
+			put_ends(i, 1);
+	}
+}
+
+static void do_cancel(void)
+{
+	struct bus_msg m;
+
+	for (uint32_t i = 0; i < 2; i++)
+		if (!bus_queue_loan(q, x.op->len, &m, -1))
+			bus_queue_cancel(q, &m);
+}
+
+/* Once it waits on an empty queue, and once more if there was something. */
+static void do_get(void)
+{
+	uint32_t n = x.state == EMPTY ? 1 : 2;
+	size_t len;
+
+	for (uint32_t k = 0; k < n; k++) {
+		uint64_t i;
+
+		sh->getting = k + 1;
+		if (bus_queue_get(q, sh->buf[k], BIG, &len,
+				  k && x.state == ONE ? 0 : -1))
+			continue;
+		memcpy(&i, sh->buf[k], 8);
+		if (x.op->flags & BUS_QUEUE_JOINABLE) {
+			sh->fin[i % N_MSGS] = FINISHING;
+			sh->getting = 0;
+			bus_queue_task_done(q);
+		}
+		sh->fin[i % N_MSGS] = FINISHED;
+		sh->getting = 0;
+	}
+}
+
+static void do_get_many(void)
+{
+	int n;
+
+	sh->getting = 1;
+	n = bus_queue_get_many(q, sh->buf, BIG, 3, (size_t[3]){ 0 }, -1);
+	for (int k = 0; k < n; k++) {
+		uint64_t i;
+
+		memcpy(&i, sh->buf[k], 8);
+		sh->fin[i % N_MSGS] = FINISHED;
+	}
+	sh->getting = 0;
+}
+
+static void do_release(void)
+{
+	uint32_t n = x.state == EMPTY || x.state == ONE ? 1 : 2;
+	struct bus_msg m;
+
+	for (uint32_t k = 0; k < n; k++) {
+		uint64_t i;
+
+		if (bus_queue_peek(q, &m, -1))
+			continue;
+		memcpy(&i, m.data, 8);
+		sh->fin[i % N_MSGS] = FINISHING;
+		bus_queue_release(q, &m);
+		sh->fin[i % N_MSGS] = FINISHED;
+	}
+}
+
+static void do_give_back(void)
+{
+	struct bus_msg m;
+
+	if (!bus_queue_peek(q, &m, -1))
+		bus_queue_give_back(q, &m);
+}
+
+static void got_two(void)
+{
+	size_t len;
+
+	for (uint32_t k = 0; k < 2; k++)
+		if (!bus_queue_get(q, sh->buf[k], BIG, &len, 0))
+			sh->n_held++;
+}
+
+static void do_task_done(void)
+{
+	for (uint32_t k = 0; k < sh->n_held; k++) {
+		uint64_t i;
+
+		memcpy(&i, sh->buf[k], 8);
+		sh->fin[i % N_MSGS] = FINISHING;
+		bus_queue_task_done(q);
+		sh->fin[i % N_MSGS] = FINISHED;
+	}
+}
+
+static void do_close(void)
+{
+	bus_queue_close(q);
+}
+
+static void do_abort(void)
+{
+	bus_queue_abort(q);
+}
+
+/* Something of everything that one can hold. */
+static void hold(void)
+{
+	static struct bus_msg m;
+
+	bus_queue_peek(q, &m, 0);
+	bus_queue_loan(q, SMALL, &m, 0);
+	bus_queue_loan(q, BIG, &m, 0);
+}
+
+static void do_leave(void)
+{
+	bus_queue_free(q);
+	bus_close(bus);
+}
+
+/* The first call after a fork. */
+static void do_attach(void)
+{
+	bus_reap(bus);
+}
+
+static void do_reap(void)
+{
+	bus_reap(bus);
+}
+
+static void do_open_queue(void)
+{
+	struct bus_queue_config c = BUS_QUEUE_CONFIG_INIT;
+	struct bus_queue *q2;
+
+	c.n_slots = 4;
+	bus_queue_open(bus, "another", &c, &q2);
+}
+
+static struct bus_config bus_settings(void);
+
+static void do_create(void)
+{
+	struct bus_config c = bus_settings();
+	struct bus *b;
+
+	bus_create(t_name("k"), &c, &b);
+}
+
+static void do_open(void)
+{
+	struct bus_config c = bus_settings();
+	struct bus *b;
+
+	bus_open(t_name("k"), &c, &b);
+}
+
+/* ---------------------------------------------------- coordinators, workers -- */
+
+enum { INLINE, ERROR, LARGE };
+
+/* Requests begin with their number. */
+static int handler(void *ctx, const void *req, size_t len,
+		   struct bus_reply *reply)
+{
+	unsigned char *to;
+	uint64_t i;
+
+	(void)ctx;
+	memcpy(&i, req, sizeof(i));
+	if (len != x.op->request_len)
+		i = 99;
+	switch (x.op->kind) {
+	case INLINE:
+		return bus_reply_put(reply, &i, sizeof(i));
+	case ERROR:
+		bus_reply_error(reply, "no");
+		return 7 + (int)i;
+	default:
+		to = bus_reply_room(reply, BIG);
+		if (!to)
+			return 1;
+		memcpy(to, &i, sizeof(i));
+		return 0;
+	}
+}
+
+/* Of two workers the one with the lower id is the victim: it is rung first. */
+static int init_worker(void *ctx)
+{
+	uint32_t n;
+
+	(void)ctx;
+	bus->waiter.heartbeat_ns = 3600 * SB_NS_PER_S;
+	if (!x.op->worker)
+		return 0;
+	n = sh->n_inits++;
+	if (n >= 2)
+		return 0;
+	sh->init_id[n] = bus->id;
+	if (!x.op->pair) {
+		if (n == 0)
+			ready_to_die();
+		return 0;
+	}
+	while (sh->n_inits < 2 || !sh->init_id[0] || !sh->init_id[1])
+		nap();
+	if (bus->id < sh->init_id[!n])
+		ready_to_die();
+	return 0;
+}
+
+static void start_coord(void)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+
+	c.handler = handler;
+	c.init = init_worker;
+	c.n_workers = x.op->pair ? 2 : 1;
+	c.window = 4;
+	c.max_attempts = x.op->max_attempts;
+	c.result_bytes = x.op->kind == LARGE ? BIG : 0;
+	T_CHECK(bus_coord_start(bus, "r", &c, &coord) == 0);
+}
+
+static int submit(uint64_t i)
+{
+	unsigned char req[BIG];
+
+	t_fill(req, sizeof(req), i);
+	memcpy(req, &i, sizeof(i));
+	return bus_submit(coord, i, req, x.op->request_len, HUNG_NS);
+}
+
+static bool right_answer(const struct bus_result *r)
+{
+	uint64_t i = UINT64_MAX;
+
+	if (r->kind == BUS_RESULT_DEATH)
+		return x.op->max_attempts == 1;
+	if (x.op->kind == ERROR)
+		return r->kind == BUS_RESULT_ERROR &&
+		       r->code == 7 + (int)r->id && r->len_bytes == 2 &&
+		       !memcmp(r->data, "no", 2);
+	if (r->kind != BUS_RESULT_OK ||
+	    r->len_bytes != (x.op->kind == LARGE ? BIG : 8))
+		return false;
+	memcpy(&i, r->data, sizeof(i));
+	return i == r->id;
+}
+
+static void answered(const struct bus_result *r)
+{
+	if (r->id >= N_REQUESTS || !right_answer(r))
+		sh->wrong++;
+	else
+		sh->n_answers[r->id]++;
+}
+
+static int collect(struct bus_result *r)
+{
+	int ret;
+
+	if (x.peer != POLL)
+		return bus_collect(coord, r, -1);
+	while ((ret = bus_collect_any(coord, r, 0)) == -EAGAIN)
+		sched_yield();
+	return ret;
+}
+
+static int client_main(void *arg)
+{
+	struct bus_result r;
+
+	(void)arg;
+	bus->config.wait = x.peer == URING ? BUS_WAIT_URING : BUS_WAIT_FUTEX;
+	T_CHECK(bus_check(bus) == 0);
+	bus->waiter.heartbeat_ns = 3600 * SB_NS_PER_S;
+	start_coord();
+	sh->client_ready = 1;
+	while (!sh->go)
+		nap();
+	for (uint64_t i = 0; i < N_REQUESTS; i++)
+		T_CHECK(submit(i) == 0);
+	sh->submitted = 1;
+	for (int i = 0; i < N_REQUESTS; i++) {
+		T_CHECK(collect(&r) == 0);
+		answered(&r);
+	}
+	T_CHECK(bus_collect_any(coord, &r, 0) == -ENODATA);
+	sh->client_done = 1;
+	T_CHECK(bus_coord_stop(coord, HUNG_NS) == 0);
+	bus_close(bus);
+	return 0;
+}
+
+static void do_requests(void)
+{
+	struct bus_result r;
+
+	for (uint64_t i = 0; i < N_REQUESTS; i++)
+		submit(i);
+	for (int i = 0; i < N_REQUESTS; i++)
+		bus_collect(coord, &r, -1);
+}
+
+static void before_stop(void)
+{
+	start_coord();
+	for (uint64_t i = 0; i < N_REQUESTS; i++)
+		submit(i);
+}
+
+static void do_stop(void)
+{
+	bus_coord_stop(coord, HUNG_NS);
+}
+
+/* ----------------------------------------------------------- the processes -- */
+
+static int victim_main(void *arg)
+{
+	(void)arg;
+	for (uint64_t i = 0; i < lengthof(big); i++)
+		write_message(big[i], x.op->len, VICTIM_MSG + i);
+	if (x.op->fn != do_attach)
+		T_CHECK(bus_check(bus) == 0);
+	if (x.op->before)
+		x.op->before();
+	ready_to_die();
+	x.op->fn();
+	sh->over = 1;
+	for (;;)
+		syscall(SYS_pause);
+}
+
+/* Dies holding something of everything. */
+static int dead_main(void *arg)
+{
+	(void)arg;
+	T_CHECK(bus_check(bus) == 0);
+	hold();
+	kill(getpid(), SIGKILL);
+	return 1;
+}
+
+static int sleep_in(enum sleep_in where)
+{
+	switch (where) {
+	case GET:
+		return get_message(-1);
+	case PUT:
+		return put_message(PEER_MSG, -1);
+	case JOIN:
+		return bus_queue_join(q, -1);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int peer_main(void *arg)
+{
+	(void)arg;
+	bus->config.wait = x.peer == URING ? BUS_WAIT_URING : BUS_WAIT_FUTEX;
+	T_CHECK(bus_check(bus) == 0);
+	bus->waiter.heartbeat_ns = 3600 * SB_NS_PER_S;
+	sh->peer_ready = 1;
+	sh->peer_ret = sleep_in(x.op->sleep_in[x.state]);
+	sh->peer_done = 1;
+	bus_close(bus);
+	return 0;
+}
+
+/* Is @pid blocked in the kernel?  *@nr is the system call, -1 if unknown. */
+static bool blocked(pid_t pid, long *nr)
+{
+	char path[64], buf[32] = "";
+	FILE *f;
+
+	*nr = -1;
+	if (!t_asleep(&pid))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return true;
+	if (fgets(buf, sizeof(buf), f) && buf[0] >= '0' && buf[0] <= '9')
+		*nr = atol(buf);
+	fclose(f);
+	return true;
+}
+
+static bool parked(pid_t pid)
+{
+	long nr;
+
+	return blocked(pid, &nr) &&
+	       (nr == -1 || nr == SYS_futex || nr == 426 /* io_uring_enter */);
+}
+
+static bool peer_parked(void)
+{
+	return sh->peer_ready && parked(x.peer_pid);
+}
+
+static bool client_parked(void)
+{
+	return sh->submitted && parked(x.client);
+}
+
+static bool victim_there(void)
+{
+	return sh->victim_pid != 0;
+}
+
+static bool submitted(void)
+{
+	return sh->submitted;
+}
+
+/* ---------------------------------------------------------------- stepping -- */
+
+static void cannot(const char *what)
+{
+	fprintf(stderr, "kill_bus: %s %s, k %ld: %m\n", what, x.name, x.k);
+	_exit(4);
+}
+
+/* Has the victim, which waits, got something to wait for? */
+static bool unblock(void)
+{
+	if (x.op->worker)
+		return sh->go++ == 0;
+	if (x.state == FULL)
+		return get_message(0) == 0;
+	return put_message(HELP_MSG + x.n_unblocked++ % 8, 0) == 0;
+}
+
+enum stop { STEPPED, BLOCKED, ENDED, HANGS };
+
+/* Wait for the end of one step.  Who is @last is not helped when it blocks. */
+static enum stop wait_step(bool last)
+{
+	uint64_t end = 0;
+	int status;
+
+	for (;;) {
+		long nr;
+		pid_t p = waitpid(x.victim, &status, __WALL);
+
+		if (p == x.victim)
+			break;
+		if (errno != EINTR)
+			cannot("waitpid");
+		if (!blocked(x.victim, &nr))
+			continue;
+		if (last && parked(x.victim))
+			return BLOCKED;
+		if (!end)
+			end = sb_deadline(HUNG_NS);
+		if (sb_now_ns() > end) {
+			bad(&x.row->hung, "the victim itself hangs");
+			return HANGS;
+		}
+		if (x.op->coord || x.op->named || unblock())
+			continue;
+		if (x.op->worker && parked(x.victim))
+			return BLOCKED; /* it has done all its work */
+	}
+	if (WIFSTOPPED(status))
+		return STEPPED;
+	if (!x.op->worker)
+		bad(&x.row->wrong, "the victim ended");
+	return ENDED;
+}
+
+/* Let it go until @k instructions are done.  Returns whether it is still in
+ * the operation; *@state is how to kill it. */
+static bool drive(long k, enum stop *state)
+{
+	bool in_it = true;
+
+	*state = STEPPED;
+	set_alarm(false);
+	for (long i = 0; i < k; i++) {
+		if (sh->over) {
+			in_it = false;
+			break;
+		}
+		if (ptrace(PTRACE_SINGLESTEP, x.victim, 0, 0))
+			cannot("step");
+		*state = wait_step(i + 1 == k);
+		if (*state != STEPPED) {
+			in_it = i + 1 == k && *state == BLOCKED;
+			break;
+		}
+		x.len = i + 1;
+	}
+	set_alarm(true);
+	return in_it;
+}
+
+/*
+ * Detach with SIGKILL instead of just sending it, so that the parent of a
+ * worker, who is not us, hears of it at once.  That needs a stop, which a
+ * signal brings about when it is blocked; it ends no system call of a victim
+ * that will never see the result.
+ */
+static void kill_victim(enum stop state)
+{
+	struct pollfd p = { .events = POLLIN };
+	int status;
+
+	if (state == ENDED)
+		return;
+	if (state == HANGS) {
+		kill(x.victim, SIGKILL);
+		waitpid(x.victim, &status, __WALL);
+		return;
+	}
+	p.fd = (int)syscall(SYS_pidfd_open, x.victim, 0u);
+	if (state == BLOCKED) {
+		kill(x.victim, SIGUSR1);
+		waitpid(x.victim, &status, __WALL);
+	}
+	if (ptrace(PTRACE_DETACH, x.victim, 0, SIGKILL))
+		cannot("detach");
+	while (poll(&p, 1, -1) != 1)
+		;
+	close(p.fd);
+	if (x.our_child)
+		waitpid(x.victim, &status, 0);
+}
+
+static void seize(void)
+{
+	int status;
+
+	if (!ready(victim_there))
+		cannot("no victim");
+	x.victim = sh->victim_pid;
+	if (ptrace(PTRACE_SEIZE, x.victim, 0, 0))
+		cannot("seize");
+	sh->seized = 1;
+	if (waitpid(x.victim, &status, __WALL) != x.victim ||
+	    !WIFSTOPPED(status))
+		cannot("no stop");
+}
+
+/* ---------------------------------------------------------------- set up -- */
+
+/* Small, because recovery looks at everything. */
+static struct bus_config bus_settings(void)
+{
+	struct bus_config c = BUS_CONFIG_INIT;
+
+	c.wait = BUS_WAIT_FUTEX;
+	c.spin = BUS_SPIN_NEVER;
+	c.max_endpoints = MAX_EP;
+	c.channel_bytes = 16384;
+	c.max_message_bytes = 1024;
+	c.blob_bytes = 8192; /* 16 cells of 256, N_BIG of 1024 */
+	return c;
+}
+
+static void prepare(void)
+{
+	uint32_t n = 0;
+
+	if (x.op->worker || x.op->coord)
+		return;
+	if (x.state == ONE || x.state == WRAP)
+		n = 1;
+	else if (x.state == FULL)
+		n = x.op->len == BIG && x.op->n_slots > N_BIG ? N_BIG
+							      : x.op->n_slots;
+	if (x.state == WRAP) {
+		for (uint32_t i = 0; i < x.op->n_slots - 1; i++) {
+			T_CHECK(put_message(i, 0) == 0);
+			T_CHECK(get_message(0) == 0);
+			sh->put[i] = NOT;
+			sh->n_got[i] = 0;
+		}
+		n = x.op->sleep_in[WRAP] == GET ? 0 : 2;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		T_CHECK(put_message(i, 0) == 0);
+}
+
+static bool start_client(void)
+{
+	x.client = t_fork(client_main, NULL);
+	if (!ready(victim_there))
+		return false;
+	if (x.state != ONE)
+		return true;
+	sh->go = 1;
+	return ready(x.peer == POLL ? submitted : client_parked);
+}
+
+/* The victim first, so that of two sleepers it is rung first. */
+static bool start_victim(void)
+{
+	t_fork(victim_main, NULL);
+	if (!ready(victim_there))
+		return false;
+	if (x.peer == POLL)
+		return true;
+	x.peer_pid = t_fork(peer_main, NULL);
+	return ready(peer_parked);
+}
+
+static void set_up(void)
+{
+	struct bus_config c = bus_settings();
+
+	memset(sh, 0, sizeof(*sh));
+	x.n_unblocked = 0;
+	x.peer_pid = x.client = 0;
+	x.our_child = !x.op->worker;
+	bus = NULL;
+	q = NULL;
+	bus = t_bus_with(x.op->made ? t_name("k") : NULL, &c);
+	q = t_queue(bus, "q", x.op->n_slots, 24, x.op->flags);
+	prepare();
+	if (x.op->reaps)
+		t_wait(t_fork(dead_main, NULL));
+	doing = "nobody gets ready";
+	if (!(x.op->worker ? start_client() : start_victim()))
+		cannot("nobody gets ready");
+	doing = "the victim does not stop";
+	seize();
+}
+
+/* ---------------------------------------------------------------- survive -- */
+
+static struct bus_queue_stats queue_stats(void)
+{
+	return t_queue_stats(q);
+}
+
+static uint32_t n_room(void)
+{
+	return x.op->len == BIG && x.op->n_slots > N_BIG ? N_BIG
+							 : x.op->n_slots;
+}
+
+/* Is there what the peer sleeps for, or is it over? */
+static bool peer_has_cause(void)
+{
+	struct bus_queue_stats s = queue_stats();
+
+	switch (x.op->sleep_in[x.state]) {
+	case GET:
+		return s.n_waiting || s.closed;
+	case PUT:
+		return s.n_waiting + s.n_held < n_room() || s.closed;
+	case JOIN:
+		return s.n_waiting + s.n_held == 0;
+	default:
+		return false;
+	}
+}
+
+/* What it is just taking counts as held.  So does, for a writer, what was
+ * claimed by the dead: only a reader can get over it. */
+static bool peer_settled(void)
+{
+	if (sh->peer_done)
+		return true;
+	if (x.op->sleep_in[x.state] == GET && queue_stats().n_held)
+		return false;
+	return !peer_has_cause();
+}
+
+static bool peer_done(void)
+{
+	return sh->peer_done;
+}
+
+static void drain(void)
+{
+	for (int i = 0; i < N_MSGS && get_message(0) == 0; i++)
+		;
+}
+
+static void check_peer(void)
+{
+	if (!x.peer_pid)
+		return;
+	if (!soon(peer_settled)) {
+		bad(&x.row->hung, "the peer sleeps on");
+		t_kill(x.peer_pid);
+		return;
+	}
+	if (!sh->peer_done) {
+		if (x.op->sleep_in[x.state] == GET)
+			put_message(EXTRA_MSG, 0);
+		else if (x.op->sleep_in[x.state] == PUT)
+			get_message(0);
+		else
+			drain();
+		if (!soon(peer_done)) {
+			bad(&x.row->hung, "the peer cannot be woken");
+			t_kill(x.peer_pid);
+			return;
+		}
+	}
+	if (sh->peer_ret && sh->peer_ret != -EPIPE)
+		bad(&x.row->wrong, "the peer's call failed");
+	doing = "the peer does not leave";
+	if (t_wait(x.peer_pid))
+		bad(&x.row->wrong, "the peer cannot leave");
+}
+
+/* Did the victim's get copy message @i before it died? */
+static bool victim_has(uint64_t i)
+{
+	for (uint32_t k = 0; k < lengthof(sh->buf); k++)
+		if (sh->getting && read_message(sh->buf[k], x.op->len) == i)
+			return true;
+	return false;
+}
+
+static void check_messages(void)
+{
+	for (uint64_t i = 0; i < N_MSGS; i++) {
+		uint32_t n = sh->n_got[i];
+		uint32_t most = sh->put[i] != NOT, least = sh->put[i] == DONE;
+
+		if (sh->fin[i] == FINISHED)
+			most = least = 0;
+		else if (sh->fin[i] == FINISHING || victim_has(i) ||
+			 x.op->drops)
+			least = 0;
+		if (n > most)
+			bad(n > 1 || sh->fin[i] ? &x.row->duplicated
+						: &x.row->wrong,
+			    "delivered too often");
+		else if (n < least)
+			bad(&x.row->lost, "a message was lost");
+	}
+	if (sh->wrong)
+		bad(&x.row->wrong, "garbage came out");
+}
+
+static void check_capacity(void)
+{
+	uint32_t n = n_room();
+
+	for (uint32_t i = 0; i < n; i++)
+		if (put_message(0, 0)) {
+			bad(&x.row->leaked, "less room than before");
+			return;
+		}
+	if (put_message(0, 0) != -EAGAIN)
+		bad(&x.row->wrong, "more room than before");
+	for (uint32_t i = 0; i < 2 * n + 1; i++)
+		if (get_message(0) || put_message(0, 0)) {
+			bad(&x.row->hung, "nothing goes in or out");
+			return;
+		}
+	drain();
+}
+
+static void check_ids(void)
+{
+	struct bus *others[MAX_EP];
+	uint32_t n = 0;
+
+	while (n < MAX_EP && bus_attach(bus, &others[n]) == 0)
+		n++;
+	if (n != MAX_EP - 1)
+		bad(&x.row->leaked, "endpoints are missing");
+	while (n)
+		bus_close(others[--n]);
+}
+
+static bool alone(void)
+{
+	bus_reap(bus);
+	return t_stats(bus).n_endpoints == 1;
+}
+
+static bool ring_empty(void)
+{
+	struct bus_channel *c;
+	uint32_t waiting = 0, held = 0;
+
+	for (uint32_t i = 0; i < BUS_CHANNELS_MAX; i++) {
+		struct sb_ring_end *end = bus_channel_end(bus, i, &c);
+
+		if (!end)
+			continue;
+		sb_ring_count(end, &waiting, &held);
+		if (waiting || held)
+			return false;
+	}
+	return true;
+}
+
+static void audit(void)
+{
+	doing = "the audit hangs";
+	if (!soon(alone))
+		bad(&x.row->leaked, "an endpoint is left");
+	if (!ring_empty())
+		bad(&x.row->leaked, "a slot is not free");
+	if (t_stats(bus).blob_bytes_used)
+		bad(&x.row->leaked, "a cell is not free");
+	if (!x.op->closes)
+		check_capacity();
+	else if (queue_stats().closed == 0 && put_message(0, 0) != 0)
+		bad(&x.row->hung, "neither open nor closed");
+	check_ids();
+}
+
+static bool client_answered(void)
+{
+	return sh->client_done;
+}
+
+static void check_client(void)
+{
+	int status;
+
+	sh->go = 1;
+	if (!soon(client_answered)) {
+		bad(&x.row->hung, "no answer");
+		t_kill(x.client);
+		return;
+	}
+	status = t_wait(x.client);
+	if (status)
+		bad(&x.row->wrong, "the coordinator failed");
+	for (int i = 0; i < N_REQUESTS; i++) {
+		if (sh->n_answers[i] > 1)
+			bad(&x.row->duplicated, "answered twice");
+		if (sh->n_answers[i] < 1)
+			bad(&x.row->lost, "not answered");
+	}
+	if (sh->wrong)
+		bad(&x.row->wrong, "a wrong answer");
+}
+
+/* Others go on before anybody knows of a death, or even before it. */
+static void unaware(void)
+{
+	uint64_t end = sb_deadline(250 * SB_NS_PER_US);
+
+	if (x.peer != POLL || x.op->worker || x.op->coord || x.op->closes)
+		return;
+	while (get_message(0) && sb_now_ns() < end)
+		;
+	put_message(OTHER_MSG, 0);
+}
+
+/* The queue that the victim was making can be made. */
+static void check_open_queue(void)
+{
+	struct bus_queue_config c = BUS_QUEUE_CONFIG_INIT;
+	struct bus_queue *q2;
+	uint64_t v = 5;
+
+	c.n_slots = 4;
+	if (bus_queue_open(bus, "another", &c, &q2)) {
+		bad(&x.row->leaked, "cannot make a queue");
+		return;
+	}
+	if (t_put_u64(q2, v, 0) || t_get_u64(q2) != v)
+		bad(&x.row->wrong, "the queue is broken");
+	bus_queue_free(q2);
+}
+
+static void check_created(void)
+{
+	struct bus_config c = bus_settings();
+	struct bus *b;
+
+	if (bus_create(t_name("k"), &c, &b)) {
+		bad(&x.row->leaked, "cannot make a bus");
+		t_shm_clean();
+		return;
+	}
+	bus_close(b);
+	if (t_shm_leftovers()) {
+		bad(&x.row->leaked, "a file is left");
+		t_shm_clean();
+	}
+}
+
+/* A new coordinator after the death of the other. */
+static void check_new_coord(void)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+	struct bus_result r;
+	uint64_t i = 3;
+
+	c.handler = handler;
+	c.window = 4;
+	if (bus_coord_start(bus, "s", &c, &coord)) {
+		bad(&x.row->leaked, "no new coordinator");
+		return;
+	}
+	if (bus_submit(coord, i, &i, sizeof(i), HUNG_NS) ||
+	    bus_collect(coord, &r, HUNG_NS) || r.id != i)
+		bad(&x.row->hung, "the new coordinator gets no answer");
+	bus_coord_stop(coord, HUNG_NS);
+}
+
+static void survive(void)
+{
+	if (x.op->worker)
+		check_client();
+	else
+		bus_reap(bus);
+	check_peer();
+	if (!x.op->worker && !x.op->coord) {
+		drain();
+		check_messages();
+	}
+	audit();
+	if (x.op->fn == do_open_queue)
+		check_open_queue();
+	if (x.op->fn == do_create)
+		check_created();
+	if (x.op->coord)
+		check_new_coord();
+}
+
+/* ------------------------------------------------------------------ cases -- */
+
+/* One point.  Returns whether the operation was not over before. */
+static bool run_point(long k)
+{
+	enum stop state;
+	bool in_it;
+
+	x.k = k;
+	set_alarm(true);
+	doing = "the bus cannot be made";
+	set_up();
+	doing = "a step does not end";
+	in_it = drive(k, &state);
+	doing = "a survivor hangs, before the death";
+	if (k % 3 == 1)
+		unaware();
+	doing = "the victim does not die";
+	kill_victim(state);
+	doing = "a survivor hangs, nobody recovered";
+	if (k % 3 == 2)
+		unaware();
+	x.row->points++;
+	doing = "a survivor hangs";
+	survive();
+	bus_close(bus);
+	set_alarm(true);
+	return in_it;
+}
+
+#define M_ALL  (1u << EMPTY | 1u << ONE | 1u << FULL | 1u << WRAP)
+#define M_SOME (1u << ONE | 1u << FULL | 1u << WRAP)
+#define M_TWO  (1u << EMPTY | 1u << ONE)
+
+static const struct op ops[] = {
+	{ "reap", M_SOME, 4, 0, SMALL, NULL, do_reap,
+	  .reaps = true, .sleep_in = { [ONE] = GET, [FULL] = NOWHERE } },
+	{ "leave", M_SOME, 4, 0, SMALL, hold, do_leave,
+	  .sleep_in = { [ONE] = GET, [FULL] = PUT } },
+	{ "coord", 1u << EMPTY, 4, 0, SMALL, start_coord, do_requests,
+	  .coord = true, .request_len = 8, .sleep_in = { [EMPTY] = GET } },
+	{ "coord-blob", 1u << EMPTY, 4, 0, SMALL, start_coord, do_requests,
+	  .coord = true, .request_len = BIG, .kind = LARGE },
+	{ "coord-start", 1u << EMPTY, 4, 0, SMALL, NULL, start_coord,
+	  .coord = true, .request_len = 8 },
+	{ "coord-stop", 1u << EMPTY, 4, 0, SMALL, before_stop, do_stop,
+	  .coord = true, .request_len = BIG, .kind = LARGE },
+	{ "attach", M_TWO, 4, 0, SMALL, NULL, do_attach,
+	  .sleep_in = { [EMPTY] = GET } },
+	{ "create", 1u << EMPTY, 4, 0, SMALL, NULL, do_create, .named = true },
+	{ "open", 1u << EMPTY, 4, 0, SMALL, NULL, do_open, .named = true,
+	  .made = true },
+	{ "open-queue", 1u << EMPTY, 4, 0, SMALL, NULL, do_open_queue,
+	  .coord = false },
+	{ "worker", M_TWO, 4, 0, SMALL, NULL, NULL, .worker = true,
+	  .request_len = 8 },
+	{ "worker-pair", M_TWO, 4, 0, SMALL, NULL, NULL, .worker = true,
+	  .pair = true, .request_len = 8 },
+	{ "worker-error", 1u << ONE, 4, 0, SMALL, NULL, NULL, .worker = true,
+	  .kind = ERROR, .request_len = 8 },
+	{ "worker-blob", M_TWO, 4, 0, SMALL, NULL, NULL, .worker = true,
+	  .kind = LARGE, .request_len = BIG },
+	{ "worker-poison", 1u << ONE, 4, 0, SMALL, NULL, NULL, .worker = true,
+	  .request_len = BIG, .max_attempts = 1 },
+	{ "put", M_ALL, 4, 0, SMALL, NULL, do_put,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT, [WRAP] = GET } },
+	{ "put-blob", M_ALL, 4, 0, BIG, NULL, do_put,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT, [WRAP] = GET } },
+	{ "put-cell", 1u << FULL, 8, 0, BIG, NULL, do_put,
+	  .sleep_in = { [FULL] = PUT } },
+	{ "put-many", M_ALL, 4, 0, SMALL, NULL, do_put_many,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT, [WRAP] = GET } },
+	{ "loan-commit", M_ALL, 4, 0, SMALL, NULL, do_commit,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT, [WRAP] = GET } },
+	{ "loan-commit-blob", M_ALL, 4, 0, BIG, NULL, do_commit,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT, [WRAP] = GET } },
+	{ "loan-cancel", M_ALL, 4, 0, SMALL, NULL, do_cancel,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT, [WRAP] = GET } },
+	{ "get", M_ALL, 4, 0, SMALL, NULL, do_get,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT } },
+	{ "get-blob", M_ALL, 4, 0, BIG, NULL, do_get,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT } },
+	{ "get-cell", 1u << FULL, 8, 0, BIG, NULL, do_get,
+	  .sleep_in = { [FULL] = PUT } },
+	{ "get-many", M_ALL, 4, 0, SMALL, NULL, do_get_many,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT } },
+	{ "get-done", M_ALL, 4, BUS_QUEUE_JOINABLE, SMALL, NULL, do_get,
+	  .sleep_in = { [EMPTY] = GET, [ONE] = JOIN, [FULL] = PUT } },
+	{ "peek-release", M_ALL, 4, 0, SMALL, NULL, do_release,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT } },
+	{ "peek-release-blob", M_ALL, 4, 0, BIG, NULL, do_release,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT } },
+	{ "give-back", M_ALL, 4, 0, SMALL, NULL, do_give_back,
+	  .sleep_in = { [EMPTY] = GET } },
+	{ "task-done", M_SOME, 4, BUS_QUEUE_JOINABLE, SMALL, got_two,
+	  do_task_done,
+	  .sleep_in = { [ONE] = JOIN, [FULL] = PUT, [WRAP] = JOIN } },
+	{ "close", M_ALL, 4, 0, SMALL, NULL, do_close, .closes = true,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT } },
+	{ "abort", M_ALL, 4, 0, BIG, NULL, do_abort, .closes = true,
+	  .drops = true, .sleep_in = { [EMPTY] = GET, [FULL] = PUT } },
+};
+#define N_CASES (lengthof(ops) * N_STATES * N_PEERS)
+
+static bool have_uring;
+
+static bool makes_sense(const struct op *op, enum state s, enum peer p)
+{
+	if (!(op->states & 1u << s))
+		return false;
+	if (p == URING && !have_uring)
+		return false;
+	return p == POLL || op->worker || op->sleep_in[s] != NOWHERE;
+}
+
+/* The distance of the points of a case that has @len instructions. */
+static long stride_for(long len)
+{
+	uint64_t each = (uint64_t)len / 2 * STEP_NS + 3 * SB_NS_PER_MS;
+	uint64_t n = QUICK_NS / each;
+
+	if (opt.full)
+		return 1;
+	if (n < QUICK_MIN)
+		n = QUICK_MIN;
+	if (n > QUICK_MAX)
+		n = QUICK_MAX;
+	if (x.peer == URING)
+		n = n / 2 + 1;
+	return len / (long)n + 1;
+}
+
+static void run_case(uint32_t c)
+{
+	uint64_t since = sb_now_ns();
+	long stride;
+
+	x.op = &ops[c / (N_STATES * N_PEERS)];
+	x.state = c / N_PEERS % N_STATES;
+	x.peer = c % N_PEERS;
+	if (!makes_sense(x.op, x.state, x.peer))
+		return;
+	x.row = &all->row[x.op - ops][x.peer];
+	snprintf(x.name, sizeof(x.name), "%s/%s/%s", x.op->name,
+		 state_names[x.state], peer_names[x.peer]);
+	if (opt.only && strcmp(opt.only, x.name) != 0)
+		return;
+	if (opt.at >= 0) {
+		run_point(opt.at);
+	} else {
+		run_point(K_MAX); /* all of it, to learn how long it is */
+		if (x.len > (long)x.row->longest)
+			x.row->longest = (uint64_t)x.len;
+		stride = stride_for(x.len);
+		for (long k = (long)(opt.seed + c * 7) % stride;
+		     run_point(k) && k < K_MAX;)
+			k += stride;
+	}
+	x.row->ns += sb_now_ns() - since;
+}
+
+static void shard(uint32_t cpu)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	cpu_set_t set;
+	uint32_t c;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	sigaction(SIGALRM, &sa, NULL);
+	sh = t_shared(sizeof(*sh));
+	while ((c = all->next_case++) < N_CASES)
+		run_case(c);
+}
+
+static int shard_main(void *arg)
+{
+	shard(*(uint32_t *)arg);
+	t_shm_clean(); /* of the creator that was killed last */
+	return 0;
+}
+
+/* --------------------------------------------------------------- the run -- */
+
+static bool add_rows(uint64_t sum[7])
+{
+	for (size_t o = 0; o < lengthof(ops); o++)
+		for (int p = 0; p < N_PEERS; p++) {
+			struct row *r = &all->row[o][p];
+
+			if (!r->points)
+				continue;
+			printf("%-18s %-6s %7u %7u %5u %5u %5u %6u %6u %8.1f\n",
+			       ops[o].name, peer_names[p],
+			       (unsigned)r->longest, (unsigned)r->points,
+			       (unsigned)r->hung, (unsigned)r->lost,
+			       (unsigned)r->duplicated, (unsigned)r->leaked,
+			       (unsigned)r->wrong, (double)r->ns / 1e9);
+			sum[0] += r->points;
+			sum[1] += r->hung;
+			sum[2] += r->lost;
+			sum[3] += r->duplicated;
+			sum[4] += r->leaked;
+			sum[5] += r->wrong;
+		}
+	return sum[1] + sum[2] + sum[3] + sum[4] + sum[5] == 0;
+}
+
+static int may_trace(void *arg)
+{
+	(void)arg;
+	return ptrace(PTRACE_TRACEME, 0, 0, 0) ? 1 : 0;
+}
+
+static int may_uring(void *arg)
+{
+	struct bus_config c = bus_settings();
+	struct bus *b;
+
+	(void)arg;
+	c.wait = BUS_WAIT_URING;
+	return bus_create(NULL, &c, &b) ? 1 : 0;
+}
+
+static int run_shards(void)
+{
+	pid_t pid[64];
+	uint32_t cpu[64], n = 0;
+	cpu_set_t set;
+	int failed = 0;
+
+	sched_getaffinity(0, sizeof(set), &set);
+	for (uint32_t i = 0; i < CPU_SETSIZE && n < 64; i++)
+		if (CPU_ISSET(i, &set))
+			cpu[n++] = i;
+	for (uint32_t i = 0; i < n; i++)
+		pid[i] = t_fork(shard_main, &cpu[i]);
+	for (uint32_t i = 0; i < n; i++)
+		if (t_wait(pid[i]))
+			failed = 1;
+	return failed;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t since = sb_now_ns(), sum[7] = { 0 };
+	bool good;
+	int failed;
+
+	program = argv[0];
+	opt.seed = (uint64_t)time(NULL) / 86400;
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--full")) {
+			opt.full = true;
+		} else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
+			opt.only = argv[++i];
+		} else if (!strcmp(argv[i], "--at") && i + 1 < argc) {
+			opt.at = atol(argv[++i]);
+		} else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
+			opt.seed = strtoull(argv[++i], NULL, 0);
+		} else {
+			fprintf(stderr, "usage: %s [--full] [--seed S] "
+					"[--only CASE [--at K]]\n", argv[0]);
+			return 2;
+		}
+	}
+	if (t_wait(t_fork(may_trace, NULL))) {
+		puts("skipped: ptrace is not permitted");
+		return T_SKIP;
+	}
+	all = t_shared(sizeof(*all));
+	have_uring = t_wait(t_fork(may_uring, NULL)) == 0;
+	printf("kill_bus%s, seed %llu%s\n", opt.full ? " --full" : "",
+	       (unsigned long long)opt.seed,
+	       have_uring ? "" : ", no io_uring");
+	printf("%-18s %-6s %7s %7s %5s %5s %5s %6s %6s %8s\n", "operation", "peer",
+	       "instr", "points", "hung", "lost", "dup", "leaked", "wrong", "seconds");
+	failed = run_shards();
+	good = add_rows(sum);
+	printf("points %u, hung %u, lost %u, duplicated %u, leaked %u, wrong %u"
+	       " (%.1f s)\n", (unsigned)sum[0], (unsigned)sum[1],
+	       (unsigned)sum[2], (unsigned)sum[3], (unsigned)sum[4],
+	       (unsigned)sum[5], (double)(sb_now_ns() - since) / 1e9);
+	if (failed)
+		puts("a shard did not come to its end");
+	return !good || failed || !sum[0];
+}
