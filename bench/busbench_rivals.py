@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+#
+# busbench_rivals.py - one round of a Python rival, run by busbench
+#
+# python-queue is multiprocessing.Queue, python-pipe multiprocessing.Pipe, used
+# as their documentation shows.  The loads are those of busbench: messages are
+# made from a sequence number, written whole, compared whole; between
+# processes, made by fork.  Prints one JSON object.
+#
+# Nothing is left behind: with fork the semaphores have no name, and all
+# processes die with their parent.
+
+import argparse
+import ctypes
+import json
+import multiprocessing
+import os
+import queue
+import resource
+import signal
+import sys
+import time
+
+PR_SET_PDEATHSIG = 1
+WINDOW = 4096       # of a Queue; python-queue would otherwise grow for ever
+IDLE_S = 0.010      # before each wake-up
+SETTLE_S = 0.050    # before idle processes are watched
+MASK = (1 << 64) - 1
+
+fork = multiprocessing.get_context("fork")
+now_ns = time.monotonic_ns
+
+
+# Channels: put(message), get() -----------------------------------------------
+
+class QueueLane:
+    def __init__(self):
+        queue_ = fork.Queue(WINDOW)
+        self.put, self.get = queue_.put, queue_.get
+
+
+class PipeLane:
+    def __init__(self):
+        reader, writer = fork.Pipe(duplex=False)
+        self.put, self.get = writer.send, reader.recv
+
+
+LANES = {"python-queue": QueueLane, "python-pipe": PipeLane}
+
+
+# Processes -------------------------------------------------------------------
+
+def cpu_ns():
+    total = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        usage = resource.getrusage(who)
+        total += usage.ru_utime + usage.ru_stime
+    return int(total * 1e9)
+
+
+def pin(options, n):
+    if options.pin:
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cpus[n % len(cpus)]})
+
+
+def start(function, *args):
+    parent = os.getpid()
+
+    def body():
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == parent:
+            function(*args)
+
+    process = fork.Process(target=body)
+    process.start()
+    return process
+
+
+def join(processes):
+    for process in processes:
+        process.join()
+        if process.exitcode != 0:
+            sys.exit("busbench_rivals.py: a process ended with %s"
+                     % process.exitcode)
+
+
+def quantiles(values):
+    if not values:
+        return None
+    values = sorted(values)
+
+    def at(part):
+        return values[max(0, min(len(values) - 1,
+                                 int(part * len(values) + 0.999999) - 1))]
+
+    return {"min": values[0], "p50": at(0.5), "p90": at(0.9), "p99": at(0.99),
+            "p999": at(0.999), "max": values[-1]}
+
+
+# stream and mpmc -------------------------------------------------------------
+
+def produce(options, lane, gate, results, idx):
+    pin(options, idx)
+    rest = bytes(i & 255 for i in range(options.bytes - 8))
+    gate.wait()
+    begin, seq, key = now_ns(), 0, idx << 40
+    end = begin + int(options.seconds * 1e9)
+    while now_ns() < end:
+        lane.put((key + seq).to_bytes(8, "little") + rest)
+        seq += 1
+    results.put(("sent", seq, begin, 0, 0))
+
+
+def consume(options, lane, gate, results, idx):
+    pin(options, idx + 1)
+    rest = bytes(i & 255 for i in range(options.bytes - 8))
+    last = [-1] * options.producers
+    n = wrong = disorder = 0
+    gate.wait()
+    while True:
+        message = lane.get()
+        if message is None:
+            break
+        key = int.from_bytes(message[:8], "little")
+        producer, seq = key >> 40, key & ((1 << 40) - 1)
+        if message[8:] != rest or producer >= options.producers:
+            wrong += 1
+            continue
+        if seq <= last[producer]:
+            disorder += 1
+        last[producer] = seq
+        n += 1
+    results.put(("got", n, now_ns(), wrong, disorder))
+
+
+def load_queue(options):
+    lane, results = LANES[options.rival](), fork.SimpleQueue()
+    gate = fork.Barrier(options.producers + options.consumers)
+    before = cpu_ns()
+    producers = [start(produce, options, lane, gate, results, i)
+                 for i in range(options.producers)]
+    consumers = [start(consume, options, lane, gate, results, i)
+                 for i in range(options.consumers)]
+    join(producers)
+    for _ in consumers:
+        lane.put(None)
+    join(consumers)
+    rows = [results.get() for _ in producers + consumers]
+    sent = sum(row[1] for row in rows if row[0] == "sent")
+    got = sum(row[1] for row in rows if row[0] == "got")
+    begin = min(row[2] for row in rows if row[0] == "sent")
+    end = max(row[2] for row in rows if row[0] == "got")
+    return {"seconds": (end - begin) / 1e9, "messages": got,
+            "cpu_ns": cpu_ns() - before,
+            "lost": max(0, sent - got), "dup": max(0, got - sent),
+            "wrong": sum(row[3] for row in rows),
+            "disorder": sum(row[4] for row in rows)}
+
+
+# rtt and farm: (id, a, b) there, (id, a * b) back ----------------------------
+
+def work(options, requests, answers):
+    pin(options, 1)
+    while True:
+        request = requests.get()
+        if request is None:
+            return
+        answers.put((request[0], request[1] * request[2] & MASK))
+
+
+def operands(seq):
+    return seq + 3, seq ^ 0x9e3779b97f4a7c15
+
+
+def call(options, workers, inflight):
+    lane = LANES[options.rival]
+    requests, answers = lane(), lane()
+    before = cpu_ns()
+    processes = [start(work, options, requests, answers)
+                 for _ in range(workers)]
+    if workers == 1:
+        pin(options, 0)
+    outstanding, spans = {}, []
+    seq = got = dup = wrong = 0
+    begin = now_ns()
+    stop = begin + int(options.seconds * 1e9)
+    while True:
+        now = now_ns()
+        while now < stop and len(outstanding) < inflight:
+            a, b = operands(seq)
+            now = outstanding[seq] = now_ns()
+            requests.put((seq, a, b))
+            seq += 1
+        if not outstanding:
+            break
+        answer, product = answers.get()
+        sent = outstanding.pop(answer, None)
+        if sent is None:
+            dup += 1
+            continue
+        a, b = operands(answer)
+        wrong += product != a * b & MASK
+        spans.append(now_ns() - sent)
+        got += 1
+    seconds = (now_ns() - begin) / 1e9
+    for _ in processes:
+        requests.put(None)
+    join(processes)
+    return {"seconds": seconds, "messages": got, "cpu_ns": cpu_ns() - before,
+            "lost": seq - got, "dup": dup, "wrong": wrong,
+            "ns": quantiles(spans)}
+
+
+def load_rtt(options):
+    return call(options, 1, 1)
+
+
+def load_farm(options):
+    return call(options, options.workers, options.inflight)
+
+
+# wake ------------------------------------------------------------------------
+
+def receive(options, lane, results):
+    pin(options, 1)
+    spans = []
+    while True:
+        message = lane.get()
+        if message is None:
+            break
+        spans.append(now_ns() - message[1])
+    results.put(spans)
+
+
+def load_wake(options):
+    lane, results = LANES[options.rival](), fork.SimpleQueue()
+    before = cpu_ns()
+    receiver = start(receive, options, lane, results)
+    pin(options, 0)
+    begin, sent = now_ns(), 0
+    while now_ns() < begin + options.seconds * 1e9:
+        time.sleep(IDLE_S)
+        lane.put((sent, now_ns()))
+        sent += 1
+    seconds = (now_ns() - begin) / 1e9
+    lane.put(None)
+    spans = results.get()
+    join([receiver])
+    return {"seconds": seconds, "messages": len(spans),
+            "cpu_ns": cpu_ns() - before,
+            "lost": max(0, sent - len(spans)),
+            "dup": max(0, len(spans) - sent), "ns": quantiles(spans)}
+
+
+# idle ------------------------------------------------------------------------
+
+def used_ns(pid):
+    with open("/proc/%d/schedstat" % pid) as stat:
+        return int(stat.read().split()[0])
+
+
+def load_idle(options):
+    lane = LANES[options.rival]()
+    readers = [start(lane.get) for _ in range(max(1, options.workers))]
+    time.sleep(SETTLE_S)
+    before = sum(used_ns(reader.pid) for reader in readers)
+    begin = now_ns()
+    time.sleep(options.seconds)
+    used = sum(used_ns(reader.pid) for reader in readers) - before
+    span = now_ns() - begin
+    for _ in readers:
+        lane.put(None)
+    join(readers)
+    return {"seconds": span / 1e9, "messages": 0, "cpu_ns": used,
+            "cpu_percent": 100.0 * used / span / len(readers)}
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        description="One round of a Python rival; used by busbench.")
+    parser.add_argument("--rival", choices=sorted(LANES), required=True)
+    parser.add_argument("--load", required=True, choices=[
+        "rtt", "stream", "mpmc", "farm", "wake", "idle"])
+    parser.add_argument("--bytes", type=int, default=8)
+    parser.add_argument("--producers", type=int, default=1)
+    parser.add_argument("--consumers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--inflight", type=int, default=1024)
+    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--pin", action="store_true")
+    return parser.parse_args()
+
+
+def main():
+    loads = {"rtt": load_rtt, "stream": load_queue, "mpmc": load_queue,
+             "farm": load_farm, "wake": load_wake, "idle": load_idle}
+    options = parse()
+    print(json.dumps(loads[options.load](options)))
+
+
+libc = ctypes.CDLL(None)
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+/*
+ * load.c - runs the round that a spec describes
+ */
+#include "config.h"
+
+#include "bench/load.h"
+
+void load_run(const struct transport *transport, const struct spec *spec,
+	      struct outcome *out)
+{
+	static void (*const loads[LOAD_N])(const struct transport *transport,
+					   const struct spec *spec,
+					   struct outcome *out) = {
+		[LOAD_RTT] = load_rtt,    [LOAD_STREAM] = load_queue,
+		[LOAD_MPMC] = load_queue, [LOAD_FARM] = load_farm,
+		[LOAD_WAKE] = load_wake,  [LOAD_IDLE] = load_idle,
+	};
+
+	*out = (struct outcome)OUTCOME_INIT;
+	if (!(transport->loads & LOAD_BIT(spec->load)))
+		outcome_set(out, OUTCOME_ABSENT, "%s cannot run %s",
+			    transport->name, load_names[spec->load]);
+	else if (transport->run)
+		transport->run(transport, spec, out);
+	else
+		loads[spec->load](transport, spec, out);
+}

@@ -1,0 +1,108 @@
+/*
+ * load_rtt.c - rtt: one request of two numbers, the answer is their product
+ *
+ * The coordinator has one request outstanding and measures each round trip.
+ */
+#include "config.h"
+
+#include <errno.h>
+
+#include "bench/calls.h"
+#include "bench/cpus.h"
+#include "bench/load.h"
+#include "bench/run.h"
+#include "bench/tick.h"
+
+static int work(struct seat *seat)
+{
+	int ret;
+
+	seat_ready(seat);
+	ret = caller_serve(seat->job);
+	seat_end(seat);
+	return ret;
+}
+
+static void check(struct tally *tally, uint64_t seq, uint64_t id,
+		  uint64_t product)
+{
+	if (id < seq)
+		tally->dup++;
+	else if (id > seq)
+		tally->lost++;
+	else if (product != call_product(seq))
+		tally->wrong++;
+}
+
+static int call_in_turn(struct seat *seat)
+{
+	struct caller *caller = seat->job;
+	struct hist *hist = &seat->floor->hist;
+	uint64_t seq;
+
+	for (seq = 0; !seat_stopped(seat); seq++) {
+		uint64_t a = call_a(seq), b = call_b(seq), id, product;
+		uint64_t begin = tick_now();
+		int ret = caller_submit(caller, seq, a, b, true);
+
+		if (ret == 0)
+			ret = caller_collect(caller, &id, &product, true);
+		if (ret < 0)
+			return ret;
+		hist_add(hist, tick_span_ns(begin, tick_now()));
+		check(seat->tally, seq, id, product);
+	}
+	seat->tally->n = seq;
+	return 0;
+}
+
+static int coordinate(struct seat *seat)
+{
+	struct caller *caller = seat->job;
+	int ret = caller_start(caller);
+
+	if (ret < 0)
+		return seat_fail(seat, ret, "start workers");
+	seat_ready(seat);
+	ret = call_in_turn(seat);
+	seat_end(seat);
+	if (ret < 0)
+		return seat_fail(seat, ret, "call");
+	ret = caller_stop(caller);
+	seat_count_cpu(seat);
+	return ret < 0 ? seat_fail(seat, ret, "stop workers") : 0;
+}
+
+void load_rtt(const struct transport *transport, const struct spec *spec,
+	      struct outcome *out)
+{
+	struct caller caller;
+	struct crew crew;
+	const struct tally *tally;
+	int ret;
+
+	if (caller_open(&caller, transport, spec, out) != 0)
+		return;
+	if (crew_open(&crew, out) != 0)
+		goto out_caller;
+	ret = crew_fork(&crew, "coordinator", 0, coordinate, &caller,
+			spec->pin ? cpus_nth(0) : -1);
+	if (ret == 0 && caller_needs_workers(&caller))
+		ret = crew_fork(&crew, "worker", 0, work, &caller,
+				spec->pin ? cpus_nth(1) : -1);
+	if (ret == 0 && crew_run(&crew, spec->seconds) == 0) {
+		tally = &crew.floor->tally[0];
+		out->messages = tally->n;
+		out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
+		out->cpu_ns =
+			(double)(tally->cpu_ns + crew.floor->tally[1].cpu_ns);
+		out->lost = tally->lost;
+		out->dup = tally->dup;
+		out->wrong = tally->wrong;
+		out->has_ns = true;
+		out->ns = hist_quantiles(&crew.floor->hist);
+	}
+	crew_close(&crew);
+out_caller:
+	caller_close(&caller);
+}

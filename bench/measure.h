@@ -1,0 +1,52 @@
+/*
+ * measure.h - the rounds of a case, each transport in turn
+ */
+#ifndef BENCH_MEASURE_H
+#define BENCH_MEASURE_H
+
+#include "bench/outcome.h"
+#include "bench/plan.h"
+
+/* What all rounds of one entry gave. */
+struct result {
+	const struct entry *entry;
+	struct outcome median; /* the round in the middle; status and why of
+				* the first that failed */
+	double best;           /* value of the best round, see result_value() */
+	double spread;         /* largest value / smallest; 1 for one round */
+	unsigned runs;         /* that worked */
+	uint64_t lost, dup, disorder, wrong; /* in all rounds */
+};
+
+struct case_result {
+	const struct bench_case *bench_case;
+	double pingpong_before, pingpong_after; /* NAN if not known */
+	bool flipped; /* between near and far, within the case */
+	unsigned n;
+	struct result result[MAX_ENTRIES];
+};
+
+void measure_case(const struct bench_case *bench_case,
+		  struct case_result *results, bool progress);
+
+/* What a load is judged by: messages a second, the median latency in ns, or
+ * percent of a processor. */
+double result_value(enum load load, const struct outcome *out);
+
+/* Whether more of that is better. */
+bool result_more_is_better(enum load load);
+
+static inline bool result_is_clean(const struct result *result)
+{
+	return !result->lost && !result->dup && !result->disorder &&
+	       !result->wrong;
+}
+
+/* How many times better @ours is than @theirs; NAN when there is no saying. */
+double result_ratio(enum load load, const struct result *ours,
+		    const struct result *theirs);
+
+/* The best rival of the case that worked and was clean, or NULL. */
+const struct result *result_best_rival(const struct case_result *results);
+
+#endif

@@ -1,0 +1,360 @@
+/*
+ * options.c - what the command line says
+ *
+ * Each error names what was given and what would be right.
+ */
+#include "config.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/message.h"
+#include "bench/options.h"
+#include "bus/shmbus.h"
+
+#define MAX_RUNS    1000
+#define MAX_SECONDS 3600.0
+
+enum key {
+	KEY_WORKERS = 256,
+	KEY_PRODUCERS,
+	KEY_CONSUMERS,
+	KEY_SIZE,
+	KEY_BATCH,
+	KEY_INFLIGHT,
+	KEY_DURATION,
+	KEY_RUNS,
+	KEY_WAIT,
+	KEY_PIN,
+	KEY_NO_PIN,
+	KEY_RIVAL,
+	KEY_FORMAT,
+	KEY_MAX
+};
+
+static const struct argp_option option_table[] = {
+	{ "workers", KEY_WORKERS, "N[,N...]", 0,
+	  "farm, idle: workers (default 1,2,4,8)", 0 },
+	{ "producers", KEY_PRODUCERS, "N", 0, "mpmc: writers", 0 },
+	{ "consumers", KEY_CONSUMERS, "N", 0,
+	  "mpmc: readers (default 1x1, 2x2, 4x4, 8x8)", 0 },
+	{ "size", KEY_SIZE, "BYTES[,BYTES...]", 0,
+	  "stream, mpmc, wake, idle: bytes of a message, at least 8", 0 },
+	{ "batch", KEY_BATCH, "N", 0,
+	  "stream, mpmc: messages a call, where the transport can", 0 },
+	{ "inflight", KEY_INFLIGHT, "N", 0,
+	  "farm: requests outstanding (default 1024)", 0 },
+	{ "duration", KEY_DURATION, "SECONDS", 0, "of one round", 0 },
+	{ "runs", KEY_RUNS, "N", 0,
+	  "rounds of each transport, in turn with the others; the median is "
+	  "shown",
+	  0 },
+	{ "wait", KEY_WAIT, "HOW", 0,
+	  "how shmbus waits: spin, adaptive, uring or futex (the last two "
+	  "sleep at once)",
+	  0 },
+	{ "pin", KEY_PIN, NULL, 0,
+	  "pin processes to processors (default for rtt and stream)", 0 },
+	{ "no-pin", KEY_NO_PIN, NULL, 0, "never pin", 0 },
+	{ "rival", KEY_RIVAL, "NAME[,NAME...]", 0,
+	  "who to compare with; none for nobody, all for everybody", 0 },
+	{ "format", KEY_FORMAT, "FORMAT", 0, "text, json or csv", 0 },
+	{ NULL, 0, NULL, 0, NULL, 0 }
+};
+
+/* Which workloads look at an option. */
+static const struct {
+	enum key key;
+	const char *name;
+	unsigned loads;
+} uses[] = {
+	{ KEY_WORKERS, "workers", LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_IDLE) },
+	{ KEY_PRODUCERS, "producers", LOAD_BIT(LOAD_MPMC) },
+	{ KEY_CONSUMERS, "consumers", LOAD_BIT(LOAD_MPMC) },
+	{ KEY_SIZE, "size", LOAD_ONE_WAY },
+	{ KEY_BATCH, "batch", LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) },
+	{ KEY_INFLIGHT, "inflight", LOAD_BIT(LOAD_FARM) },
+};
+
+struct parse {
+	struct options *options;
+	bool given[KEY_MAX - KEY_WORKERS];
+};
+
+static size_t number(struct argp_state *state, const char *option,
+		     const char *text, size_t min, size_t max)
+{
+	char *end;
+	unsigned long long value;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (end == text || *end || errno || strchr(text, '-') || value < min ||
+	    value > max)
+		argp_error(state, "--%s '%s' is not a number from %zu to %zu",
+			   option, text, min, max);
+	return (size_t)value;
+}
+
+static void numbers(struct argp_state *state, const char *option,
+		    const char *text, size_t min, size_t max, struct list *list)
+{
+	char *copy = strdup(text), *rest = copy, *one;
+
+	list->n = 0;
+	while (copy && (one = strsep(&rest, ","))) {
+		if (list->n == MAX_LIST)
+			argp_error(state, "--%s takes %d numbers at most",
+				   option, MAX_LIST);
+		list->value[list->n++] = number(state, option, one, min, max);
+	}
+	free(copy);
+}
+
+static double seconds(struct argp_state *state, const char *text)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !(value >= 0.001 && value <= MAX_SECONDS))
+		argp_error(state,
+			   "--duration '%s' is not a number of seconds from "
+			   "0.001 to %.0f",
+			   text, MAX_SECONDS);
+	return value;
+}
+
+static int wait_kind(struct argp_state *state, const char *text)
+{
+	for (int i = 0; i < WAIT_N; i++)
+		if (!strcmp(text, wait_names[i]))
+			return i;
+	argp_error(state,
+		   "unknown --wait '%s'; there are spin, adaptive, uring and "
+		   "futex",
+		   text);
+	return -1;
+}
+
+static enum format format(struct argp_state *state, const char *text)
+{
+	if (!strcmp(text, "text"))
+		return FORMAT_TEXT;
+	if (!strcmp(text, "json"))
+		return FORMAT_JSON;
+	if (!strcmp(text, "csv"))
+		return FORMAT_CSV;
+	argp_error(state, "unknown --format '%s'; there are text, json and csv",
+		   text);
+	return FORMAT_TEXT;
+}
+
+static void list_rivals(char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 1; transports[i] && len < size; i++)
+		len += (size_t)snprintf(buf + len, size - len, "%s, ",
+					transports[i]->name);
+}
+
+static void add_rival(struct argp_state *state, struct options *options,
+		      const char *name)
+{
+	const struct transport *rival = rival_find(name);
+	char known[200];
+
+	if (!rival) {
+		list_rivals(known, sizeof(known));
+		argp_error(state,
+			   "unknown rival '%s'; there are %sall and none", name,
+			   known);
+		return;
+	}
+	for (unsigned i = 0; i < options->n_rivals; i++)
+		if (options->rivals[i] == rival)
+			return;
+	options->rivals[options->n_rivals++] = rival;
+}
+
+static void rivals(struct argp_state *state, struct options *options,
+		   const char *text)
+{
+	char *copy = strdup(text), *rest = copy, *one;
+
+	options->rivals_given = true;
+	while (copy && (one = strsep(&rest, ","))) {
+		if (!strcmp(one, "none"))
+			continue;
+		if (strcmp(one, "all") != 0) {
+			add_rival(state, options, one);
+			continue;
+		}
+		for (size_t i = 1; transports[i]; i++)
+			add_rival(state, options, transports[i]->name);
+	}
+	free(copy);
+}
+
+static void workload(struct argp_state *state, struct options *options,
+		     const char *text)
+{
+	for (int i = 0; i < LOAD_N; i++) {
+		if (strcmp(text, load_names[i]) != 0)
+			continue;
+		options->loads |= LOAD_BIT(i);
+		return;
+	}
+	argp_error(state,
+		   "unknown workload '%s'; there are rtt, stream, mpmc, farm, "
+		   "wake and idle",
+		   text);
+}
+
+/* An option that no workload of this run looks at is a mistake. */
+static void check_uses(struct argp_state *state, const struct parse *parse)
+{
+	unsigned loads = parse->options->loads;
+
+	if (!loads)
+		return;
+	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+		char users[80] = "";
+
+		if (!parse->given[uses[i].key - KEY_WORKERS] ||
+		    uses[i].loads & loads)
+			continue;
+		for (int load = 0; load < LOAD_N; load++)
+			if (uses[i].loads & LOAD_BIT(load)) {
+				strcat(users, *users ? ", " : "");
+				strcat(users, load_names[load]);
+			}
+		argp_error(state, "--%s is only for %s", uses[i].name, users);
+	}
+}
+
+static error_t parse_one(int key, char *arg, struct argp_state *state)
+{
+	struct parse *parse = state->input;
+	struct options *options = parse->options;
+
+	if (key >= KEY_WORKERS && key < KEY_MAX)
+		parse->given[key - KEY_WORKERS] = true;
+	switch (key) {
+	case KEY_WORKERS:
+		numbers(state, "workers", arg, 1, MAX_PROCESSES,
+			&options->workers);
+		break;
+	case KEY_PRODUCERS:
+		options->producers = (unsigned)number(state, "producers", arg,
+						      1, MAX_PROCESSES);
+		break;
+	case KEY_CONSUMERS:
+		options->consumers = (unsigned)number(state, "consumers", arg,
+						      1, MAX_PROCESSES);
+		break;
+	case KEY_SIZE:
+		numbers(state, "size", arg, MSG_MIN_BYTES, MAX_BYTES,
+			&options->sizes);
+		break;
+	case KEY_BATCH:
+		options->batch =
+			(unsigned)number(state, "batch", arg, 1, MAX_BATCH);
+		break;
+	case KEY_INFLIGHT:
+		options->inflight = (unsigned)number(state, "inflight", arg, 1,
+						     MAX_INFLIGHT);
+		break;
+	case KEY_DURATION:
+		options->seconds = seconds(state, arg);
+		break;
+	case KEY_RUNS:
+		options->runs =
+			(unsigned)number(state, "runs", arg, 1, MAX_RUNS);
+		break;
+	case KEY_WAIT:
+		options->wait = wait_kind(state, arg);
+		break;
+	case KEY_PIN:
+		options->pin = 1;
+		break;
+	case KEY_NO_PIN:
+		options->pin = 0;
+		break;
+	case KEY_RIVAL:
+		rivals(state, options, arg);
+		break;
+	case KEY_FORMAT:
+		options->format = format(state, arg);
+		break;
+	case ARGP_KEY_ARG:
+		workload(state, options, arg);
+		break;
+	case ARGP_KEY_END:
+		check_uses(state, parse);
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+/* The lists behind the options. */
+static char *help_filter(int key, const char *text, void *input)
+{
+	char buf[2000];
+	size_t len;
+
+	(void)input;
+	if (key != ARGP_KEY_HELP_POST_DOC)
+		return (char *)(uintptr_t)text;
+	len = (size_t)snprintf(buf, sizeof(buf), "Rivals:\n");
+	for (size_t i = 1; transports[i] && len < sizeof(buf); i++)
+		len += (size_t)snprintf(buf + len, sizeof(buf) - len,
+					"  %-13s %s\n", transports[i]->name,
+					transports[i]->what);
+	if (len < sizeof(buf))
+		snprintf(buf + len, sizeof(buf) - len, "\n%s", text);
+	return strdup(buf);
+}
+
+static void print_version(FILE *stream, struct argp_state *state)
+{
+	(void)state;
+	fprintf(stream, "busbench %s (libshmbus %s)\n", PACKAGE_VERSION,
+		bus_version());
+}
+
+void options_parse(struct options *options, int argc, char **argv)
+{
+	static const char doc[] =
+		"Measures shmbus and its rivals between processes, in turn, "
+		"and checks every message.\n\n"
+		"Workloads:\n"
+		"  rtt           one request outstanding: the round trip\n"
+		"  stream        one writer, one reader, messages of any size\n"
+		"  mpmc          many writers and readers on one queue\n"
+		"  farm          a coordinator with many requests to workers\n"
+		"  wake          to a receiver that has been idle for 10 ms\n"
+		"  idle          what a waiting process costs\n\n"
+		"Without a workload: a quick table of all of them."
+		"\vExit status: 0; 1 when messages were lost, duplicated or "
+		"wrong, or shmbus failed; 2 for a usage error.";
+	static const struct argp argp = {
+		.options = option_table,
+		.parser = parse_one,
+		.args_doc = "[WORKLOAD...]",
+		.doc = doc,
+		.help_filter = help_filter,
+	};
+	struct parse parse = { .options = options };
+
+	*options = (struct options){ .wait = -1, .pin = -1 };
+	argp_err_exit_status = 2;
+	argp_program_version_hook = print_version;
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &parse);
+}

@@ -1,0 +1,45 @@
+/*
+ * options.h - what the command line says
+ */
+#ifndef BENCH_OPTIONS_H
+#define BENCH_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bench/spec.h"
+#include "bench/transport.h"
+
+#define MAX_LIST   16
+#define MAX_RIVALS 8
+
+enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
+
+/* Numbers given with commas between them; none: the default. */
+struct list {
+	unsigned n;
+	size_t value[MAX_LIST];
+};
+
+struct options {
+	unsigned loads; /* LOAD_BIT()s; 0: all, quickly */
+	struct list workers;
+	struct list sizes;
+	unsigned producers; /* 0 here and below: the default */
+	unsigned consumers;
+	unsigned batch;
+	unsigned inflight;
+	unsigned runs;
+	double seconds;
+	int wait; /* enum wait_kind; -1: the default */
+	int pin;  /* 1, 0; -1: the default */
+	bool rivals_given;
+	unsigned n_rivals;
+	const struct transport *rivals[MAX_RIVALS];
+	enum format format;
+};
+
+/* Ends the program with status 2 when they make no sense. */
+void options_parse(struct options *options, int argc, char **argv);
+
+#endif

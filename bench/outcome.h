@@ -1,0 +1,53 @@
+/*
+ * outcome.h - what one round of one transport gave
+ */
+#ifndef BENCH_OUTCOME_H
+#define BENCH_OUTCOME_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bench/hist.h"
+
+enum outcome_status {
+	OUTCOME_OK,
+	OUTCOME_ABSENT, /* the transport is not to be had here; why says it */
+	OUTCOME_FAILED, /* a process of the round failed; why says how */
+	OUTCOME_HUNG    /* killed after the time limit */
+};
+
+struct outcome {
+	enum outcome_status status;
+	char why[200];
+
+	double seconds;    /* first message sent to last one received */
+	uint64_t messages; /* received; in rtt and farm: answers */
+	bool has_ns;
+	struct quantiles ns;
+	double cpu_ns;      /* of all processes; NAN if not known */
+	double cpu_percent; /* idle only, else NAN */
+	double pingpong_ns; /* just before the round; NAN if not known */
+
+	/* All zero, or the transport or its user is broken. */
+	uint64_t lost;
+	uint64_t dup;
+	uint64_t disorder; /* older than one that its reader had already */
+	uint64_t wrong;    /* payload or answer */
+};
+
+#define OUTCOME_INIT                                                           \
+	{                                                                      \
+		.cpu_ns = NAN, .cpu_percent = NAN, .pingpong_ns = NAN          \
+	}
+
+/* Sets status and why; returns -1, for callers that return that at once. */
+int outcome_set(struct outcome *out, enum outcome_status status,
+		const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static inline bool outcome_is_clean(const struct outcome *out)
+{
+	return !out->lost && !out->dup && !out->disorder && !out->wrong;
+}
+
+#endif

@@ -1,0 +1,443 @@
+/*
+ * plan.c - which cases are measured, and whom each of them compares
+ *
+ * Without a workload on the command line all are measured, quickly: the whole
+ * table is there in less than 15 seconds.  A named workload takes longer and
+ * compares with more rivals.
+ */
+#include "config.h"
+
+#include <stdio.h>
+
+#include "bench/calls.h"
+#include "bench/cpus.h"
+#include "bench/message.h"
+#include "bench/plan.h"
+
+#define OPERANDS_BYTES 16   /* two 64-bit numbers */
+#define PYTHON_BYTES   1024 /* where the quick table has it in stream */
+#define PYTHON_SECONDS 0.1  /* a round of Python is no use below that */
+
+/* Besides the rounds themselves: to start processes, or Python, and to measure
+ * the ping-pong. */
+#define START_SECONDS        0.01
+#define PYTHON_START_SECONDS 0.15
+
+#define DEFAULT_INFLIGHT 1024
+#define DEFAULT_BATCH    32
+
+/* Seconds and rounds of each transport. */
+struct effort {
+	double seconds;
+	unsigned runs;
+};
+
+static const struct effort quick[LOAD_N] = {
+	[LOAD_RTT] = { 0.03, 3 },  [LOAD_STREAM] = { 0.03, 3 },
+	[LOAD_MPMC] = { 0.04, 3 }, [LOAD_FARM] = { 0.04, 3 },
+	[LOAD_WAKE] = { 0.15, 1 }, [LOAD_IDLE] = { 0.25, 1 },
+};
+
+static const struct effort thorough[LOAD_N] = {
+	[LOAD_RTT] = { 0.2, 5 },  [LOAD_STREAM] = { 0.2, 5 },
+	[LOAD_MPMC] = { 0.2, 5 }, [LOAD_FARM] = { 0.2, 5 },
+	[LOAD_WAKE] = { 0.5, 3 }, [LOAD_IDLE] = { 1.0, 1 },
+};
+
+#define B(load) LOAD_BIT(LOAD_##load)
+
+/* Who is compared with by default: in a named workload, in the quick table. */
+static const struct {
+	const struct transport *rival;
+	unsigned named;
+	unsigned quick;
+} defaults[] = {
+	{ &rival_vyukov, B(RTT) | B(STREAM) | B(MPMC) | B(FARM),
+	  B(RTT) | B(STREAM) | B(MPMC) | B(FARM) },
+	{ &rival_futex, B(RTT) | B(WAKE) | B(IDLE), B(RTT) | B(WAKE) },
+	{ &rival_pipe, LOAD_ALL, LOAD_ALL },
+	{ &rival_seqpacket, LOAD_ALL, B(RTT) | B(STREAM) },
+	{ &rival_mq, LOAD_ALL, B(RTT) | B(STREAM) | B(FARM) | B(WAKE) },
+	{ &rival_python_queue, LOAD_ALL, B(MPMC) | B(FARM) },
+	{ &rival_python_pipe, B(RTT) | B(STREAM) | B(WAKE) | B(IDLE),
+	  B(RTT) | B(STREAM) | B(WAKE) },
+};
+
+#undef B
+
+static bool is_quick(const struct options *options)
+{
+	return !options->loads;
+}
+
+static bool is_python(const struct transport *transport)
+{
+	return transport->run != NULL;
+}
+
+static bool is_wanted(const struct options *options,
+		      const struct transport *rival, enum load load)
+{
+	if (options->rivals_given) {
+		for (unsigned i = 0; i < options->n_rivals; i++)
+			if (options->rivals[i] == rival)
+				return true;
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
+		if (defaults[i].rival == rival)
+			return LOAD_BIT(load) &
+			       (is_quick(options) ? defaults[i].quick
+						  : defaults[i].named);
+	return false;
+}
+
+static void add_entry(struct bench_case *bench_case,
+		      const struct options *options,
+		      const struct transport *transport, enum wait_kind wait,
+		      unsigned batch)
+{
+	const struct effort *effort =
+		&(is_quick(options) ? quick : thorough)[bench_case->spec.load];
+	struct entry *entry = &bench_case->entry[bench_case->n++];
+
+	*entry = (struct entry){
+		.transport = transport,
+		.wait = wait,
+		.batch = transport->batches ? batch : 1,
+		.runs = options->runs ? options->runs : effort->runs,
+		.seconds = options->seconds > 0 ? options->seconds
+						: effort->seconds,
+	};
+	if (!is_python(transport) || !is_quick(options))
+		return;
+	if (!options->runs)
+		entry->runs = 1; /* half of its time it only starts */
+	if (options->seconds <= 0 && entry->seconds < PYTHON_SECONDS)
+		entry->seconds = PYTHON_SECONDS;
+}
+
+/* Ours in the ways of @waits (a bit each), or in the way that was asked for.
+ */
+static void add_ours(struct bench_case *bench_case,
+		     const struct options *options, unsigned waits)
+{
+	if (options->wait >= 0)
+		waits = 1u << options->wait;
+	for (unsigned wait = 0; wait < WAIT_N; wait++)
+		if (waits & 1u << wait)
+			add_entry(bench_case, options, &transport_shmbus,
+				  (enum wait_kind)wait, bench_case->spec.batch);
+}
+
+/* Not a rival that cannot do it, except when it was asked for: then the table
+ * says why it is absent. */
+static void add_rivals(struct bench_case *bench_case,
+		       const struct options *options)
+{
+	enum load load = bench_case->spec.load;
+
+	for (size_t i = 1; transports[i]; i++)
+		if (is_wanted(options, transports[i], load))
+			add_entry(bench_case, options, transports[i],
+				  WAIT_ADAPTIVE, 1);
+}
+
+static void add_rival(struct bench_case *bench_case,
+		      const struct options *options,
+		      const struct transport *rival)
+{
+	if (is_wanted(options, rival, bench_case->spec.load))
+		add_entry(bench_case, options, rival, WAIT_ADAPTIVE, 1);
+}
+
+/* Starting Python takes longer than a quick round of all others together, so
+ * the quick table has it in some cases only.  It comes last. */
+static void drop_python(struct bench_case *bench_case)
+{
+	while (bench_case->n > 0 &&
+	       is_python(bench_case->entry[bench_case->n - 1].transport))
+		bench_case->n--;
+}
+
+static struct bench_case *add_case(struct plan *plan,
+				   const struct options *options,
+				   const struct spec *spec)
+{
+	struct bench_case *bench_case = &plan->cases[plan->n++];
+	struct spec ring = *spec;
+
+	*bench_case = (struct bench_case){ .spec = *spec };
+	if (options->pin >= 0)
+		bench_case->spec.pin = options->pin;
+	else
+		bench_case->spec.pin =
+			spec->load == LOAD_RTT || spec->load == LOAD_STREAM;
+	if (cpus_count() < 2)
+		bench_case->spec.pin = false;
+	if (spec->workers)
+		ring.bytes = CALL_BYTES;
+	shmbus_geometry(&ring);
+	bench_case->spec.n_slots = ring.n_slots;
+	bench_case->spec.slot_bytes = ring.slot_bytes;
+	return bench_case;
+}
+
+static void plan_rtt(struct plan *plan, const struct options *options)
+{
+	static const struct {
+		const char *title;
+		unsigned waits;
+	} ways[] = {
+		{ "busy", 1u << WAIT_SPIN },
+		{ "adaptive", 1u << WAIT_ADAPTIVE },
+		{ "parked", 1u << WAIT_URING | 1u << WAIT_FUTEX },
+	};
+	struct spec spec = { .load = LOAD_RTT,
+			     .bytes = OPERANDS_BYTES,
+			     .workers = 1,
+			     .batch = 1,
+			     .inflight = 1 };
+
+	for (unsigned way = 0; way < 3; way++) {
+		struct bench_case *added;
+
+		/* One way was asked for: one case, with all rivals. */
+		if (options->wait >= 0 && way != 1)
+			continue;
+		added = add_case(plan, options, &spec);
+		add_ours(added, options, ways[way].waits);
+		if (options->wait >= 0) {
+			add_rivals(added, options);
+			continue;
+		}
+		snprintf(added->title, sizeof(added->title), "%s",
+			 ways[way].title);
+		if (way == 0)
+			add_rival(added, options, &rival_vyukov);
+		else if (way == 1)
+			for (size_t i = 0; transports[i]; i++) {
+				if (transports[i] != &rival_futex)
+					add_rival(added, options,
+						  transports[i]);
+			}
+		else
+			add_rival(added, options, &rival_futex);
+	}
+}
+
+static void plan_stream(struct plan *plan, const struct options *options)
+{
+	static const struct list short_list = { 4, { 8, 64, 1024, 65536 } };
+	static const struct list long_list = {
+		6, { 8, 64, 1024, 4096, 65536, 1048576 }
+	};
+	const struct list *sizes = is_quick(options) ? &short_list : &long_list;
+
+	if (options->sizes.n)
+		sizes = &options->sizes;
+	for (unsigned i = 0; i < sizes->n; i++) {
+		struct spec spec = { .load = LOAD_STREAM,
+				     .bytes = sizes->value[i],
+				     .producers = 1,
+				     .consumers = 1,
+				     .batch = options->batch ? options->batch
+							     : 1 };
+		struct bench_case *added = add_case(plan, options, &spec);
+
+		snprintf(added->title, sizeof(added->title), "%zu B%s",
+			 spec.bytes, spec.batch > 1 ? " batch" : "");
+		add_ours(added, options, 1u << WAIT_ADAPTIVE);
+		add_rivals(added, options);
+		if (is_quick(options) && !options->rivals_given &&
+		    spec.bytes != PYTHON_BYTES)
+			drop_python(added);
+	}
+}
+
+static struct bench_case *add_mpmc(struct plan *plan,
+				   const struct options *options, size_t bytes,
+				   unsigned producers, unsigned consumers)
+{
+	struct spec spec = { .load = LOAD_MPMC,
+			     .bytes = bytes,
+			     .producers = producers,
+			     .consumers = consumers,
+			     .batch = options->batch ? options->batch : 1 };
+	struct bench_case *added = add_case(plan, options, &spec);
+
+	if (bytes == MSG_MIN_BYTES)
+		snprintf(added->title, sizeof(added->title), "%ux%u", producers,
+			 consumers);
+	else
+		snprintf(added->title, sizeof(added->title), "%ux%u %zu B",
+			 producers, consumers, bytes);
+	add_ours(added, options, 1u << WAIT_ADAPTIVE);
+	return added;
+}
+
+/* Many at a time against one at a time. */
+static void add_batched(struct plan *plan, const struct options *options,
+			size_t bytes)
+{
+	struct options many = *options;
+	struct bench_case *added;
+
+	many.batch = DEFAULT_BATCH;
+	added = add_mpmc(plan, &many, bytes, 1, 1);
+	snprintf(added->title, sizeof(added->title), "1x1 many");
+	add_entry(added, options, &transport_shmbus, added->entry[0].wait, 1);
+	add_rival(added, options, &rival_vyukov);
+}
+
+static void plan_mpmc(struct plan *plan, const struct options *options)
+{
+	static const struct list eight = { 1, { MSG_MIN_BYTES } };
+	const struct list *sizes = options->sizes.n ? &options->sizes : &eight;
+	bool given = options->producers || options->consumers;
+
+	for (unsigned i = 0; i < sizes->n; i++) {
+		size_t bytes = sizes->value[i];
+
+		if (given) {
+			unsigned producers = options->producers;
+			unsigned consumers = options->consumers;
+
+			add_rivals(add_mpmc(plan, options, bytes,
+					    producers ? producers : 1,
+					    consumers ? consumers : 1),
+				   options);
+			continue;
+		}
+		for (unsigned n = 1; n <= 8; n *= 2) {
+			struct bench_case *added =
+				add_mpmc(plan, options, bytes, n, n);
+
+			add_rivals(added, options);
+			if (is_quick(options) && !options->rivals_given &&
+			    n > 1)
+				drop_python(added);
+		}
+		if (!options->batch)
+			add_batched(plan, options, bytes);
+	}
+}
+
+static void plan_farm(struct plan *plan, const struct options *options)
+{
+	static const struct list default_workers = { 4, { 1, 2, 4, 8 } };
+	const struct list *workers = &default_workers;
+
+	if (options->workers.n)
+		workers = &options->workers;
+	for (unsigned i = 0; i < workers->n; i++) {
+		struct spec spec = { .load = LOAD_FARM,
+				     .bytes = OPERANDS_BYTES,
+				     .workers = (unsigned)workers->value[i],
+				     .batch = 1,
+				     .inflight = options->inflight
+							 ? options->inflight
+							 : DEFAULT_INFLIGHT };
+		struct bench_case *added = add_case(plan, options, &spec);
+
+		snprintf(added->title, sizeof(added->title), "%u worker%s",
+			 spec.workers, spec.workers > 1 ? "s" : "");
+		add_ours(added, options, 1u << WAIT_ADAPTIVE);
+		add_rivals(added, options);
+	}
+}
+
+static size_t first_size(const struct options *options, size_t otherwise)
+{
+	return options->sizes.n ? options->sizes.value[0] : otherwise;
+}
+
+static void plan_wake(struct plan *plan, const struct options *options)
+{
+	/* A message has its number and the time. */
+	struct spec spec = { .load = LOAD_WAKE,
+			     .bytes = first_size(options, 24),
+			     .producers = 1,
+			     .consumers = 1,
+			     .batch = 1 };
+	struct bench_case *added;
+	unsigned waits =
+		1u << WAIT_ADAPTIVE | 1u << WAIT_URING | 1u << WAIT_FUTEX;
+
+	if (spec.bytes < 16)
+		spec.bytes = 16;
+	added = add_case(plan, options, &spec);
+	add_ours(added, options, waits);
+	add_rivals(added, options);
+}
+
+static void plan_idle(struct plan *plan, const struct options *options)
+{
+	struct spec reader = { .load = LOAD_IDLE,
+			       .bytes = first_size(options, MSG_MIN_BYTES),
+			       .producers = 1,
+			       .consumers = 1,
+			       .batch = 1,
+			       .inflight = 1 };
+	struct spec workers = { .load = LOAD_IDLE,
+				.bytes = OPERANDS_BYTES,
+				.workers = 1,
+				.batch = 1,
+				.inflight = 1 };
+	unsigned all =
+		1u << WAIT_ADAPTIVE | 1u << WAIT_URING | 1u << WAIT_FUTEX;
+	struct bench_case *added;
+
+	if (options->workers.n)
+		workers.workers = (unsigned)options->workers.value[0];
+	added = add_case(plan, options, &workers);
+	snprintf(added->title, sizeof(added->title), "worker");
+	add_ours(added, options, is_quick(options) ? 1u << WAIT_ADAPTIVE : all);
+	if (!is_quick(options) || options->rivals_given)
+		add_rivals(added, options);
+	added = add_case(plan, options, &reader);
+	snprintf(added->title, sizeof(added->title), "reader");
+	add_ours(added, options, is_quick(options) ? 1u << WAIT_ADAPTIVE : all);
+	add_rivals(added, options);
+}
+
+void plan_make(struct plan *plan, const struct options *options)
+{
+	static void (*const makers[LOAD_N])(struct plan * plan,
+					    const struct options *options) = {
+		[LOAD_RTT] = plan_rtt,   [LOAD_STREAM] = plan_stream,
+		[LOAD_MPMC] = plan_mpmc, [LOAD_FARM] = plan_farm,
+		[LOAD_WAKE] = plan_wake, [LOAD_IDLE] = plan_idle,
+	};
+
+	plan->n = 0;
+	for (unsigned load = 0; load < LOAD_N; load++)
+		if (is_quick(options) || options->loads & LOAD_BIT(load))
+			makers[load](plan, options);
+}
+
+struct spec plan_spec(const struct bench_case *bench_case,
+		      const struct entry *entry)
+{
+	struct spec spec = bench_case->spec;
+
+	spec.wait = entry->wait;
+	spec.batch = entry->batch;
+	spec.seconds = entry->seconds;
+	return spec;
+}
+
+double plan_seconds(const struct bench_case *bench_case)
+{
+	double sum = 0;
+
+	for (unsigned i = 0; i < bench_case->n; i++) {
+		const struct entry *entry = &bench_case->entry[i];
+		double start = is_python(entry->transport)
+				       ? PYTHON_START_SECONDS
+				       : START_SECONDS;
+
+		sum += entry->runs * (entry->seconds + start);
+	}
+	return sum;
+}

@@ -1,0 +1,45 @@
+/*
+ * plan.h - which cases are measured, and whom each of them compares
+ */
+#ifndef BENCH_PLAN_H
+#define BENCH_PLAN_H
+
+#include "bench/options.h"
+#include "bench/spec.h"
+#include "bench/transport.h"
+
+#define MAX_ENTRIES 12
+#define MAX_CASES   128
+
+/* One who takes part in a case. */
+struct entry {
+	const struct transport *transport;
+	enum wait_kind wait; /* ours */
+	unsigned batch;
+	unsigned runs;
+	double seconds;
+};
+
+/* What is compared with each other. */
+struct bench_case {
+	struct spec spec;
+	char title[40];
+	unsigned n;
+	struct entry entry[MAX_ENTRIES]; /* ours first */
+};
+
+struct plan {
+	unsigned n;
+	struct bench_case cases[MAX_CASES];
+};
+
+void plan_make(struct plan *plan, const struct options *options);
+
+/* What is measured of @entry. */
+struct spec plan_spec(const struct bench_case *bench_case,
+		      const struct entry *entry);
+
+/* About how long a case takes on a machine that has nothing else to do. */
+double plan_seconds(const struct bench_case *bench_case);
+
+#endif

@@ -1,0 +1,361 @@
+/*
+ * report.c - JSON and CSV, and what readers of the figures should know
+ */
+#include "config.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/cpus.h"
+#include "bench/pingpong.h"
+#include "bench/report.h"
+
+#define SCHEMA 1
+
+static const char *how_it_waits(const struct entry *entry)
+{
+	return entry->transport->waits ? entry->transport->waits
+				       : wait_names[entry->wait];
+}
+
+/* Warnings ---------------------------------------------------------------- */
+
+static void __attribute__((format(printf, 2, 3)))
+warn(struct warnings *warnings, const char *format, ...)
+{
+	va_list args;
+
+	if (warnings->n == MAX_WARNINGS)
+		return;
+	va_start(args, format);
+	vsnprintf(warnings->text[warnings->n++], sizeof(warnings->text[0]),
+		  format, args);
+	va_end(args);
+}
+
+static bool never_sleeps(const struct entry *entry)
+{
+	if (transport_is_ours(entry->transport))
+		return entry->wait == WAIT_SPIN;
+	return entry->transport == &rival_vyukov;
+}
+
+static void warn_of_spinners(struct warnings *warnings,
+			     const struct case_result *results)
+{
+	const struct spec *spec = &results->bench_case->spec;
+	unsigned processes = spec->workers ? spec->workers + 1
+					   : spec->producers + spec->consumers;
+	char names[100] = "";
+
+	if (processes <= (unsigned)cpus_count() || spec->load == LOAD_IDLE)
+		return;
+	for (unsigned i = 0; i < results->n; i++) {
+		const struct entry *entry = results->result[i].entry;
+
+		if (!never_sleeps(entry) ||
+		    strstr(names, entry->transport->name))
+			continue;
+		strcat(names, *names ? ", " : "");
+		strcat(names, entry->transport->name);
+	}
+	if (*names)
+		warn(warnings,
+		     "%u processes on %d processors, and those of %s never "
+		     "sleep: luck of the scheduler",
+		     processes, cpus_count(), names);
+}
+
+static void warn_of_spread(struct warnings *warnings,
+			   const struct case_result *results)
+{
+	char names[160] = "";
+	size_t len = 0;
+
+	if (results->bench_case->spec.load == LOAD_IDLE)
+		return; /* next to nothing, over next to nothing */
+	for (unsigned i = 0; i < results->n && len < sizeof(names); i++) {
+		const struct result *result = &results->result[i];
+
+		if (result->spread > 2.0)
+			len += (size_t)snprintf(
+				names + len, sizeof(names) - len,
+				"%s%s (%s) %.1fx", len ? ", " : "",
+				result->entry->transport->name,
+				how_it_waits(result->entry), result->spread);
+	}
+	if (len)
+		warn(warnings, "rounds disagree: %s", names);
+}
+
+static void warn_of_errors(struct warnings *warnings,
+			   const struct result *result)
+{
+	if (!result_is_clean(result))
+		warn(warnings,
+		     "%s: %llu lost, %llu duplicated, %llu out of order, "
+		     "%llu wrong",
+		     result->entry->transport->name,
+		     (unsigned long long)result->lost,
+		     (unsigned long long)result->dup,
+		     (unsigned long long)result->disorder,
+		     (unsigned long long)result->wrong);
+}
+
+void report_warnings(const struct case_result *results,
+		     struct warnings *warnings)
+{
+	warnings->n = 0;
+	for (unsigned i = 0; i < results->n; i++)
+		warn_of_errors(warnings, &results->result[i]);
+	if (results->flipped)
+		warn(warnings,
+		     "the ping-pong went between near and far meanwhile: "
+		     "compare nothing");
+	warn_of_spread(warnings, results);
+	warn_of_spinners(warnings, results);
+}
+
+/* JSON -------------------------------------------------------------------- */
+
+static json_t *real_or_null(double value)
+{
+	return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *count_or_null(uint64_t value)
+{
+	return value ? json_integer((json_int_t)value) : json_null();
+}
+
+static json_t *json_ns(const struct outcome *out)
+{
+	if (!out->has_ns)
+		return json_null();
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I}", "min",
+		(json_int_t)out->ns.min, "p50", (json_int_t)out->ns.p50, "p90",
+		(json_int_t)out->ns.p90, "p99", (json_int_t)out->ns.p99, "p999",
+		(json_int_t)out->ns.p999, "max", (json_int_t)out->ns.max);
+}
+
+static json_t *json_warnings(const struct warnings *warnings)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < warnings->n; i++)
+		json_array_append_new(array, json_string(warnings->text[i]));
+	return array;
+}
+
+static const char *const status_names[] = {
+	[OUTCOME_OK] = "ok",
+	[OUTCOME_ABSENT] = "absent",
+	[OUTCOME_FAILED] = "failed",
+	[OUTCOME_HUNG] = "hung",
+};
+
+static double rate(enum load load, const struct outcome *out)
+{
+	return load != LOAD_IDLE && out->seconds > 0
+		       ? (double)out->messages / out->seconds
+		       : NAN;
+}
+
+static double cpu_per_message(const struct outcome *out)
+{
+	return out->messages ? out->cpu_ns / (double)out->messages : NAN;
+}
+
+/* One row; what does not apply is null. */
+static json_t *json_row(const struct case_result *results,
+			const struct result *result,
+			const struct warnings *warnings)
+{
+	const struct spec *spec = &results->bench_case->spec;
+	const struct entry *entry = result->entry;
+	const struct outcome *out = &result->median;
+	bool one_way = !spec->workers,
+	     batched = LOAD_BIT(spec->load) &
+		       (LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC));
+	json_t *row = json_object();
+
+#define SET(key, value) json_object_set_new(row, key, value)
+	SET("schema", json_integer(SCHEMA));
+	SET("workload", json_string(load_names[spec->load]));
+	SET("case", json_string(results->bench_case->title));
+	SET("transport", json_string(entry->transport->name));
+	SET("status", json_string(status_names[out->status]));
+	SET("why", out->status ? json_string(out->why) : json_null());
+	SET("bytes", json_integer((json_int_t)spec->bytes));
+	SET("producers", count_or_null(one_way ? spec->producers : 0));
+	SET("consumers", count_or_null(one_way ? spec->consumers : 0));
+	SET("workers", count_or_null(spec->workers));
+	SET("batch", count_or_null(batched ? entry->batch : 0));
+	SET("inflight", count_or_null(spec->load == LOAD_IDLE ? 0
+				      : spec->workers         ? spec->inflight
+							      : 0));
+	SET("wait", json_string(how_it_waits(entry)));
+	SET("pinned", json_boolean(spec->pin));
+	SET("runs", json_integer(result->runs));
+	SET("seconds", real_or_null(result->runs ? out->seconds : NAN));
+	SET("messages", result->runs ? json_integer((json_int_t)out->messages)
+				     : json_null());
+	SET("msgs_per_s", real_or_null(rate(spec->load, out)));
+	SET("best_msgs_per_s",
+	    real_or_null(result->runs && result_more_is_better(spec->load)
+				 ? result->best
+				 : NAN));
+	SET("ns", json_ns(out));
+	SET("best_p50_ns",
+	    real_or_null(result->runs && out->has_ns &&
+					 !result_more_is_better(spec->load)
+				 ? result->best
+				 : NAN));
+	SET("cpu_ns_per_msg", real_or_null(cpu_per_message(out)));
+	SET("cpu_percent", real_or_null(out->cpu_percent));
+	SET("lost", json_integer((json_int_t)result->lost));
+	SET("dup", json_integer((json_int_t)result->dup));
+	SET("disorder", json_integer((json_int_t)result->disorder));
+	SET("wrong", json_integer((json_int_t)result->wrong));
+	SET("pingpong_ns",
+	    real_or_null(isnan(out->pingpong_ns) ? results->pingpong_before
+						 : out->pingpong_ns));
+	SET("warnings", json_warnings(warnings));
+#undef SET
+	return row;
+}
+
+static void json_print(json_t *row)
+{
+	json_dumpf(row, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7));
+	putchar('\n');
+	fflush(stdout);
+}
+
+/* CSV: the same fields, those of ns with their names before them ----------- */
+
+static void csv_value(const json_t *value)
+{
+	if (json_is_string(value)) {
+		const char *text = json_string_value(value);
+
+		putchar('"');
+		for (; *text; text++) {
+			if (*text == '"')
+				putchar('"');
+			putchar(*text);
+		}
+		putchar('"');
+	} else if (json_is_boolean(value)) {
+		fputs(json_is_true(value) ? "true" : "false", stdout);
+	} else if (json_is_integer(value)) {
+		printf("%lld", (long long)json_integer_value(value));
+	} else if (json_is_real(value)) {
+		printf("%.7g", json_real_value(value));
+	}
+}
+
+/* Its names (@names) or its values.  The object of ns is always there, so
+ * that all rows have the same columns. */
+static void csv_line(json_t *row, bool names)
+{
+	static const char *const ns[] = { "min", "p50",  "p90",
+					  "p99", "p999", "max" };
+	const char *key, *comma = "";
+	json_t *value;
+
+	json_object_foreach(row, key, value)
+	{
+		bool is_ns = !strcmp(key, "ns");
+
+		if (!strcmp(key, "warnings"))
+			continue;
+		for (unsigned i = 0; i < (is_ns ? 6 : 1); i++) {
+			fputs(comma, stdout);
+			comma = ",";
+			if (names)
+				printf("%s%s%s", key, is_ns ? "_" : "",
+				       is_ns ? ns[i] : "");
+			else
+				csv_value(is_ns ? json_object_get(value, ns[i])
+						: value);
+		}
+	}
+	putchar('\n');
+	fflush(stdout);
+}
+
+/* All formats -------------------------------------------------------------- */
+
+static void rows(enum format format, const struct case_result *results,
+		 const struct warnings *warnings)
+{
+	static bool header_printed;
+
+	for (unsigned i = 0; i < results->n; i++) {
+		json_t *row = json_row(results, &results->result[i], warnings);
+
+		if (format == FORMAT_JSON) {
+			json_print(row);
+		} else {
+			if (!header_printed)
+				csv_line(row, true);
+			header_printed = true;
+			csv_line(row, false);
+		}
+		json_decref(row);
+	}
+}
+
+/* Absent rivals and warnings do not belong on a standard output that is read
+ * by programs. */
+static void tell(const struct case_result *results,
+		 const struct warnings *warnings)
+{
+	const struct bench_case *bench_case = results->bench_case;
+	const char *load = load_names[bench_case->spec.load];
+
+	for (unsigned i = 0; i < results->n; i++) {
+		const struct result *result = &results->result[i];
+		const struct outcome *out = &result->median;
+
+		if (out->status != OUTCOME_OK)
+			fprintf(stderr, "busbench: %s %s: %s %s: %s\n", load,
+				bench_case->title,
+				result->entry->transport->name,
+				status_names[out->status], out->why);
+	}
+	for (unsigned i = 0; i < warnings->n; i++)
+		fprintf(stderr, "busbench: %s %s: %s\n", load,
+			bench_case->title, warnings->text[i]);
+}
+
+void report_begin(enum format format, const struct env *env, int argc,
+		  char **argv)
+{
+	if (format == FORMAT_TEXT)
+		report_text_begin(env, argc, argv);
+}
+
+void report_case(enum format format, const struct case_result *results)
+{
+	struct warnings warnings;
+
+	report_warnings(results, &warnings);
+	if (format == FORMAT_TEXT) {
+		report_text_case(results, &warnings);
+		return;
+	}
+	rows(format, results, &warnings);
+	tell(results, &warnings);
+}
+
+void report_end(enum format format)
+{
+	if (format == FORMAT_TEXT)
+		report_text_end();
+}

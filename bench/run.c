@@ -1,0 +1,292 @@
+/*
+ * run.c - the processes of one round: fork, start together, stop, reap
+ *
+ * While a round is measured the parent sleeps; it looks after its children
+ * every SLICE_NS, so that one that died early does not cost the whole
+ * duration.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/cpus.h"
+#include "bench/run.h"
+#include "bench/tick.h"
+
+#define SLICE_NS (20 * NS_PER_MS)
+#define POLL_NS  (200000ull)
+
+/* To get ready or to end.  A rival that spins against 15 others on two cores
+ * may need seconds for its last messages; it is slow, not hung. */
+#define LIMIT_NS (5 * NS_PER_S)
+
+int outcome_set(struct outcome *out, enum outcome_status status,
+		const char *format, ...)
+{
+	va_list args;
+
+	out->status = status;
+	va_start(args, format);
+	vsnprintf(out->why, sizeof(out->why), format, args);
+	va_end(args);
+	return -1;
+}
+
+static void futex_wait_while(_Atomic uint32_t *word, uint32_t value)
+{
+	while (atomic_load_explicit(word, memory_order_acquire) == value)
+		syscall(SYS_futex, word, FUTEX_WAIT, value, NULL, NULL, 0);
+}
+
+static void futex_set(_Atomic uint32_t *word, uint32_t value)
+{
+	atomic_store_explicit(word, value, memory_order_release);
+	syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* Member ------------------------------------------------------------------ */
+
+static uint64_t timeval_ns(struct timeval t)
+{
+	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_usec * 1000;
+}
+
+/* Of this process and of those that it has reaped. */
+static uint64_t cpu_used_ns(void)
+{
+	struct rusage self, reaped;
+
+	getrusage(RUSAGE_SELF, &self);
+	getrusage(RUSAGE_CHILDREN, &reaped);
+	return timeval_ns(self.ru_utime) + timeval_ns(self.ru_stime) +
+	       timeval_ns(reaped.ru_utime) + timeval_ns(reaped.ru_stime);
+}
+
+void seat_ready(struct seat *seat)
+{
+	struct floor *floor = seat->floor;
+
+	atomic_fetch_add_explicit(&floor->n_ready, 1, memory_order_acq_rel);
+	futex_wait_while(&floor->go, 0);
+	seat->tally->cpu_before_ns = cpu_used_ns();
+	seat->tally->begin_ns = now_ns();
+}
+
+void seat_end(struct seat *seat)
+{
+	seat->tally->end_ns = now_ns();
+	seat_count_cpu(seat);
+}
+
+void seat_count_cpu(struct seat *seat)
+{
+	seat->tally->cpu_ns = cpu_used_ns() - seat->tally->cpu_before_ns;
+}
+
+void seat_wait_stop(struct seat *seat)
+{
+	futex_wait_while(&seat->floor->stop, 0);
+}
+
+int seat_fail(struct seat *seat, int ret, const char *what)
+{
+	snprintf(seat->tally->why, sizeof(seat->tally->why), "%s: %s", what,
+		 strerror(-ret));
+	return ret;
+}
+
+static void member(struct crew *crew, unsigned n, role_fn role, void *job,
+		   int cpu)
+{
+	struct seat seat = {
+		.floor = crew->floor,
+		.tally = &crew->floor->tally[n],
+		.idx = crew->idx[n],
+		.job = job,
+	};
+	int ret;
+
+	if (cpu >= 0)
+		cpus_pin(cpu);
+	ret = role(&seat);
+	if (ret < 0 && !seat.tally->why[0])
+		seat_fail(&seat, ret, "failed");
+	_exit(ret < 0);
+}
+
+/* Parent ------------------------------------------------------------------ */
+
+static void kill_all(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->n; i++)
+		if (crew->pid[i])
+			kill(crew->pid[i], SIGKILL);
+	for (unsigned i = 0; i < crew->n; i++) {
+		if (crew->pid[i])
+			waitpid(crew->pid[i], NULL, 0);
+		crew->pid[i] = 0;
+	}
+}
+
+int crew_open(struct crew *crew, struct outcome *out)
+{
+	void *floor = mmap(NULL, sizeof(struct floor), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	*crew = (struct crew){ .out = out };
+	if (floor == MAP_FAILED)
+		return outcome_set(out, OUTCOME_FAILED, "no memory: %s",
+				   strerror(errno));
+	crew->floor = floor;
+	hist_init(&crew->floor->hist);
+	return 0;
+}
+
+int crew_fork(struct crew *crew, const char *title, unsigned idx, role_fn role,
+	      void *job, int cpu)
+{
+	unsigned n = crew->n;
+	pid_t parent = getpid(), pid;
+
+	crew->title[n] = title;
+	crew->idx[n] = idx;
+	pid = fork();
+	if (pid < 0) {
+		outcome_set(crew->out, OUTCOME_FAILED, "cannot fork %s %u: %s",
+			    title, idx, strerror(errno));
+		kill_all(crew);
+		return -1;
+	}
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(1); /* it died before the line above */
+		member(crew, n, role, job, cpu);
+	}
+	crew->pid[n] = pid;
+	crew->n++;
+	return 0;
+}
+
+/* Which member failed, how; the others are killed. */
+static int member_failed(struct crew *crew, unsigned n, int status)
+{
+	const struct tally *tally = &crew->floor->tally[n];
+
+	if (WIFSIGNALED(status))
+		outcome_set(crew->out, OUTCOME_FAILED,
+			    "%s %u was killed by signal %d", crew->title[n],
+			    crew->idx[n], WTERMSIG(status));
+	else
+		outcome_set(crew->out, OUTCOME_FAILED, "%s %u: %s",
+			    crew->title[n], crew->idx[n],
+			    tally->why[0] ? tally->why : "failed");
+	kill_all(crew);
+	return -1;
+}
+
+/* Reap who has ended.  Returns how many are left, or -1. */
+static int reap(struct crew *crew)
+{
+	int left = 0;
+
+	for (unsigned i = 0; i < crew->n; i++) {
+		int status;
+
+		if (!crew->pid[i])
+			continue;
+		if (waitpid(crew->pid[i], &status, WNOHANG) != crew->pid[i]) {
+			left++;
+			continue;
+		}
+		crew->pid[i] = 0;
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+			return member_failed(crew, i, status);
+	}
+	return left;
+}
+
+static int hung(struct crew *crew, const char *doing)
+{
+	char who[80] = "nobody";
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < crew->n; i++)
+		if (crew->pid[i] && n++ == 0)
+			snprintf(who, sizeof(who), "%s %u", crew->title[i],
+				 crew->idx[i]);
+	outcome_set(crew->out, OUTCOME_HUNG,
+		    "killed: %u processes (first: %s) did not %s within %u s",
+		    n, who, doing, (unsigned)(LIMIT_NS / NS_PER_S));
+	kill_all(crew);
+	return -1;
+}
+
+int crew_start(struct crew *crew)
+{
+	struct floor *floor = crew->floor;
+	uint64_t limit = now_ns() + LIMIT_NS;
+
+	while (atomic_load_explicit(&floor->n_ready, memory_order_acquire) <
+	       crew->n) {
+		if (reap(crew) < 0)
+			return -1;
+		if (now_ns() > limit)
+			return hung(crew, "get ready");
+		sleep_ns(POLL_NS);
+	}
+	futex_set(&floor->go, 1);
+	return 0;
+}
+
+int crew_sleep(struct crew *crew, uint64_t ns)
+{
+	for (uint64_t end = now_ns() + ns, now; (now = now_ns()) < end;) {
+		sleep_ns(end - now < SLICE_NS ? end - now : SLICE_NS);
+		if (reap(crew) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int crew_finish(struct crew *crew)
+{
+	uint64_t limit = now_ns() + LIMIT_NS;
+	int left;
+
+	futex_set(&crew->floor->stop, 1);
+	while ((left = reap(crew)) > 0) {
+		if (now_ns() > limit)
+			return hung(crew, "end");
+		sleep_ns(POLL_NS);
+	}
+	return left;
+}
+
+int crew_run(struct crew *crew, double seconds)
+{
+	if (crew_start(crew) != 0 ||
+	    crew_sleep(crew, (uint64_t)(seconds * 1e9)) != 0)
+		return -1;
+	return crew_finish(crew);
+}
+
+void crew_close(struct crew *crew)
+{
+	kill_all(crew);
+	if (crew->floor)
+		munmap(crew->floor, sizeof(*crew->floor));
+	crew->floor = NULL;
+}

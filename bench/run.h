@@ -1,0 +1,102 @@
+/*
+ * run.h - the processes of one round
+ *
+ * The parent makes a crew, forks its members, starts them together, sleeps
+ * for the duration, tells them to stop and reaps them.  A member that fails
+ * or hangs ends the round: the others are killed and the outcome says why.
+ *
+ * What they share is the floor: anonymous memory, so that nothing is left
+ * behind however they end.  The members die with the parent.
+ */
+#ifndef BENCH_RUN_H
+#define BENCH_RUN_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bench/hist.h"
+#include "bench/outcome.h"
+#include "bench/spec.h"
+
+#define CREW_MAX (2 * MAX_PROCESSES + 2)
+
+/* What one member did; written by it, read by the parent when it has ended. */
+struct tally {
+	alignas(128) uint64_t n; /* messages sent, or received */
+	uint64_t sum;            /* of the keys received */
+	uint64_t sum_squares;    /* of the keys received */
+	uint64_t lost, dup, disorder, wrong;
+	uint64_t begin_ns, end_ns;
+	uint64_t cpu_ns;
+	uint64_t cpu_before_ns;
+	char why[160]; /* it failed */
+};
+
+struct floor {
+	alignas(128) _Atomic uint32_t n_ready;
+	alignas(128) _Atomic uint32_t go;   /* a futex word */
+	alignas(128) _Atomic uint32_t stop; /* a futex word */
+	alignas(128) _Atomic uint32_t n_producing;
+	alignas(128) _Atomic uint32_t n_watched; /* idle: whose time counts */
+	pid_t watched[MAX_PROCESSES];
+	struct tally tally[CREW_MAX];
+	struct hist hist; /* of the one member that measures */
+};
+
+/* A member's place. */
+struct seat {
+	struct floor *floor;
+	struct tally *tally;
+	unsigned idx; /* among those of its role */
+	void *job;
+};
+
+/* Returns 0, or -errno; seat_fail() can say more. */
+typedef int (*role_fn)(struct seat *seat);
+
+struct crew {
+	struct floor *floor;
+	struct outcome *out;
+	unsigned n;
+	pid_t pid[CREW_MAX]; /* 0: reaped */
+	const char *title[CREW_MAX];
+	unsigned idx[CREW_MAX];
+};
+
+/*
+ * Parent.  Each call returns 0, or -1 after it has set the outcome's status;
+ * from then on the crew is dead and crew_close() is all there is to do.
+ */
+int crew_open(struct crew *crew, struct outcome *out);
+int crew_fork(struct crew *crew, const char *title, unsigned idx, role_fn role,
+	      void *job, int cpu);
+int crew_start(struct crew *crew);
+int crew_sleep(struct crew *crew, uint64_t ns);
+int crew_finish(struct crew *crew);
+void crew_close(struct crew *crew);
+
+/* Start, sleep, finish. */
+int crew_run(struct crew *crew, double seconds);
+
+/* Member: ready, and wait for the others. */
+void seat_ready(struct seat *seat);
+
+/* Member: its work is over; stamps the time, then the processor time. */
+void seat_end(struct seat *seat);
+void seat_count_cpu(struct seat *seat);
+
+/* Member: wait until the parent says stop. */
+void seat_wait_stop(struct seat *seat);
+
+static inline bool seat_stopped(const struct seat *seat)
+{
+	return atomic_load_explicit(&seat->floor->stop, memory_order_relaxed);
+}
+
+/* Member: keep the reason; returns @ret. */
+int seat_fail(struct seat *seat, int ret, const char *what);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * transport.c - who there is
+ */
+#include "config.h"
+
+#include <string.h>
+
+#include "bench/transport.h"
+
+const struct transport *const transports[] = {
+	&transport_shmbus,   &rival_vyukov,      &rival_futex,
+	&rival_pipe,         &rival_seqpacket,   &rival_mq,
+	&rival_python_queue, &rival_python_pipe, NULL,
+};
+
+const char *const load_names[LOAD_N] = {
+	[LOAD_RTT] = "rtt",   [LOAD_STREAM] = "stream", [LOAD_MPMC] = "mpmc",
+	[LOAD_FARM] = "farm", [LOAD_WAKE] = "wake",     [LOAD_IDLE] = "idle",
+};
+
+const char *const wait_names[WAIT_N] = {
+	[WAIT_SPIN] = "spin",
+	[WAIT_ADAPTIVE] = "adaptive",
+	[WAIT_URING] = "uring",
+	[WAIT_FUTEX] = "futex",
+};
+
+const struct transport *rival_find(const char *name)
+{
+	for (size_t i = 1; transports[i]; i++)
+		if (!strcmp(transports[i]->name, name))
+			return transports[i];
+	return NULL;
+}

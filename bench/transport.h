@@ -1,0 +1,107 @@
+/*
+ * transport.h - the one interface through which ours and every rival is run
+ *
+ * A transport carries messages through a lane, one way, from any of its
+ * writers to any of its readers.  Requests and answers are calls: a transport
+ * may have its own; otherwise they are made of two lanes (calls.c).  A rival
+ * that is another program (python) runs the whole round by itself.
+ *
+ * The parent opens, forks the processes of the round, which use what they
+ * inherited, and closes when they have ended.  What is opened must vanish by
+ * itself when all of them are killed.
+ */
+#ifndef BENCH_TRANSPORT_H
+#define BENCH_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bench/outcome.h"
+#include "bench/spec.h"
+
+struct lane;  /* each transport has its own */
+struct calls; /* likewise */
+
+/*
+ * Requests (id, a, b) and answers (id, a * b).  @wait false: do not wait for
+ * room or for an answer, but return -EAGAIN; collect may always say so.
+ */
+struct call_ops {
+	/* Parent.  On failure sets @out and returns -1. */
+	int (*open)(const struct spec *spec, struct calls **calls,
+		    struct outcome *out);
+	void (*close)(struct calls *calls);
+
+	/* A worker's whole life.  NULL: start() makes the workers. */
+	int (*serve)(struct calls *calls);
+
+	/* The coordinator. */
+	int (*start)(struct calls *calls);
+	int (*submit)(struct calls *calls, uint64_t id, uint64_t a, uint64_t b,
+		      bool wait);
+	int (*collect)(struct calls *calls, uint64_t *id, uint64_t *product,
+		       bool wait);
+	int (*stop)(struct calls *calls);
+
+	/* The workers' pids; only where start() makes them. */
+	int (*pids)(struct calls *calls, pid_t *pids, size_t n);
+};
+
+struct transport {
+	const char *name;
+	const char *what;  /* half a line for --help */
+	unsigned loads;    /* LOAD_BIT()s of what it can run */
+	const char *waits; /* how it waits, for the reports; NULL: as told */
+	bool batches;      /* put and get take more than one at a time */
+
+	/* Parent.  On failure sets @out and returns -1. */
+	int (*open)(const struct spec *spec, struct lane **lane,
+		    struct outcome *out);
+	void (*close)(struct lane *lane);
+
+	/*
+	 * Put or get up to @n messages of @bytes each, one after the other in
+	 * @msgs.  With @wait at least one.  Returns how many, or -errno.
+	 */
+	int (*put)(struct lane *lane, const void *msgs, size_t bytes, size_t n,
+		   bool wait);
+	int (*get)(struct lane *lane, void *msgs, size_t bytes, size_t n,
+		   bool wait);
+
+	const struct call_ops *calls; /* NULL: made of two lanes */
+
+	/* NULL, or runs all of it and sets @out. */
+	void (*run)(const struct transport *transport, const struct spec *spec,
+		    struct outcome *out);
+};
+
+/* Ours first, then the rivals; ends with NULL. */
+extern const struct transport *const transports[];
+
+extern const struct transport transport_shmbus;
+extern const struct transport rival_vyukov;
+extern const struct transport rival_futex;
+extern const struct transport rival_pipe;
+extern const struct transport rival_seqpacket;
+extern const struct transport rival_mq;
+extern const struct transport rival_python_queue;
+extern const struct transport rival_python_pipe;
+
+static inline bool transport_is_ours(const struct transport *transport)
+{
+	return transport == &transport_shmbus;
+}
+
+/* By name among the rivals, or NULL. */
+const struct transport *rival_find(const char *name);
+
+/* The slots that our queue has by default for messages of spec->bytes, and
+ * their size, into @spec. */
+void shmbus_geometry(struct spec *spec);
+
+/* Whether io_uring can be used for waiting; if not, why not. */
+bool shmbus_has_uring(const char **why);
+
+#endif

@@ -1,0 +1,318 @@
+/*
+ * transport_shmbus.c - ours: a queue as a lane, a coordinator with its workers
+ * as calls
+ *
+ * An unnamed bus for each round, so that nothing can be left behind.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/cpus.h"
+#include "bench/transport.h"
+#include "bus/shmbus.h"
+
+struct lane {
+	struct bus *bus;
+	struct bus_queue *queue;
+};
+
+static struct bus_config config_for(const struct spec *spec)
+{
+	struct bus_config config = BUS_CONFIG_INIT;
+
+	switch (spec->wait) {
+	case WAIT_SPIN:
+		config.spin = BUS_SPIN_ALWAYS;
+		break;
+	case WAIT_URING:
+		config.spin = BUS_SPIN_NEVER;
+		config.wait = BUS_WAIT_URING;
+		break;
+	case WAIT_FUTEX:
+		config.spin = BUS_SPIN_NEVER;
+		config.wait = BUS_WAIT_FUTEX;
+		break;
+	default:
+		config.spin = BUS_SPIN_ADAPTIVE;
+	}
+	config.max_endpoints = 2 * MAX_PROCESSES + 4;
+	if (spec->bytes > (1u << 20)) {
+		config.max_message_bytes = spec->bytes;
+		config.blob_bytes = 8 * spec->bytes;
+	}
+	return config;
+}
+
+/* What a program would ask for that knows its messages: small ones in the
+ * sizes that use memory best, larger ones whole in the slot while that is
+ * possible. */
+static struct bus_queue_config queue_config_for(size_t bytes)
+{
+	struct bus_queue_config config = BUS_QUEUE_CONFIG_INIT;
+
+	if (bytes <= 8)
+		config.slot_bytes = 8;
+	else if (bytes <= 24)
+		config.slot_bytes = 24;
+	else if (bytes > 56 && bytes <= 16376)
+		config.slot_bytes = (uint32_t)bytes;
+	return config;
+}
+
+static int create(const struct spec *spec, struct bus **bus,
+		  struct outcome *out)
+{
+	struct bus_config config = config_for(spec);
+	int ret = bus_create(NULL, &config, bus);
+
+	if (ret == 0)
+		return 0;
+	if (spec->wait == WAIT_URING)
+		return outcome_set(out, OUTCOME_ABSENT,
+				   "io_uring cannot be used: %s",
+				   strerror(-ret));
+	return outcome_set(out, OUTCOME_FAILED, "bus_create: %s",
+			   strerror(-ret));
+}
+
+/* A queue -------------------------------------------------------------- */
+
+static int shmbus_open(const struct spec *spec, struct lane **lane,
+		       struct outcome *out)
+{
+	struct bus_queue_config config = queue_config_for(spec->bytes);
+	struct lane *made = calloc(1, sizeof(*made));
+	int ret;
+
+	if (!made)
+		return outcome_set(out, OUTCOME_FAILED, "no memory");
+	if (create(spec, &made->bus, out) != 0)
+		goto err_free;
+	ret = bus_queue_open(made->bus, "bench", &config, &made->queue);
+	if (ret < 0) {
+		outcome_set(out, OUTCOME_FAILED, "bus_queue_open: %s",
+			    strerror(-ret));
+		goto err_close;
+	}
+	*lane = made;
+	return 0;
+
+err_close:
+	bus_close(made->bus);
+err_free:
+	free(made);
+	return -1;
+}
+
+static void shmbus_close(struct lane *lane)
+{
+	bus_queue_free(lane->queue);
+	bus_close(lane->bus);
+	free(lane);
+}
+
+static int shmbus_put(struct lane *lane, const void *msgs, size_t bytes,
+		      size_t n, bool wait)
+{
+	int64_t timeout_ns = wait ? -1 : 0;
+	int ret;
+
+	if (n > 1)
+		return bus_queue_put_many(lane->queue, msgs, bytes, n,
+					  timeout_ns);
+	ret = bus_queue_put(lane->queue, msgs, bytes, timeout_ns);
+	return ret < 0 ? ret : 1;
+}
+
+static int shmbus_get(struct lane *lane, void *msgs, size_t bytes, size_t n,
+		      bool wait)
+{
+	int64_t timeout_ns = wait ? -1 : 0;
+	size_t len_bytes;
+	int ret;
+
+	if (n > 1)
+		return bus_queue_get_many(lane->queue, msgs, bytes, n, NULL,
+					  timeout_ns);
+	ret = bus_queue_get(lane->queue, msgs, bytes, &len_bytes, timeout_ns);
+	if (ret < 0)
+		return ret;
+	return len_bytes == bytes ? 1 : -EBADMSG;
+}
+
+/* A coordinator and its workers ---------------------------------------- */
+
+struct calls {
+	struct bus *bus;
+	struct bus_coord *coord;
+	unsigned workers;
+	unsigned inflight;
+	bool pin;
+	bool in_order;
+};
+
+struct operands {
+	uint64_t a, b;
+};
+
+static int multiply(void *ctx, const void *req, size_t len_bytes,
+		    struct bus_reply *reply)
+{
+	struct operands operands;
+	uint64_t product;
+
+	(void)ctx;
+	if (len_bytes != sizeof(operands))
+		return EBADMSG;
+	memcpy(&operands, req, sizeof(operands));
+	product = operands.a * operands.b;
+	return -bus_reply_put(reply, &product, sizeof(product));
+}
+
+/* The coordinator is on the first processor, the workers beside it. */
+static int pin_worker(void *ctx)
+{
+	const struct calls *calls = ctx;
+
+	if (calls->pin)
+		cpus_pin(cpus_nth(1));
+	return 0;
+}
+
+static int calls_open(const struct spec *spec, struct calls **calls,
+		      struct outcome *out)
+{
+	struct calls *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return outcome_set(out, OUTCOME_FAILED, "no memory");
+	if (create(spec, &made->bus, out) != 0) {
+		free(made);
+		return -1;
+	}
+	made->workers = spec->workers ? spec->workers : 1;
+	made->inflight = spec->inflight;
+	made->pin = spec->pin;
+	made->in_order = spec->inflight == 1;
+	*calls = made;
+	return 0;
+}
+
+static void calls_close(struct calls *calls)
+{
+	bus_close(calls->bus);
+	free(calls);
+}
+
+static int calls_start(struct calls *calls)
+{
+	struct bus_coord_config config = BUS_COORD_CONFIG_INIT;
+	uint32_t window = 2;
+
+	while (window < calls->inflight)
+		window *= 2;
+	config.handler = multiply;
+	config.ctx = calls;
+	config.init = pin_worker;
+	config.n_workers = calls->workers;
+	config.window = window;
+	return bus_coord_start(calls->bus, "bench", &config, &calls->coord);
+}
+
+static int calls_submit(struct calls *calls, uint64_t id, uint64_t a,
+			uint64_t b, bool wait)
+{
+	struct operands operands = { a, b };
+
+	return bus_submit(calls->coord, id, &operands, sizeof(operands),
+			  wait ? -1 : 0);
+}
+
+static int calls_collect(struct calls *calls, uint64_t *id, uint64_t *product,
+			 bool wait)
+{
+	struct bus_result result;
+	int64_t timeout_ns = wait ? -1 : 0;
+	int ret = calls->in_order
+			  ? bus_collect(calls->coord, &result, timeout_ns)
+			  : bus_collect_any(calls->coord, &result, timeout_ns);
+
+	if (ret < 0)
+		return ret;
+	if (result.kind != BUS_RESULT_OK ||
+	    result.len_bytes != sizeof(*product))
+		return -EBADMSG;
+	*id = result.id;
+	memcpy(product, result.data, sizeof(*product));
+	return 0;
+}
+
+static int calls_stop(struct calls *calls)
+{
+	return bus_coord_stop(calls->coord, -1);
+}
+
+static int calls_pids(struct calls *calls, pid_t *pids, size_t n)
+{
+	return bus_coord_workers(calls->coord, pids, n);
+}
+
+static const struct call_ops shmbus_calls = {
+	.open = calls_open,
+	.close = calls_close,
+	.start = calls_start,
+	.submit = calls_submit,
+	.collect = calls_collect,
+	.stop = calls_stop,
+	.pids = calls_pids,
+};
+
+const struct transport transport_shmbus = {
+	.name = "shmbus",
+	.what = "this library",
+	.loads = LOAD_ALL,
+	.batches = true,
+	.open = shmbus_open,
+	.close = shmbus_close,
+	.put = shmbus_put,
+	.get = shmbus_get,
+	.calls = &shmbus_calls,
+};
+
+/* What the others have to know ------------------------------------------ */
+
+void shmbus_geometry(struct spec *spec)
+{
+	struct bus_queue_stats stats = BUS_QUEUE_STATS_INIT;
+	struct spec plain = *spec;
+	struct outcome out = OUTCOME_INIT;
+	struct lane *lane;
+
+	spec->n_slots = 1024;
+	spec->slot_bytes = (uint32_t)(spec->bytes + 7) / 8 * 8;
+	plain.wait = WAIT_FUTEX;
+	if (shmbus_open(&plain, &lane, &out) != 0)
+		return;
+	if (bus_queue_stats(lane->queue, &stats) == 0) {
+		spec->n_slots = stats.n_slots;
+		spec->slot_bytes = stats.slot_bytes;
+	}
+	shmbus_close(lane);
+}
+
+bool shmbus_has_uring(const char **why)
+{
+	struct bus_config config = BUS_CONFIG_INIT;
+	struct bus *bus;
+	int ret;
+
+	config.wait = BUS_WAIT_URING;
+	ret = bus_create(NULL, &config, &bus);
+	*why = strerror(-ret);
+	if (ret == 0)
+		bus_close(bus);
+	return ret == 0;
+}

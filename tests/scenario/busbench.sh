@@ -1,0 +1,198 @@
+#!/bin/sh
+# busbench.sh - busbench does what busbench(1) says
+#
+# Runs from `make check`; by hand: BUSBENCH=bench/busbench sh busbench.sh.
+# Exit 0, 1, or 77 without a program to test or without jq.
+
+BUSBENCH=${BUSBENCH:-${top_builddir:-${builddir:-.}}/bench/busbench}
+case $BUSBENCH in
+/*) ;;
+*) BUSBENCH=$PWD/$BUSBENCH ;;
+esac
+
+skip()
+{
+	echo "skipped: $*"
+	exit 77
+}
+
+test -x "$BUSBENCH" || skip "there is no program '$BUSBENCH'"
+command -v jq >/dev/null || skip "jq is not installed"
+unset BUS_WAIT
+
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$dir" || exit 1
+failed=0
+
+fail()
+{
+	echo "FAILED: $*"
+	failed=1
+}
+
+# expect STATUS ARGUMENT...: run busbench; what it prints is in out and err
+expect()
+{
+	want=$1
+	shift
+	timeout 60 "$BUSBENCH" "$@" >out 2>err
+	got=$?
+	test "$got" -eq "$want" || {
+		fail "busbench $*: exit status $got, not $want"
+		sed 's/^/    /' out err | tail -20
+	}
+}
+
+# all FILTER: true for each row of the last run
+all()
+{
+	jq -es "length > 0 and all(.[]; $1)" out >/dev/null ||
+		{ fail "not all: $1"; cat out; }
+}
+
+# some FILTER: true for one row at least
+some()
+{
+	jq -es "any(.[]; $1)" out >/dev/null || { fail "none: $1"; cat out; }
+}
+
+err_has()
+{
+	grep -qF -e "$1" err || { fail "no '$1' on standard error:"; cat err; }
+}
+
+# not what the unit tests have for a moment, who may run beside us
+named="busbench|shmbus\.([^t]|t[^0-9])"
+count_named()
+{
+	ls /dev/shm /dev/mqueue 2>/dev/null | grep -cE "$named"
+}
+
+short="--duration 0.02 --runs 2 --format json"
+before=$(count_named)
+
+echo "= usage errors name what was given and what would be right"
+expect 2 nonsense
+err_has "unknown workload 'nonsense'; there are rtt, stream, mpmc"
+expect 2 rtt --rival zeromq
+err_has "unknown rival 'zeromq'; there are vyukov, futex, pipe"
+expect 2 stream --size 7
+err_has "--size '7' is not a number from 8 to"
+expect 2 stream --size 64,x
+err_has "--size 'x'"
+expect 2 farm --workers 0
+err_has "--workers '0'"
+expect 2 rtt --duration soon
+err_has "--duration 'soon' is not a number of seconds"
+expect 2 rtt --wait asleep
+err_has "unknown --wait 'asleep'; there are spin, adaptive"
+expect 2 rtt --format xml
+err_has "unknown --format 'xml'; there are text, json and csv"
+expect 2 rtt --size 64
+err_has "--size is only for stream, mpmc, wake, idle"
+expect 2 --bogus
+err_has "bogus"
+expect 0 --version
+grep -q '^busbench [0-9]' out || fail "--version: $(cat out)"
+expect 0 --help
+grep -q vyukov out || fail "--help does not list the rivals"
+
+echo "= rows have all fields, and nothing is lost"
+expect 0 rtt stream mpmc farm $short --size 8,100 --workers 1,3 \
+	--producers 2 --consumers 2 --rival vyukov,pipe,seqpacket
+for field in workload transport bytes producers consumers workers batch \
+	inflight wait seconds messages msgs_per_s ns cpu_ns_per_msg lost dup \
+	pingpong_ns; do
+	all "has(\"$field\")"
+done
+all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+all '.status == "ok" and .messages > 0 and .msgs_per_s > 0'
+all '.runs == 2'
+for load in rtt stream mpmc farm; do
+	for transport in shmbus vyukov pipe; do
+		some ".workload == \"$load\" and
+		      .transport == \"$transport\""
+	done
+done
+all 'if .workload == "rtt" or .workload == "farm"
+     then .ns.min <= .ns.p50 and .ns.p50 <= .ns.p99 and .ns.p99 <= .ns.max
+     and .producers == null else .ns == null and .workers == null end'
+
+echo "= sleeping workloads"
+expect 0 wake idle --duration 0.1 --runs 1 --format json --rival pipe,futex
+some '.workload == "wake" and .transport == "shmbus" and .ns.p50 > 0'
+some '.workload == "idle" and .transport == "shmbus" and .cpu_percent < 20'
+all 'if .workload == "idle" then .cpu_percent != null and .ns == null
+     else .cpu_percent == null end'
+
+echo "= batches"
+expect 0 mpmc $short --producers 1 --consumers 2 --batch 32 --rival none
+all '.transport == "shmbus" and .batch == 32 and .dup == 0 and .lost == 0'
+
+echo "= ways to wait"
+expect 0 farm $short --workers 2 --wait spin --rival none
+all '.wait == "spin"'
+expect 0 farm $short --workers 2 --wait futex --rival none
+all '.wait == "futex"'
+expect 0 farm $short --workers 2 --wait uring --rival none
+all '.status == "ok" or .status == "absent" and (.why | test("io_uring"))'
+
+echo "= rivals that are not to be had are named, and no failure"
+expect 0 stream $short --size 1048576 --rival mq
+some '.transport == "mq" and .status == "absent" and .why != null'
+err_has "mq"
+expect 0 farm $short --workers 1 --rival python-pipe
+some '.transport == "python-pipe" and .status == "absent"'
+BUSBENCH_PYTHON=/nonexistent; export BUSBENCH_PYTHON
+expect 0 mpmc $short --producers 1 --consumers 1 --rival python-queue
+some '.transport == "python-queue" and .why == "no python3"'
+unset BUSBENCH_PYTHON
+
+if command -v python3 >/dev/null; then
+	echo "= Python"
+	expect 0 rtt stream mpmc farm wake idle --workers 2 --size 8 \
+		--producers 2 --consumers 2 --wait adaptive --duration 0.05 \
+		--runs 1 --rival python-queue,python-pipe --format json
+	all '.lost == 0 and .dup == 0 and .wrong == 0'
+	some '.transport == "python-queue" and .status == "ok"'
+	some '.transport == "python-pipe" and .status == "ok"'
+fi
+
+echo "= CSV has a header, and all rows have its columns"
+expect 0 rtt stream --size 8 --duration 0.02 --runs 1 --format csv \
+	--rival pipe,futex
+head -1 out | grep -q '^schema,workload,.*,ns_min,ns_p50,' ||
+	fail "header: $(head -1 out)"
+awk -F, 'NR == 1 { n = NF } NF != n { exit 1 }' out || fail "columns differ"
+
+echo "= text"
+expect 0 stream --size 64 --duration 0.02 --runs 1 --rival pipe
+for text in "$(uname -r)" io_uring shmbus pipe "best rival" "ping-pong of a"; do
+	grep -qF -e "$text" out || fail "no '$text' in the table"
+done
+tr -d '\n' <err | grep -q . && fail "progress without a terminal: $(cat err)"
+
+echo "= killed, it leaves no process and no name"
+"$BUSBENCH" mpmc farm --duration 5 --rival mq,vyukov >out 2>err &
+pid=$!
+sleep 0.5
+kill -KILL $pid
+wait $pid 2>/dev/null
+sleep 0.5
+test "$(count_named)" -le "$before" || fail "left behind: \
+$(ls /dev/shm /dev/mqueue 2>/dev/null | grep -E "$named")"
+for stat in /proc/[0-9]*/stat; do
+	{ read -r line <"$stat"; } 2>/dev/null || continue
+	case $line in
+	*"(busbench)"*) ;;
+	*) continue ;;
+	esac
+	tr '\0' ' ' <"${stat%stat}cmdline" 2>/dev/null |
+		grep -qF -e '--duration 5 --rival mq,vyukov' &&
+		fail "still there: $line"
+done
+
+test $failed -eq 0 && echo "all passed"
+exit $failed
