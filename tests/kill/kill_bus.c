@@ -1450,6 +1450,7 @@ static void shard(uint32_t cpu)
 
 static int shard_main(void *arg)
 {
+	t_name("k"); /* has our pid from now on, not the first victim's */
 	shard(*(uint32_t *)arg);
 	t_shm_clean(); /* of the creator that was killed last */
 	return 0;
