@@ -57,7 +57,7 @@ static struct bus_queue_config queue_config_for(size_t bytes)
 		config.slot_bytes = 8;
 	else if (bytes <= 24)
 		config.slot_bytes = 24;
-	else if (bytes > 56 && bytes <= 16376)
+	else if (bytes > 56 && bytes <= 4088)
 		config.slot_bytes = (uint32_t)bytes;
 	return config;
 }
