@@ -167,6 +167,9 @@ static uint32_t count_cpus(void)
 		if (ret == 0)
 			n = CPU_COUNT_S(size, mask);
 		CPU_FREE(mask);
+		/* Pinned to one: then its peers are, as a rule, on others. */
+		if (n == 1)
+			break;
 		if (n > 0)
 			return (uint32_t)n;
 		if (errno != EINVAL)
@@ -205,7 +208,6 @@ int sb_waiter_init(struct sb_waiter *w, const struct sb_bells *bells,
 		if (ret < 0)
 			return ret;
 	}
-	set_bit(running, id);
 	return 0;
 }
 
@@ -215,8 +217,9 @@ void sb_waiter_close(struct sb_waiter *w)
 
 	sb_uring_close(w);
 	w->watches = NULL;
-	if (!forked)
+	if (!forked && w->counted)
 		clear_bit(w->running, w->id);
+	w->counted = false;
 }
 
 /* Watches -------------------------------------------------------------- */
@@ -610,6 +613,12 @@ int sb_waiter_wait(struct sb_waiter *w, const struct sb_wait *c,
 		return ret;
 	if (deadline == 0)
 		return -ETIMEDOUT;
+	/* From its first wait on: who only made the bus and forked does not
+	 * compete for processors. */
+	if (!w->counted) {
+		set_bit(w->running, w->id);
+		w->counted = true;
+	}
 	if (w->spin == SB_SPIN_ALWAYS)
 		return wait_spinning(w, c, deadline);
 	if (w->spin == SB_SPIN_ADAPTIVE) {

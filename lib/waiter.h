@@ -150,6 +150,7 @@ struct sb_waiter {
 	struct sb_uring *uring; /* made at the first park that needs it */
 	int uring_error;        /* why there is none, 0 unknown yet */
 	struct sb_watch *watches;
+	bool counted;       /* our bit in running is ours to clear and set */
 	bool fired;         /* some watch has events to deliver */
 	bool parked_uring;  /* the last park used the ring */
 	uint32_t n_waits;   /* wraps */
@@ -158,7 +159,8 @@ struct sb_waiter {
 };
 
 /*
- * sb_waiter_init - make a waiter for endpoint @id, which counts as running
+ * sb_waiter_init - make a waiter for endpoint @id, which counts as running from
+ * its first wait on
  *
  * SB_BACKEND_URING is probed here: where the kernel does not give us a ring
  * with futex operations this is -ENOSYS, -EPERM, ... and not a silent change

@@ -222,11 +222,14 @@ Test(waiter, ids_without_a_bell_are_refused)
 		     -EINVAL);
 }
 
-Test(waiter, init_runs_and_close_does_not)
+Test(waiter, counts_as_running_from_its_first_wait_to_its_close)
 {
+	struct sb_wait c = waits_for(1);
 	struct sb_waiter w;
 
 	init(&w, 77, SB_BACKEND_AUTO);
+	cr_assert(!has_bit(&sh->running, 77));
+	cr_assert_eq(sb_waiter_wait(&w, &c, 1), -ETIMEDOUT);
 	cr_assert(has_bit(&sh->running, 77));
 	sb_waiter_close(&w);
 	cr_assert(!has_bit(&sh->running, 77));
