@@ -34,6 +34,8 @@
 #define ME        1u /* our id; mortals have those from 2 on */
 #define PERIOD_NS (400 * SB_NS_PER_US)
 #define HANG_NS   (20 * SB_NS_PER_S)
+/* No more deaths after this: whoever is left has to do it, and has the time. */
+#define STARVED_NS (100 * SB_NS_PER_MS)
 
 struct shared {
 	alignas(SB_FAR) unsigned char memory[BYTES];
@@ -58,7 +60,7 @@ static struct shared *sh;
 static struct sb_ring *ring;
 static struct sb_ring_end me;
 static struct mortal mortals[N_MORTALS];
-static uint32_t next_id;
+static uint32_t next_id; /* the last one given */
 static uint64_t rng;
 static struct sb_ring_recovered what;
 
@@ -188,11 +190,30 @@ static void *live_thread(void *arg)
 	return NULL;
 }
 
+static bool in_use(uint32_t id)
+{
+	for (uint32_t i = 0; i < N_MORTALS; i++)
+		if (mortals[i].id == id)
+			return true;
+	return false;
+}
+
+/*
+ * Ids go round.  A thread that the machine has not let run for a while may
+ * still have its own from the last time: two with one id would be our fault.
+ */
+static uint32_t fresh_id(void)
+{
+	do {
+		if (next_id++ == SB_EP_MAX)
+			next_id = ME + 1;
+	} while (in_use(next_id));
+	return next_id;
+}
+
 static void start(struct mortal *m)
 {
-	m->id = next_id++;
-	if (next_id > SB_EP_MAX) /* long recovered */
-		next_id = ME + 1 + N_MORTALS;
+	m->id = fresh_id();
 	m->rng = rnd(&rng) | 1;
 	st_rlx(&m->gone, 0);
 	if (!m->thread)
@@ -302,7 +323,8 @@ static void run(bool threads, double seconds)
 	n_asked = n_answered = n_deaths = 0;
 	n_out = 0;
 	what = (struct sb_ring_recovered){ 0 };
-	next_id = ME + 1;
+	next_id = ME;
+	memset(mortals, 0, sizeof(mortals));
 	rng = now | 1;
 	for (uint32_t i = 0; i < N_MORTALS; i++) {
 		mortals[i].thread = threads;
@@ -318,7 +340,7 @@ static void run(bool threads, double seconds)
 		else
 			sched_yield();
 		T_CHECK(now - progress < HANG_NS);
-		if (now >= next_death) {
+		if (now >= next_death && now - progress < STARVED_NS) {
 			let_one_die();
 			next_death = now + rnd(&rng) % (2 * PERIOD_NS);
 		}
@@ -356,6 +378,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	setvbuf(stdout, NULL, _IOLBF, 0); /* what went well, if the rest fails */
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
 		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	T_CHECK(sh != MAP_FAILED);
