@@ -281,11 +281,12 @@ static SB_NOINLINE int read_cell(struct bus_queue *q, uint64_t pos,
 SB_INLINE int read_message(struct bus_queue *q, uint64_t pos,
 			   struct bus_msg *msg)
 {
-	uint64_t seq = sb_ring_seq(&q->end, pos), len = SB_SEQ_LEN(seq);
+	struct sb_slot *slot = sb_ring_slot(&q->end, pos);
+	uint64_t seq = ld_rlx(&slot->seq), len = SB_SEQ_LEN(seq);
 
 	msg->pos = pos;
 	msg->cell = SB_BLOB_NONE;
-	msg->data = slot_data(q, pos);
+	msg->data = slot->data;
 	msg->len_bytes = len;
 	if (sb_likely(!(seq & SB_SEQ_FLAGS) && len <= q->end.payload_bytes))
 		return 0;
@@ -437,6 +438,7 @@ static int put_large(struct bus_queue *q, const void *buf, size_t len_bytes,
 int bus_queue_put(struct bus_queue *q, const void *buf, size_t len_bytes,
 		  int64_t timeout_ns)
 {
+	struct sb_slot *slot;
 	uint64_t pos;
 	int ret = bus_check(q->bus);
 
@@ -447,8 +449,9 @@ int bus_queue_put(struct bus_queue *q, const void *buf, size_t len_bytes,
 	ret = claim(q, 1, timeout_ns, &pos);
 	if (sb_unlikely(ret < 0))
 		return ret;
-	copy(slot_data(q, pos), buf, len_bytes);
-	sb_ring_publish(&q->end, pos, (uint32_t)len_bytes, 0);
+	slot = sb_ring_slot(&q->end, pos);
+	copy(slot->data, buf, len_bytes);
+	sb_slot_publish(slot, pos, (uint32_t)len_bytes, 0);
 	wake_readers(q, 1);
 	bus_count(&q->bus->ep->counts.put, 1);
 	return 0;

@@ -184,6 +184,9 @@ void sb_ring_reattach(struct sb_ring_end *e, uint32_t id)
 	e->n_unresolved = 0;
 	e->stalled = false;
 	e->freed_tomb = false;
+	/* Nothing to prefetch until we have looked. */
+	e->clear_to = ld_rlx(&e->ring->tail);
+	e->full_to = ld_rlx(&e->ring->head);
 }
 
 /* ------------------------------------------------------------- producer -- */

@@ -143,9 +143,13 @@ struct sb_ring_end {
 
 	/* producer */
 	uint32_t full_polls;
+	uint32_t n_claims_blind; /* lines without a prefetch */
+	uint64_t clear_to;       /* prefetch below this position */
 
 	/* consumer */
 	uint32_t empty_polls;
+	uint32_t n_takes_blind; /* lines without a prefetch */
+	uint64_t full_to;       /* prefetch below this position */
 	uint64_t seen_gen;
 	uint64_t helped_pass; /* the last head word that we changed gen for */
 	uint32_t n_unresolved; /* pending positions that were not published */
@@ -195,6 +199,59 @@ SB_INLINE struct sb_slot *sb_ring_slot(const struct sb_ring_end *e,
 					  sb_ring_idx(e, pos) * e->stride);
 }
 
+/*
+ * Prefetch.  Both sides read a slot first and write it then, and the locked
+ * instruction between two messages lets nothing overlap: unasked, each line
+ * costs two transfers, each waited for.  So have it on its way some messages
+ * before, in a state that we can write.  But never take it from under the
+ * other's pen: only when the other is known to be past that slot.  To know it
+ * costs a transfer of tail or head, and so we look when we have come to the
+ * end of what we knew, and 32 lines after the last look: in a stream that is
+ * seldom, and where each message is waited for it is nothing.
+ *
+ * Distances were measured: streams between two processes were 1.3 times as
+ * fast with slots of 16 bytes and 2.5 times with 64 and more, and the same
+ * where the ring is much larger than the caches.
+ */
+#define SB_RING_TAKE_AHEAD  (8 * SB_POS_ONE)
+#define SB_RING_CLAIM_AHEAD (16 * SB_POS_ONE)
+#define SB_RING_LOOK_EVERY  32u
+
+/* Is @slot the first one in its line? */
+SB_INLINE bool sb_ring_starts_line(const struct sb_ring_end *e,
+				   const struct sb_slot *slot)
+{
+	return (uintptr_t)slot % SB_CACHELINE < e->stride;
+}
+
+/* We are about to claim @pos, which is @slot.  Slots below clear_to were taken
+ * in their last lap when we looked. */
+SB_INLINE void sb_ring_ahead_of_claim(struct sb_ring_end *e, uint64_t pos,
+				      const struct sb_slot *slot)
+{
+	if (!sb_ring_starts_line(e, slot))
+		return;
+	pos += SB_RING_CLAIM_AHEAD;
+	if (sb_pos_diff(e->clear_to, pos) > 0)
+		sb_prefetch_own(sb_ring_slot(e, pos));
+	else if (sb_unlikely(++e->n_claims_blind % SB_RING_LOOK_EVERY == 0))
+		e->clear_to = ld_rlx(&e->ring->head) + e->lap;
+}
+
+/* We are about to take @pos, which is @slot.  Slots below full_to were claimed
+ * when we looked. */
+SB_INLINE void sb_ring_ahead_of_take(struct sb_ring_end *e, uint64_t pos,
+				     const struct sb_slot *slot)
+{
+	if (!sb_ring_starts_line(e, slot))
+		return;
+	pos += SB_RING_TAKE_AHEAD;
+	if (sb_pos_diff(e->full_to, pos) > 0)
+		sb_prefetch_own(sb_ring_slot(e, pos));
+	else if (sb_unlikely(++e->n_takes_blind % SB_RING_LOOK_EVERY == 0))
+		e->full_to = ld_rlx(&e->ring->tail);
+}
+
 /* ------------------------------------------------------------- producer -- */
 
 int sb_ring_claim_slow(struct sb_ring_end *e, uint64_t *pos);
@@ -223,11 +280,12 @@ SB_INLINE int sb_ring_claim(struct sb_ring_end *e, uint32_t n_max, bool sure,
 {
 	for (uint32_t tries = 0; tries < 1u << 16; tries++) {
 		uint64_t tw = ld_acq(&e->ring->tail), p = SB_POS(tw), w;
+		const struct sb_slot *slot = sb_ring_slot(e, p);
 		uint64_t n = 1;
 
 		if (sb_unlikely(!sb_ring_tail_recorded(e, tw)))
 			return sb_ring_claim_slow(e, pos);
-		w = ld_acq(&sb_ring_slot(e, p)->seq); /* A1 <- F1, R2 */
+		w = ld_acq(&slot->seq); /* A1 <- F1, R2 */
 		if (sb_unlikely(w != (p | SB_FREE))) {
 			if (ld_rlx(&e->ring->tail) != tw)
 				continue;
@@ -248,6 +306,7 @@ SB_INLINE int sb_ring_claim(struct sb_ring_end *e, uint32_t n_max, bool sure,
 				    (q | SB_FREE))
 					break;
 		}
+		sb_ring_ahead_of_claim(e, p, slot);
 		if (sb_unlikely(!cas_acqrel(&e->ring->tail, &tw,
 					    (p + n * SB_POS_ONE) | e->me |
 						    (n - 1) << 2 | SB_NORM)))
@@ -260,12 +319,19 @@ SB_INLINE int sb_ring_claim(struct sb_ring_end *e, uint32_t n_max, bool sure,
 	return -EAGAIN;
 }
 
-/* The message at @pos is complete: let consumers have it. */
+/* The message at @pos is complete: let consumers have it.  For callers that
+ * know its slot. */
+SB_INLINE void sb_slot_publish(struct sb_slot *slot, uint64_t pos,
+			       uint32_t len_bytes, uint64_t seq_flags)
+{
+	st_rel(&slot->seq, /* P1 -> T1 */
+	       pos | (uint64_t)len_bytes << 4 | seq_flags | SB_FULL);
+}
+
 SB_INLINE void sb_ring_publish(struct sb_ring_end *e, uint64_t pos,
 			       uint32_t len_bytes, uint64_t seq_flags)
 {
-	st_rel(&sb_ring_slot(e, pos)->seq, /* P1 -> T1 */
-	       pos | (uint64_t)len_bytes << 4 | seq_flags | SB_FULL);
+	sb_slot_publish(sb_ring_slot(e, pos), pos, len_bytes, seq_flags);
 }
 
 /* There will be no message at @pos. */
@@ -314,11 +380,12 @@ SB_INLINE int sb_ring_take(struct sb_ring_end *e, uint32_t n_max, bool sure,
 {
 	for (uint32_t tries = 0; tries < 1u << 16; tries++) {
 		uint64_t hw = ld_acq(&e->ring->head), h = SB_POS(hw), w;
+		const struct sb_slot *slot = sb_ring_slot(e, h);
 		uint64_t n = 1;
 
 		if (sb_unlikely(!sb_ring_head_recorded(e, hw)))
 			sb_ring_help_head(e, hw);
-		w = ld_acq(&sb_ring_slot(e, h)->seq); /* T1 <- P1, R2 */
+		w = ld_acq(&slot->seq); /* T1 <- P1, R2 */
 		/* After the look at the slot: whoever published it published
 		 * what it had been passed with before, and a single consumer
 		 * must see that first. */
@@ -347,6 +414,7 @@ SB_INLINE int sb_ring_take(struct sb_ring_end *e, uint32_t n_max, bool sure,
 				     SB_SEQ_KIND) != (q | SB_FULL))
 					break;
 		}
+		sb_ring_ahead_of_take(e, h, slot);
 		if (sb_unlikely(!cas_acqrel(&e->ring->head, &hw,
 					    (h + n * SB_POS_ONE) | e->me |
 						    (n - 1) << 2 | SB_NORM)))
