@@ -210,7 +210,7 @@ static void calls_close(struct calls *calls)
 static int calls_start(struct calls *calls)
 {
 	struct bus_coord_config config = BUS_COORD_CONFIG_INIT;
-	uint32_t window = 2;
+	uint32_t window = 1024; /* the default */
 
 	while (window < calls->inflight)
 		window *= 2;

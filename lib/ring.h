@@ -397,9 +397,12 @@ SB_INLINE int sb_ring_take(struct sb_ring_end *e, uint32_t n_max, bool sure,
 				(hw & 3) == SB_CLOSED)) {
 			if (ld_rlx(&e->ring->head) != hw)
 				continue;
-			/* Looking at tail steals a line from the producers. */
-			if (!sure && w == (h | SB_FREE) &&
-			    (++e->empty_polls & 63))
+			/* Looking at tail steals a line from the producers, so
+			 * do it seldom.  Less so where the slot's last lap is
+			 * not over: h may have been skipped for that. */
+			if (!sure &&
+			    (w == (h | SB_FREE) || sb_pos_diff(w, h) < 0) &&
+			    (++e->empty_polls & (w == (h | SB_FREE) ? 63 : 7)))
 				return -EAGAIN;
 			return sb_ring_take_slow(e, sure, pos);
 		}
