@@ -61,6 +61,7 @@ static int map_create(const char *name, const struct bus_config *c,
 		      struct bus_map **out)
 {
 	struct bus_map *map = map_new();
+	struct sb_seg_hole hole;
 	int ret;
 
 	if (!map)
@@ -73,9 +74,13 @@ static int map_create(const char *name, const struct bus_config *c,
 		.asym = !(c->flags & BUS_F_FENCE) && !sb_fence_register(),
 	};
 	ret = bus_layout(&map->sizes, &map->off);
-	if (!ret)
-		ret = sb_seg_create(&map->seg, name, map->off.bytes, c->mode,
-				    bus_layout_fingerprint());
+	if (!ret) {
+		/* Channels get their memory when they are made. */
+		hole.off = map->off.chan;
+		hole.bytes = map->off.blob - map->off.chan;
+		ret = sb_seg_create(&map->seg, name, map->off.bytes, &hole,
+				    c->mode, bus_layout_fingerprint());
+	}
 	if (ret) {
 		free(map);
 		return ret;
@@ -307,6 +312,7 @@ int bus_after_fork(struct bus *bus)
 		return ret;
 	if (bus->queues)
 		bus_queue_after_fork(bus->queues);
+	bus_pipe_after_fork(bus->pipes);
 	if (bus->coords)
 		bus_coord_after_fork(bus->coords);
 	return 0;
@@ -325,6 +331,8 @@ void bus_close(struct bus *bus)
 		return;
 	while (bus->queues)
 		bus_queue_free(bus->queues);
+	while (bus->pipes)
+		bus_pipe_free(bus->pipes);
 	while (bus->coords)
 		bus_coord_stop(bus->coords, 0);
 	if (bus->fork_gen == sb_fork_gen) {

@@ -9,6 +9,7 @@
 #include "lib/proc.h"
 
 struct bus_queue;
+struct bus_pipe;
 struct bus_coord;
 
 /* The mapping, shared by the endpoints of a process. */
@@ -35,6 +36,7 @@ struct bus {
 	/* geometry of the channels, for recovery; made when first needed */
 	struct sb_ring_end ends[BUS_CHANNELS_MAX];
 	struct bus_queue *queues;
+	struct bus_pipe *pipes;
 	struct bus_coord *coords;
 };
 
@@ -69,7 +71,30 @@ int bus_wait_for(struct bus *bus, const struct sb_wait *wait,
 /* A worker, a queue of the child: the parts that hold private state drop what
  * was the parent's. */
 void bus_queue_after_fork(struct bus_queue *queue);
+void bus_pipe_after_fork(struct bus_pipe *pipe);
 void bus_coord_after_fork(struct bus_coord *coord);
+
+/*
+ * What bus_wait() asks of a channel: whose it is (NULL: nobody's who may wait),
+ * what BUS_POLL_* is true of it now, without a change to it, and in which
+ * bitmap to sleep for an event.  Not @sure: only what is cheap to see.
+ */
+struct bus *bus_queue_endpoint(const struct bus_queue *queue);
+uint32_t bus_queue_ready(struct bus_queue *queue, uint32_t events, bool sure);
+struct sb_sleepers *bus_queue_sleepers(struct bus_queue *queue,
+				       uint32_t event);
+struct bus *bus_pipe_endpoint(const struct bus_pipe *pipe);
+uint32_t bus_pipe_ready(struct bus_pipe *pipe, uint32_t events, bool sure);
+struct sb_sleepers *bus_pipe_sleepers(struct bus_pipe *pipe, uint32_t event);
+struct bus *bus_coord_endpoint(const struct bus_coord *coord);
+uint32_t bus_coord_ready(struct bus_coord *coord, uint32_t events, bool sure);
+struct sb_sleepers *bus_coord_sleepers(struct bus_coord *coord);
+
+/* Fork the workers that are due; until when a wait may go on without that, and
+ * whether that has changed since.  Or, for who does not wait, look at them. */
+uint64_t bus_coord_plan(struct bus_coord *coord, uint64_t deadline);
+bool bus_coord_replans(const struct bus_coord *coord);
+void bus_coord_poll(struct bus_coord *coord);
 
 /* Unmap in a child what only the parent may use; see bus.c. */
 void bus_map_put(struct bus_map *map);

@@ -7,15 +7,22 @@
  * nothing had been there, and recovery of the dead endpoint sets dir_owner to
  * nobody.  Readers need no lock.
  *
+ * The memory of request rings and pipes that are nobody's any more is used
+ * again, under the same lock.  The entry of a pipe says PIPE_IDLE meanwhile,
+ * so that nobody finds it by a name that is half written.
+ *
  *	N1 store ready release (maker)  --->  N2 load ready acquire (finder)
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "bus/channel.h"
 #include "bus/endpoint.h"
+#include "bus/pipe_side.h"
 #include "bus/recover.h"
 #include "lib/clock.h"
 
@@ -27,11 +34,31 @@ static bool ready(struct bus *bus, uint32_t idx)
 	       ld_acq(&bus->map->dir[idx].ready) == 1; /* N2 <- N1 */
 }
 
+static bool is_pipe(uint32_t kind)
+{
+	return kind == BUS_CHAN_PIPE || kind == BUS_CHAN_PIPE_IDLE;
+}
+
+/* Is what had this name over? */
+static bool is_idle(struct bus *bus, uint32_t idx)
+{
+	uint32_t kind = bus_channel_kind(bus, idx);
+	struct bus_pipe_head *head;
+	uint64_t bytes;
+
+	if (!is_pipe(kind))
+		return kind == BUS_CHAN_IDLE;
+	head = bus_channel_pipe(bus, idx, &bytes);
+	return head && bus_pipe_idle(head, kind);
+}
+
 int bus_channel_find(struct bus *bus, const char *name)
 {
+	if (!*name)
+		return -ENOENT; /* as the unnamed are called */
 	for (uint32_t i = 0; ready(bus, i); i++)
-		if (bus_channel_kind(bus, i) != BUS_CHAN_IDLE &&
-		    !strncmp(bus->map->dir[i].name, name, BUS_NAME_BYTES))
+		if (!strncmp(bus->map->dir[i].name, name, BUS_NAME_BYTES) &&
+		    !is_idle(bus, i))
 			return (int)i;
 	return -ENOENT;
 }
@@ -113,6 +140,12 @@ void bus_channel_drain_abandoned(struct bus *bus)
 	st_rel(owner, 0);
 }
 
+static void set_name(struct bus_dirent *d, const char *name)
+{
+	memset(d->name, 0, sizeof(d->name));
+	memcpy(d->name, name, strlen(name));
+}
+
 /*
  * Take over an idle request ring.  The ring goes on where it was: its words
  * are not reset, because somebody may be looking at them for a recovery.
@@ -137,8 +170,7 @@ static int reuse(struct bus *bus, const char *name,
 		if (sb_ring_unfinished(end) || sb_ring_reopen(end))
 			continue;
 		st_rel(&c->coord, bus_ep_life(bus->map, bus->id));
-		memset(bus->map->dir[i].name, 0, BUS_NAME_BYTES);
-		memcpy(bus->map->dir[i].name, name, strlen(name));
+		set_name(&bus->map->dir[i], name);
 		st_rel(&bus->map->dir[i].kind, spec->kind);
 		return (int)i;
 	}
@@ -164,12 +196,24 @@ static int next_free(struct bus *bus, uint32_t *idx, uint64_t *off)
 	return *idx < BUS_CHANNELS_MAX ? 0 : -ENOSPC;
 }
 
+/* The channel at @off is complete: everybody may see it. */
+static void enter(struct bus *bus, uint32_t idx, uint32_t kind,
+		  const char *name, uint64_t off, uint64_t bytes)
+{
+	struct bus_dirent *d = &bus->map->dir[idx];
+
+	st_rlx(&d->kind, kind);
+	d->off = bus->map->off.chan + off;
+	d->bytes = bytes;
+	set_name(d, name);
+	st_rel(&d->ready, 1); /* N1 -> N2 */
+}
+
 static int build(struct bus *bus, const char *name,
 		 const struct bus_channel_spec *spec)
 {
 	struct bus_map *map = bus->map;
 	struct bus_channel *c;
-	struct bus_dirent *d;
 	uint64_t off, bytes;
 	uint32_t idx;
 	int ret = next_free(bus, &idx, &off);
@@ -179,7 +223,9 @@ static int build(struct bus *bus, const char *name,
 	bytes = sizeof(*c) + sb_ring_bytes(spec->log_n, spec->stride);
 	if (bytes > map->sizes.chan_bytes - off)
 		return -ENOSPC;
-	d = &map->dir[idx];
+	ret = sb_seg_reserve(&map->seg, map->off.chan + off, bytes);
+	if (ret)
+		return ret;
 	c = (void *)((unsigned char *)map->seg.base + map->off.chan + off);
 	/* A maker that was killed here may have left some of its own. */
 	memset(c, 0, bytes);
@@ -190,12 +236,7 @@ static int build(struct bus *bus, const char *name,
 	st_rlx(&c->coord, bus_ep_life(map, bus->id));
 	sb_ring_init((struct sb_ring *)(c + 1), spec->log_n, spec->stride,
 		     spec->ring_flags, spec->max_attempts, spec->first);
-	st_rlx(&d->kind, spec->kind);
-	d->off = map->off.chan + off;
-	d->bytes = bytes;
-	memset(d->name, 0, sizeof(d->name));
-	memcpy(d->name, name, strlen(name));
-	st_rel(&d->ready, 1); /* N1 -> N2 */
+	enter(bus, idx, spec->kind, name, off, bytes);
 	return (int)idx;
 }
 
@@ -243,23 +284,284 @@ int bus_channel_make(struct bus *bus, const char *name,
 	return ret;
 }
 
+/* ---------------------------------------------------------------- pipes -- */
+
+/* Make channel @idx, which is a pipe and nobody's, or will be ready after this,
+ * the pipe of @spec.  Both its sides are over until it begins. */
+static int set_up(struct bus *bus, struct bus_pipe_head *head,
+		  const struct bus_channel_spec *spec, const char *name,
+		  int side)
+{
+	int ret = bus_pipe_format(bus, head, spec);
+
+	if (!ret)
+		bus_pipe_begin(bus, head, name ? side : -1);
+	return ret;
+}
+
+/*
+ * Default slots are large.  A pipe that has them takes at most that part of the
+ * room, of what is left when each channel that may still come has been given
+ * the least.
+ */
+#define PIPE_SHARE 16
+
+/* No more than @most bytes, if it need not be what it says. */
+static void shrink(struct bus_channel_spec *spec, uint64_t most)
+{
+	while (spec->may_shrink && spec->slot_bytes > SB_SPSC_FIRST &&
+	       bus_pipe_bytes(spec) > most)
+		spec->slot_bytes /= 2;
+}
+
+static uint64_t fair_share(const struct bus_channel_spec *spec, uint32_t idx,
+			   uint64_t left)
+{
+	struct bus_channel_spec least = *spec;
+	uint64_t keep;
+
+	least.slot_bytes = SB_SPSC_FIRST;
+	keep = (BUS_CHANNELS_MAX - idx) * bus_pipe_bytes(&least);
+	return left > keep ? (left - keep) / PIPE_SHARE : 0;
+}
+
+/* Is @bytes a better choice than @best (0: none) for one who wants @want? */
+static bool fits_better(uint64_t bytes, uint64_t best, uint64_t want)
+{
+	if (best >= want)
+		return bytes >= want && bytes < best;
+	return bytes > best;
+}
+
+/* Make an idle pipe anew: the smallest that is large enough, or else the
+ * largest of those that have at least what a new one would get. */
+static int reuse_pipe(struct bus *bus, const char *name,
+		      struct bus_channel_spec spec, uint64_t share, int side)
+{
+	struct bus_pipe_head *head, *best = NULL;
+	struct bus_channel_spec least = spec;
+	uint64_t bytes, best_bytes = 0;
+	struct bus_dirent *d;
+	uint32_t idx = 0;
+	int ret;
+
+	shrink(&least, share);
+	for (uint32_t i = 0; ready(bus, i); i++) {
+		if (!is_pipe(bus_channel_kind(bus, i)) || !is_idle(bus, i))
+			continue;
+		head = bus_channel_pipe(bus, i, &bytes);
+		if (!head || bytes < bus_pipe_bytes(&least) ||
+		    !fits_better(bytes, best_bytes, bus_pipe_bytes(&spec)))
+			continue;
+		best = head;
+		best_bytes = bytes;
+		idx = i;
+	}
+	if (!best)
+		return -ENOENT;
+	shrink(&spec, best_bytes);
+	d = &bus->map->dir[idx];
+	st_rel(&d->kind, BUS_CHAN_PIPE_IDLE);
+	bus_pipe_shed(bus, best, best_bytes);
+	ret = set_up(bus, best, &spec, name, side);
+	if (ret)
+		return ret;
+	set_name(d, name ? name : "");
+	st_rel(&d->kind, BUS_CHAN_PIPE);
+	return (int)idx;
+}
+
+static int build_pipe(struct bus *bus, const char *name,
+		      struct bus_channel_spec spec, uint32_t idx, uint64_t off,
+		      int side)
+{
+	struct bus_map *map = bus->map;
+	uint64_t left = map->sizes.chan_bytes - off, bytes;
+	struct bus_pipe_head *head;
+	int ret;
+
+	shrink(&spec, fair_share(&spec, idx, left));
+	bytes = bus_pipe_bytes(&spec);
+	if (bytes > left)
+		return -ENOSPC;
+	ret = sb_seg_reserve(&map->seg, map->off.chan + off, sizeof(*head));
+	if (ret)
+		return ret;
+	head = (void *)((unsigned char *)map->seg.base + map->off.chan + off);
+	/* A maker that was killed here may have left some of its own. */
+	memset(head, 0, sizeof(*head));
+	ret = set_up(bus, head, &spec, name, side);
+	if (ret) {
+		bus_pipe_shed(bus, head, bytes);
+		return ret;
+	}
+	enter(bus, idx, BUS_CHAN_PIPE, name ? name : "", off, bytes);
+	return (int)idx;
+}
+
+static int try_make_pipe(struct bus *bus, const char *name,
+			 const struct bus_channel_spec *spec, int side)
+{
+	uint64_t off, share = 0;
+	uint32_t idx;
+	int full = next_free(bus, &idx, &off), ret;
+
+	if (full && full != -ENOSPC)
+		return full;
+	if (!full)
+		share = fair_share(spec, idx, bus->map->sizes.chan_bytes - off);
+	ret = reuse_pipe(bus, name, *spec, share, side);
+	if (ret == -ENOENT)
+		ret = full ? full
+			   : build_pipe(bus, name, *spec, idx, off, side);
+	return ret;
+}
+
+/* Nobody can have inherited what we made, but a grandchild whose parent has
+ * ended. */
+static bool is_childless(void)
+{
+	siginfo_t si;
+
+	return waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT | __WALL) &&
+	       errno == ECHILD;
+}
+
+/* End the sides of pipes that nobody will come for. */
+static bool take_back(struct bus *bus)
+{
+	bool childless = is_childless(), any = false;
+	struct bus_pipe_head *head;
+	uint64_t bytes;
+
+	for (uint32_t i = 0; ready(bus, i); i++) {
+		if (is_idle(bus, i))
+			continue; /* and may have no memory */
+		head = bus_channel_pipe(bus, i, &bytes);
+		if (head)
+			any |= bus_pipe_take_back(bus, i, head, bytes,
+						  childless);
+	}
+	return any;
+}
+
+static int make_pipe(struct bus *bus, const char *name,
+		     const struct bus_channel_spec *spec, int side)
+{
+	int ret;
+
+	/* The dead may have some that nobody has missed yet. */
+	bus_sweep(bus);
+	ret = try_make_pipe(bus, name, spec, side);
+	if (ret == -ENOSPC && bus_recover_dead(bus))
+		ret = try_make_pipe(bus, name, spec, side);
+	if (ret == -ENOSPC && take_back(bus))
+		ret = try_make_pipe(bus, name, spec, side);
+	return ret;
+}
+
+static int take_named(struct bus *bus, uint32_t idx, int side, uint64_t *was)
+{
+	struct bus_pipe_head *head;
+	uint64_t bytes;
+	int ret;
+
+	if (!is_pipe(bus_channel_kind(bus, idx)))
+		return -EEXIST;
+	head = bus_channel_pipe(bus, idx, &bytes);
+	if (!head)
+		return -EPROTO;
+	ret = bus_side_take(bus, head, (uint32_t)side, was);
+	return ret ? ret : (int)idx;
+}
+
+int bus_channel_make_pipe(struct bus *bus, const char *name,
+			  const struct bus_channel_spec *spec, int side,
+			  uint64_t *was)
+{
+	size_t len = name ? strlen(name) : 1;
+	int ret;
+
+	if (len < 1 || len >= BUS_NAME_BYTES)
+		return -EINVAL;
+	ret = lock_directory(bus);
+	if (ret)
+		return ret;
+	*was = 0;
+	for (int tries = 0; tries < 2; tries++) {
+		ret = name ? bus_channel_find(bus, name) : -ENOENT;
+		if (ret >= 0)
+			ret = take_named(bus, (uint32_t)ret, side, was);
+		else if (spec)
+			ret = make_pipe(bus, name, spec, side);
+		if (ret != -EBUSY)
+			break;
+		/* Its owner may be dead, and nobody has looked. */
+		bus_recover_dead(bus);
+	}
+	st_rel(&bus->map->header->dir_owner, 0);
+	return ret;
+}
+
+void bus_channel_shed_pipe(struct bus *bus, uint32_t idx)
+{
+	_Atomic uint32_t *owner = &bus->map->header->dir_owner;
+	uint32_t nobody = 0;
+	struct bus_pipe_head *head;
+	uint64_t bytes;
+
+	if (!is_idle(bus, idx) || !cas_acqrel(owner, &nobody, bus->id))
+		return;
+	head = bus_channel_pipe(bus, idx, &bytes);
+	if (head && is_idle(bus, idx))
+		bus_pipe_shed(bus, head, bytes);
+	st_rel(owner, 0);
+}
+
+/* ----------------------------------------------------------------- look -- */
+
+/* What the entry of channel @idx says, checked: at least @least bytes at an
+ * address of the mapping.  NULL if it lies. */
+static void *look_up(struct bus *bus, uint32_t idx, uint64_t least,
+		     uint64_t *off, uint64_t *bytes)
+{
+	struct bus_map *map = bus->map;
+
+	if (!ready(bus, idx))
+		return NULL;
+	*off = *(volatile uint64_t *)&map->dir[idx].off;
+	*bytes = *(volatile uint64_t *)&map->dir[idx].bytes;
+	if (*off < map->off.chan || *off % SB_FAR || *bytes < least ||
+	    *off - map->off.chan > map->sizes.chan_bytes ||
+	    *bytes > map->sizes.chan_bytes - (*off - map->off.chan))
+		return NULL;
+	return (unsigned char *)map->seg.base + *off;
+}
+
+struct bus_pipe_head *bus_channel_pipe(struct bus *bus, uint32_t idx,
+				       uint64_t *bytes)
+{
+	uint64_t off;
+
+	if (!is_pipe(bus_channel_kind(bus, idx)))
+		return NULL;
+	return look_up(bus, idx, sizeof(struct bus_pipe_head), &off, bytes);
+}
+
 int bus_channel_attach(struct bus *bus, uint32_t idx,
 		       struct bus_channel **channel, struct sb_ring_end *end)
 {
 	struct bus_map *map = bus->map;
 	uint64_t off, bytes;
-	struct bus_channel *c;
+	struct bus_channel *c = look_up(bus, idx, sizeof(*c), &off, &bytes);
 	int ret;
 
-	if (!ready(bus, idx))
+	if (!c || is_pipe(bus_channel_kind(bus, idx)))
 		return -EPROTO;
-	off = *(volatile uint64_t *)&map->dir[idx].off;
-	bytes = *(volatile uint64_t *)&map->dir[idx].bytes;
-	if (off < map->off.chan || off % SB_FAR || bytes < sizeof(*c) ||
-	    off - map->off.chan > map->sizes.chan_bytes ||
-	    bytes > map->sizes.chan_bytes - (off - map->off.chan))
-		return -EPROTO;
-	c = (void *)((unsigned char *)map->seg.base + off);
+	/* Its maker has done that, if the entry does not lie. */
+	ret = sb_seg_reserve(&map->seg, off, bytes);
+	if (ret)
+		return ret;
 	ret = sb_ring_attach(end, (struct sb_ring *)(c + 1),
 			     bytes - sizeof(*c), bus->id);
 	if (ret)

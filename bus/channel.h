@@ -16,7 +16,11 @@ struct bus_channel_spec {
 	uint32_t stride;
 	uint32_t ring_flags;
 	uint32_t max_attempts;
-	uint64_t first; /* position to start at */
+	uint64_t first; /* position, or lap, to start at */
+	/* pipes */
+	uint64_t slot_bytes;
+	uint32_t profile; /* enum bus_pipe_profile */
+	bool may_shrink;  /* slots may be smaller where room is short */
 };
 
 /*
@@ -40,9 +44,34 @@ int bus_channel_make(struct bus *bus, const char *name,
 		     const struct bus_channel_spec *spec);
 
 /*
+ * bus_channel_make_pipe - add a pipe, or take a side of the one called @name
+ * @name: NULL for an unnamed one: then both its sides are made by us
+ * @spec: NULL to take only what exists
+ * @side: of a named one: which becomes ours
+ * @was:  what that side's word was before; 0 if it is new
+ *
+ * Memory of a pipe that is nobody's any more is used again.
+ *
+ * Returns its index, or -ENOENT, -EEXIST (another kind of channel), -EBUSY
+ * (that side is somebody's; or as above), -ENOSPC, -EINVAL (name), -EPROTO.
+ */
+int bus_channel_make_pipe(struct bus *bus, const char *name,
+			  const struct bus_channel_spec *spec, int side,
+			  uint64_t *was);
+
+/* A side of pipe @idx was closed: if nobody has it any more, its memory is given
+ * back.  Not while somebody adds a channel; then it is when it is used again. */
+void bus_channel_shed_pipe(struct bus *bus, uint32_t idx);
+
+/* The pipe that channel @idx is, and the bytes that it may have.  NULL when it
+ * is no pipe or damaged. */
+struct bus_pipe_head *bus_channel_pipe(struct bus *bus, uint32_t idx,
+				       uint64_t *bytes);
+
+/*
  * bus_channel_attach - check channel @idx and attach to its ring
  *
- * Returns 0, or -EPROTO.
+ * Returns 0, -EPROTO or -ENOSPC.
  */
 int bus_channel_attach(struct bus *bus, uint32_t idx,
 		       struct bus_channel **channel, struct sb_ring_end *end);
@@ -63,7 +92,7 @@ uint32_t bus_channel_kind(struct bus *bus, uint32_t idx);
 /*
  * bus_channel_end - geometry of channel @idx for recovery, cached
  *
- * NULL when there is none, or it is damaged, or memory is short.
+ * NULL when there is none, or it is a pipe or damaged, or memory is short.
  */
 struct sb_ring_end *bus_channel_end(struct bus *bus, uint32_t idx,
 				    struct bus_channel **channel);

@@ -1154,3 +1154,57 @@ int bus_coord_stop(struct bus_coord *co, int64_t timeout_ns)
 	coord_free(co);
 	return ret ? -ETIMEDOUT : 0;
 }
+
+/* ---------------------------------------------------------- for bus_wait -- */
+
+struct bus *bus_coord_endpoint(const struct bus_coord *co)
+{
+	return co->foreign ? NULL : co->bus;
+}
+
+struct sb_sleepers *bus_coord_sleepers(struct bus_coord *co)
+{
+	return &co->c.chan->done;
+}
+
+uint64_t bus_coord_plan(struct bus_coord *co, uint64_t deadline)
+{
+	return plan(co, deadline);
+}
+
+bool bus_coord_replans(const struct bus_coord *co)
+{
+	return co->replan;
+}
+
+void bus_coord_poll(struct bus_coord *co)
+{
+	poll_deaths(co);
+}
+
+static bool any_result(struct bus_coord *co, bool sure)
+{
+	uint32_t n = sure ? UINT32_MAX : LOOK_AHEAD(co);
+	uint64_t seq;
+
+	for (uint32_t i = co->entry[0].next; i && n--; i = co->entry[i].next)
+		if (is_done(co, &co->entry[i], &seq))
+			return true;
+	return false;
+}
+
+uint32_t bus_coord_ready(struct bus_coord *co, uint32_t events, bool sure)
+{
+	uint32_t ready = 0;
+	bool result = any_result(co, sure);
+
+	if (co->broken && !co->stopping)
+		ready |= BUS_POLL_ERR;
+	if ((events & BUS_POLL_IN) && result)
+		ready |= BUS_POLL_IN;
+	/* A submit that waits moves a result to the heap. */
+	if ((events & BUS_POLL_OUT) &&
+	    (result || co->n_in_ring - co->has_last < co->config.window))
+		ready |= BUS_POLL_OUT;
+	return ready;
+}

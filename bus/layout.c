@@ -38,12 +38,16 @@ uint64_t bus_layout_fingerprint(void)
 		sizeof(struct sb_slot),
 		sizeof(struct sb_blob_pool),
 		sizeof(struct sb_sleepers),
+		sizeof(struct sb_spsc),
+		sizeof(struct bus_pipe_head),
+		offsetof(struct bus_pipe_head, side),
+		offsetof(struct bus_pipe_head, dir),
 		offsetof(struct bus_header, running),
 		offsetof(struct bus_ep, counts),
 		offsetof(struct sb_ring, gen),
 		BUS_CHANNELS_MAX,
 		SB_EP_MAX,
-		1, /* protocol: change it when words change their meaning */
+		2, /* protocol: change it when words change their meaning */
 	};
 	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
 

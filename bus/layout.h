@@ -6,14 +6,21 @@
  *	+-----------------------------+ ep_off
  *	| struct bus_ep [max_ep]      |  one for each attached thread; 0 unused
  *	+-----------------------------+ dir_off
- *	| struct bus_dirent [64]      |  the channels, in order of creation
+ *	| struct bus_dirent [256]     |  the channels, in order of creation
  *	+-----------------------------+ chan_off
  *	| struct bus_channel, ring    |  a queue or a request ring, each with
  *	| struct bus_channel, ring    |  its slots; see lib/ring.h
- *	| ...                         |
+ *	| struct bus_pipe_head,       |  a pipe, with one or two directions;
+ *	|   struct sb_spsc, slots     |  see lib/spsc.h
+ *	|   struct sb_spsc, slots     |
+ *	| ...                         |  no memory yet
  *	+-----------------------------+ blob_off
  *	| struct sb_blob_pool, cells  |  messages larger than a slot
  *	+-----------------------------+ bytes
+ *
+ * The room for channels is large, and gets memory as they are made: whoever
+ * makes one reserves its pages first, and the writer of a pipe those that its
+ * slots grow into (sb_seg_reserve).
  *
  * Offsets only, no pointers: every process maps it elsewhere.  Another process
  * may write any of these bytes at any time, by mistake or ill will: each is
@@ -25,9 +32,10 @@
 #include "lib/blob.h"
 #include "lib/ring.h"
 #include "lib/seg.h"
+#include "lib/spsc.h"
 #include "lib/waiter.h"
 
-#define BUS_CHANNELS_MAX 64u
+#define BUS_CHANNELS_MAX 256u
 #define BUS_NAME_BYTES   48u /* of a channel's name, with its NUL */
 
 /* Sizes from which every offset follows. */
@@ -87,14 +95,22 @@ struct bus_ep {
 static_assert(sizeof(struct bus_ep) == 3 * SB_FAR, "endpoint");
 
 /* kind of a channel; IDLE is a request ring whose coordinator has stopped,
- * empty and closed, for the next one that needs the same */
-enum { BUS_CHAN_QUEUE = 1, BUS_CHAN_REQUEST, BUS_CHAN_IDLE };
+ * empty and closed, for the next one that needs the same; PIPE_IDLE a pipe
+ * that somebody is making anew, or was killed at that */
+enum {
+	BUS_CHAN_QUEUE = 1,
+	BUS_CHAN_REQUEST,
+	BUS_CHAN_IDLE,
+	BUS_CHAN_PIPE,
+	BUS_CHAN_PIPE_IDLE
+};
 
 /* Written by the creator of the channel, ready last with release. */
 struct bus_dirent {
 	_Atomic uint32_t ready; /* 1 */
 	_Atomic uint32_t kind;  /* BUS_CHAN_* */
-	uint64_t off; /* of its struct bus_channel, from the segment */
+	uint64_t off; /* of its struct bus_channel or bus_pipe_head, from the
+		       * segment */
 	uint64_t bytes;
 	uint64_t reserved;
 	char name[BUS_NAME_BYTES];
@@ -118,6 +134,41 @@ struct bus_channel {
 };
 static_assert(offsetof(struct bus_channel, rx) == SB_FAR, "rx");
 static_assert(sizeof(struct bus_channel) == 4 * SB_FAR, "channel");
+
+/* One direction of a pipe: from side 0 to side 1, or back. */
+struct bus_pipe_dir {
+	struct sb_sleepers rx; /* its reader, for a record */
+	struct sb_sleepers tx; /* its writer, for a slot */
+	/* messages; one line each for writer and reader, also over the lives
+	 * of a pipe that is made anew */
+	alignas(SB_FAR) _Atomic uint64_t n_sent;
+	uint64_t sent_before; /* when it was made */
+	alignas(SB_FAR) _Atomic uint64_t n_received;
+	uint64_t received_before;
+};
+static_assert(sizeof(struct bus_pipe_dir) == 4 * SB_FAR, "pipe dir");
+
+/*
+ * A pipe; a struct sb_spsc for each direction follows.  Everything that others
+ * than its two users touch lies here, where the shape does not move it: so an
+ * idle pipe may get another shape, while a slow recoverer looks at the old one.
+ */
+struct bus_pipe_head {
+	/* whoever makes it, while both sides are gone */
+	uint64_t slot_bytes;
+	uint32_t profile; /* enum bus_pipe_profile */
+	uint32_t flags;   /* BUS_PIPE_SIMPLEX */
+	uint64_t reserved[6];
+
+	/* whose the sides are: pipe_side.h; rarely written, often read */
+	alignas(SB_FAR) _Atomic uint64_t side[2];
+	_Atomic uint64_t start_time[2]; /* of the process it is reserved for */
+
+	struct bus_pipe_dir dir[2]; /* dir[i]: side i writes */
+};
+static_assert(offsetof(struct bus_pipe_head, side) == 1 * SB_FAR, "side");
+static_assert(offsetof(struct bus_pipe_head, dir) == 2 * SB_FAR, "dir");
+static_assert(sizeof(struct bus_pipe_head) == 10 * SB_FAR, "pipe head");
 
 /* Where things lie, computed from the sizes and never read from memory. */
 struct bus_offsets {

@@ -6,7 +6,8 @@
  * all of it.  In this order:
  *
  *	1 its bits in the sleeper bitmaps and in running are cleared
- *	2 each ring settles its half-done claims and takes (lib/ring_recover.c)
+ *	2 each ring settles its half-done claims and takes (lib/ring_recover.c),
+ *	  and the sides of pipes that it had are dead (pipe_side.h)
  *	3 the directory is released, if it was adding a channel
  *	4 the cells that it owned, and those of positions that will carry no
  *	  message, are freed
@@ -22,6 +23,7 @@
 
 #include "bus/channel.h"
 #include "bus/endpoint.h"
+#include "bus/pipe_side.h"
 #include "bus/recover.h"
 #include "lib/clock.h"
 
@@ -67,16 +69,30 @@ static void finish_close(struct sb_ring_end *end)
 		cas_acqrel(&end->ring->closing, &(uint32_t){ 0 }, 1);
 }
 
+/* The side of pipe @head that endpoint @id had. */
+static void settle_pipe(struct bus *bus, struct bus_pipe_head *head,
+			uint32_t id)
+{
+	uint64_t life = bus_ep_life(bus->map, id);
+
+	bus_side_recover(head, id, (uint32_t)life, (uint32_t)(life >> 32));
+}
+
 static void settle(struct bus *bus, uint32_t id)
 {
 	struct bus_header *h = bus->map->header;
 	struct sb_ring_recovered what = { 0 };
+	struct bus_pipe_head *head;
 	struct bus_channel *c;
 	struct sb_ring_end *end;
 	uint32_t old = id;
+	uint64_t bytes;
 
 	sb_sleepers_clear(&h->blob_rx, id);
 	for (uint32_t i = 0; i < BUS_CHANNELS_MAX; i++) {
+		head = bus_channel_pipe(bus, i, &bytes);
+		if (head)
+			settle_pipe(bus, head, id);
 		end = bus_channel_end(bus, i, &c);
 		if (!end)
 			continue;
@@ -114,6 +130,19 @@ static int died(struct bus *bus, uint32_t id, uint64_t seen)
 	return 1;
 }
 
+/* Sides of pipes that were handed to a process which died before it came. */
+static void recover_reserved(struct bus *bus)
+{
+	struct bus_pipe_head *head;
+	uint64_t bytes;
+
+	for (uint32_t i = 0; i < BUS_CHANNELS_MAX; i++) {
+		head = bus_channel_pipe(bus, i, &bytes);
+		if (head)
+			bus_side_recover_reserved(bus, head);
+	}
+}
+
 int bus_recover_dead(struct bus *bus)
 {
 	int n = 0;
@@ -129,6 +158,7 @@ int bus_recover_dead(struct bus *bus)
 			 bus_ep_proven_dead(bus->map, id, seen))
 			n += died(bus, id, seen);
 	}
+	recover_reserved(bus);
 	if (n)
 		bus_channel_drain_abandoned(bus);
 	return n;

@@ -73,7 +73,7 @@ int bus_config_fill(struct bus_config *c)
 	if (c->max_endpoints < 2)
 		return -EINVAL;
 	if (!c->channel_bytes)
-		c->channel_bytes = 8 << 20;
+		c->channel_bytes = sizeof(void *) > 4 ? 1 << 30 : 64 << 20;
 	if (!c->max_message_bytes)
 		c->max_message_bytes = 1 << 20;
 	if (!c->blob_bytes)
@@ -103,6 +103,20 @@ int bus_queue_config_fill(struct bus_queue_config *c)
 	}
 	if (!power_of_two(c->n_slots) || c->n_slots < 2 ||
 	    c->n_slots > 1u << SB_RING_LOG_N_MAX)
+		return -EINVAL;
+	return 0;
+}
+
+int bus_pipe_config_fill(struct bus_pipe_config *c)
+{
+	if (c->profile > BUS_PIPE_STREAM || (c->flags & ~BUS_PIPE_SIMPLEX))
+		return -EINVAL;
+	if (!c->slot_bytes)
+		c->slot_bytes =
+			sb_spsc_slot_here(c->profile != BUS_PIPE_LATENCY);
+	if (c->slot_bytes < SB_SPSC_SLOT_MIN ||
+	    c->slot_bytes > SB_SPSC_SLOT_MAX ||
+	    (c->slot_bytes & (c->slot_bytes - 1)))
 		return -EINVAL;
 	return 0;
 }

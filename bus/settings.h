@@ -19,6 +19,7 @@ int bus_config_copy(void *to, size_t known, const void *from);
 /* Check and complete.  0 or -EINVAL. */
 int bus_config_fill(struct bus_config *config);
 int bus_queue_config_fill(struct bus_queue_config *config);
+int bus_pipe_config_fill(struct bus_pipe_config *config);
 int bus_coord_config_fill(struct bus_coord_config *config);
 
 #endif

@@ -3,8 +3,10 @@
  *
  * Processes on one Linux machine exchange messages through lock-free rings in
  * shared memory.  A bus is one piece of such memory; on it live channels:
- * queues (one way, many writers, many readers, each message to exactly one)
- * and request rings (a coordinator, its workers, one result a request).
+ * queues (one way, many writers, many readers, each message to exactly one),
+ * pipes (two ends, messages of any size, the fastest of them) and request
+ * rings (a coordinator, its workers, one result a request).  bus_wait() waits
+ * for any number of them at once, and for descriptors and timers.
  *
  * Any process may be killed at any instruction: nobody hangs, nothing that was
  * accepted is lost, no result is delivered twice.
@@ -15,6 +17,8 @@
  *	-EAGAIN      would have to wait, and timeout_ns was 0
  *	-ETIMEDOUT   timeout_ns went by
  *	-EPIPE       the channel is closed (and, for a reader, drained)
+ *	-EBADF       this end of a pipe is not ours, or we have closed it
+ *	-EOWNERDEAD  the writer of a pipe died in the middle of a message
  *	-EMSGSIZE    a message or a buffer is too large or too small; nothing
  *	             was sent, or the message is still there
  *	-EPROTO      shared memory says something impossible: a peer is broken
@@ -27,11 +31,11 @@
  * timeout_ns is 0 to try once, negative to wait without limit.
  *
  * Threads and fork.  A struct bus is one endpoint: one thread's end of the
- * bus.  It and all that was opened through it (queues, coordinators) are used
- * by one thread at a time; another thread takes its own with bus_attach().
+ * bus.  It and all that was opened through it (queues, pipes, coordinators) are
+ * used by one thread at a time; another thread takes its own with bus_attach().
  * After fork() the child may go on using the handles it inherited: at its
  * first call it silently becomes an endpoint of its own.  Messages on loan to
- * the parent stay the parent's.
+ * the parent stay the parent's, and so do the ends of pipes that it has used.
  *
  * The library starts no thread, installs no signal handler, prints nothing,
  * and opens no descriptor without O_CLOEXEC.
@@ -64,7 +68,7 @@ struct bus; /* one endpoint of a bus; opaque */
 
 /* How an endpoint sleeps.  The environment variable BUS_WAIT (auto, uring or
  * futex) decides where the config says BUS_WAIT_AUTO. */
-enum bus_wait {
+enum bus_wait_mode {
 	BUS_WAIT_AUTO,  /* io_uring where it helps and is allowed, else futex */
 	BUS_WAIT_URING, /* io_uring, or an error where it is not to be had */
 	BUS_WAIT_FUTEX  /* never io_uring */
@@ -92,7 +96,7 @@ struct bus_config {
 	size_t size; /* set by BUS_CONFIG_INIT */
 
 	/* This endpoint; both calls. */
-	uint32_t wait;        /* enum bus_wait */
+	uint32_t wait;        /* enum bus_wait_mode */
 	uint32_t spin;        /* enum bus_spin */
 	uint32_t spin_max_ns; /* most that adaptive spins; default 50000 */
 	uint32_t flags;       /* BUS_F_*; unknown bits give -EINVAL */
@@ -100,7 +104,8 @@ struct bus_config {
 	/* The bus; bus_create() only. */
 	uint32_t mode;          /* permissions of a named bus; default 0600 */
 	uint32_t max_endpoints; /* 2 .. 254; default 128 */
-	uint64_t channel_bytes; /* room for channels; default 8 MiB */
+	uint64_t channel_bytes; /* room for channels; memory is taken only for
+				 * what is made and used; default 1 GiB */
 	uint64_t max_message_bytes; /* default 1 MiB */
 	uint64_t blob_bytes; /* room for messages that are larger than a slot;
 			      * default 16 MiB, at least 4 of the largest */
@@ -232,8 +237,8 @@ struct bus_queue_config {
  *
  * Returns 0, or
  *   -ENOENT  there is none and @config is NULL
- *   -ENOSPC  channel_bytes of the bus are used up, or its 64 channels
- *   -EEXIST  the name belongs to a request ring
+ *   -ENOSPC  channel_bytes of the bus are used up, or its 256 channels
+ *   -EEXIST  the name belongs to another kind of channel
  *   -EINVAL, -E2BIG, -ENOMEM, -EPROTO
  */
 BUS_API int bus_queue_open(struct bus *bus, const char *name,
@@ -376,6 +381,336 @@ struct bus_queue_stats {
 	{ sizeof(struct bus_queue_stats), 0, 0, 0, 0, 0, 0, 0 }
 BUS_API int bus_queue_stats(struct bus_queue *queue,
 			    struct bus_queue_stats *stats);
+
+/* ----------------------------------------------------------------- pipe -- */
+
+/*
+ * A pipe has two ends, side 0 and side 1.  A duplex pipe carries messages both
+ * ways, a simplex one from side 0 to side 1.  Messages have any size and keep
+ * their borders and their order.  Each direction has one writer and one reader,
+ * and two slots between them: while one is read the other is written.
+ *
+ * Whose an end is.  A struct bus_pipe is one end as this process sees it.  The
+ * end belongs to the endpoint that uses it first: any call but bus_pipe_stats()
+ * is a use.  So after a fork parent and child each just use their end, and need
+ * not close the other: no inherited copy keeps anything open.  To use an end
+ * that belongs to another process, or thread, is -EBADF.  An end that nobody
+ * has used yet counts as its maker's, and is gone when that is gone.
+ *
+ * The end of it.  When an end is closed or its owner is dead, the other can
+ * receive what was sent, and then gets -EPIPE, at once and at every call; its
+ * sends get -EPIPE, also one that is blocked.  Who waits learns of a death at
+ * once, by the kernel, not by time.  A message that is complete in the pipe is
+ * never lost; one that its writer died in the middle of is never seen: instead
+ * of it bus_pipe_recv() says -EOWNERDEAD, once.
+ *
+ * A side of a *named* pipe that was closed, or whose owner died, may be opened
+ * again while the other side goes on.  The new reader begins where the old one
+ * was; a message that this one was killed in the middle of taking is delivered
+ * again, or, if it is larger than a slot, is lost.  When both sides are gone
+ * the pipe is gone, with what was in it.
+ */
+struct bus_pipe; /* one end; opaque */
+
+/* How much of a slot is used before the writer turns to the other one.  Small
+ * slots stay in the first cache, large ones let a stream run ahead. */
+enum bus_pipe_profile {
+	BUS_PIPE_ADAPTIVE, /* small, and larger while the reader is behind */
+	BUS_PIPE_LATENCY,  /* 8 KiB */
+	BUS_PIPE_STREAM    /* 2 or 4 MiB, by the machine's caches */
+};
+
+#define BUS_PIPE_SIMPLEX 1u /* side 0 sends, side 1 receives */
+
+struct bus_pipe_config {
+	size_t size;      /* set by BUS_PIPE_CONFIG_INIT */
+	uint32_t profile; /* enum bus_pipe_profile */
+	uint32_t flags;   /* BUS_PIPE_SIMPLEX; unknown bits give -EINVAL */
+	uint64_t slot_bytes; /* most of a slot; power of two, 256 .. 64 MiB;
+			      * default: the profile's, and for ADAPTIVE less
+			      * where the bus has no room for that */
+};
+#define BUS_PIPE_CONFIG_INIT { sizeof(struct bus_pipe_config), 0, 0, 0 }
+
+/*
+ * bus_pipe - make a pair of ends, for a forked child or another thread
+ * @config: NULL for all defaults
+ * @a, @b:  side 0 and side 1
+ *
+ * Then fork: the child uses one of them, the parent the other.  To learn of a
+ * child that dies before it has used its end, hand it over or let
+ * bus_pipe_spawn() do it all.
+ *
+ * When the bus is full, ends that nobody will come for are taken back: one that
+ * nobody has used and of which we have freed our handle, if we have no children
+ * any more, or if the other end is gone and had sent nothing; and a named pipe
+ * whose only side is gone and had sent nothing.
+ *
+ * Returns 0, or
+ *   -ENOSPC  channel_bytes of the bus are used up, or its 256 channels, or
+ *            /dev/shm is full
+ *   -EINVAL, -E2BIG, -ENOMEM, -EBUSY (another process is adding a channel, is
+ *            not dead, and does not get on with it), -EPROTO
+ */
+BUS_API int bus_pipe(struct bus *bus, const struct bus_pipe_config *config,
+		     struct bus_pipe **a, struct bus_pipe **b);
+
+/*
+ * bus_pipe_hand_over - this end shall be that process's
+ * @pid: a child that has inherited the handle and was not waited for
+ *
+ * Its death is noticed from now on, also before its first call.  The end may
+ * have been used here before, if no message is half sent or half received.
+ * Frees the handle of this process, unless it fails.
+ *
+ * Returns 0 (also when the child has begun to use it already, has given it away,
+ * or is dead), -EBADF, -EBUSY (a message is on loan or under way), -EINVAL.
+ */
+BUS_API int bus_pipe_hand_over(struct bus_pipe *pipe, pid_t pid);
+
+/*
+ * bus_pipe_move - this end shall be another thread's
+ * @to: an endpoint of this process on the same bus, which nobody uses just now
+ *
+ * For an end that nobody has used yet.  Returns 0, -EBADF or -EINVAL.
+ */
+BUS_API int bus_pipe_move(struct bus_pipe *pipe, struct bus *to);
+
+/*
+ * bus_pipe_spawn - fork a child that has the other end
+ * @fn:   runs in the child with side 1; its value is the exit status
+ * @mine: side 0
+ * @pid:  may be NULL; the caller waits for it with waitpid(2)
+ *
+ * The child gets SIGKILL when the thread that made it ends.  After @fn it
+ * leaves the bus and ends, without atexit handlers and without a flush of
+ * stdio; its end of the pipe is closed then, and however else it ends.  Its
+ * exit status is 125 when it could not become an endpoint.
+ *
+ * Returns as bus_pipe(), or why there is no child (-EAGAIN, -EMFILE, ...).
+ */
+BUS_API int bus_pipe_spawn(struct bus *bus,
+			   const struct bus_pipe_config *config,
+			   int (*fn)(void *ctx, struct bus_pipe *end),
+			   void *ctx, struct bus_pipe **mine, pid_t *pid);
+
+/*
+ * bus_pipe_open - open one side of a named pipe, and make it if there is none
+ * @name:   1 .. 47 bytes; other channels of the bus must not have it
+ * @config: NULL to open only what exists; else used if it must be made (an
+ *          existing pipe keeps its own settings)
+ * @side:   0 or 1
+ *
+ * It does not wait for the other side: what is sent before that is opened waits
+ * in the pipe.
+ *
+ * Returns 0, or
+ *   -ENOENT  there is none and @config is NULL
+ *   -EBUSY   that side is somebody's who lives; or as bus_pipe()
+ *   -EEXIST  the name belongs to another kind of channel
+ *   and as bus_pipe()
+ */
+BUS_API int bus_pipe_open(struct bus *bus, const char *name,
+			  const struct bus_pipe_config *config, int side,
+			  struct bus_pipe **pipe);
+
+/*
+ * bus_pipe_close - close one direction of our end, or both
+ * @which: BUS_PIPE_SEND, BUS_PIPE_RECV or both
+ *
+ * After SEND the peer receives what was sent, then -EPIPE.  After RECV its
+ * sends get -EPIPE and what we have not received is dropped.  Our own calls in
+ * that direction get -EBADF.  To close twice is fine.
+ *
+ * The copy of an end that nobody has used, in a process that has forked since
+ * or did not make it, may be meant for a child or a parent: then only the copy
+ * is closed, unless it was handed over to this process.
+ */
+#define BUS_PIPE_SEND 1u
+#define BUS_PIPE_RECV 2u
+BUS_API int bus_pipe_close(struct bus_pipe *pipe, unsigned which);
+
+/* Close both directions and free the handle.  NULL does nothing. */
+BUS_API void bus_pipe_free(struct bus_pipe *pipe);
+
+/*
+ * bus_pipe_send - send one message of any size
+ *
+ * Memory: @buf is copied.  When the call returns 0 the message is in shared
+ * memory: the caller may exit or be killed and it will be delivered.
+ *
+ * A message larger than a slot goes in parts, while the peer receives.  When
+ * it fails in the middle (-ETIMEDOUT, -EINTR, -EAGAIN) nothing of it will be
+ * seen.  With timeout_ns 0 such a one can succeed only if the two slots have
+ * room for all of it; bus_pipe_loan() can go on where it was.
+ *
+ * Returns 0, -EAGAIN (full), -ETIMEDOUT, -EPIPE (the peer has closed its end,
+ * or does not receive any more, or is dead), -EBADF, -EBUSY (a message is on
+ * loan, half sent, or being exchanged), -EPROTO, -EINTR.
+ */
+BUS_API int bus_pipe_send(struct bus_pipe *pipe, const void *buf,
+			  size_t len_bytes, int64_t timeout_ns);
+
+/*
+ * bus_pipe_recv - receive the oldest message
+ * @len_bytes: its length; may be NULL
+ *
+ * When time is up in the middle of a message that comes in parts, what is there
+ * is kept and the next call goes on with it.
+ *
+ * Returns 0, or
+ *   -EAGAIN, -ETIMEDOUT, -EINTR  no (whole) message was there
+ *   -EPIPE       the end: the peer has closed or is dead, and all that it sent
+ *                was received
+ *   -EMSGSIZE    the buffer is too small: *@len_bytes is the size needed and
+ *                the message stays
+ *   -EOWNERDEAD  the peer died in the middle of this message; then -EPIPE
+ *   -EBADF       not ours, or closed by us, or the sending side of a simplex
+ *   -EBUSY       the middle of a message that was begun with bus_pipe_peek()
+ *   -ENOMEM      no memory to keep what is there of a message: it is lost
+ *   -EPROTO
+ */
+BUS_API int bus_pipe_recv(struct bus_pipe *pipe, void *buf, size_t cap_bytes,
+			  size_t *len_bytes, int64_t timeout_ns);
+
+/*
+ * bus_pipe_send_many - send up to @n messages of @msg_bytes each, which lie one
+ * after the other
+ *
+ * Waits until there is room for at least one.  Returns how many were sent, at
+ * least 1 (0 only for n 0), or as bus_pipe_send().
+ */
+BUS_API int bus_pipe_send_many(struct bus_pipe *pipe, const void *msgs,
+			       size_t msg_bytes, size_t n, int64_t timeout_ns);
+
+/*
+ * bus_pipe_recv_many - receive up to @n messages that are there
+ * @lens_bytes: the length of each; may be NULL when all have msg_bytes
+ *
+ * Message i is copied to msgs + i * msg_bytes.  Waits until there is at least
+ * one.  Stops before a message that is larger (or, without @lens_bytes, not
+ * equal): as the first it gives -EMSGSIZE and stays.
+ *
+ * Returns how many, at least 1 (0 only for n 0), or as bus_pipe_recv().
+ */
+BUS_API int bus_pipe_recv_many(struct bus_pipe *pipe, void *msgs,
+			       size_t msg_bytes, size_t n, size_t *lens_bytes,
+			       int64_t timeout_ns);
+
+/*
+ * bus_pipe_exchange - send one message and receive one, in one wait
+ *
+ * Whichever can go on goes on.  So two peers that both do it never wait for
+ * each other, however large their messages are; two that both send first do,
+ * as soon as what they send does not fit the slots.
+ *
+ * Called again with the same message after -ETIMEDOUT, -EAGAIN or -EINTR it
+ * goes on: what was sent is not sent again, and what was received is not lost.
+ * So it does after -EMSGSIZE (*@in_bytes are needed, and what has come stays)
+ * with a larger buffer.  bus_pipe_recv() instead receives what has come, now
+ * or later; bus_pipe_cancel() gives the exchange up.
+ *
+ * Returns 0 when both are done, or as bus_pipe_send() and bus_pipe_recv(), or
+ * -EINVAL for another out_bytes than that of the exchange that is under way.
+ * After -EPIPE of a peer that does not receive any more, what it has sent can
+ * still be received, also what this call had received by then.
+ */
+BUS_API int bus_pipe_exchange(struct bus_pipe *pipe, const void *out,
+			      size_t out_bytes, void *in, size_t cap_bytes,
+			      size_t *in_bytes, int64_t timeout_ns);
+
+/* A piece of a message in shared memory: the whole of it if it fits a slot.
+ * Only data and len_bytes may be used, and of a loan they may be written. */
+struct bus_part {
+	void *data;
+	size_t len_bytes;
+	size_t offset_bytes; /* of this part in the message */
+	size_t total_bytes;  /* of the message */
+	uint64_t priv[2];    /* private */
+};
+
+/*
+ * bus_pipe_loan   - room for the next part of a message of @total_bytes
+ * bus_pipe_commit - publish that part
+ * bus_pipe_cancel - drop the loan, or the message of which parts were sent
+ *
+ * A message that fits a slot is one part, and may be made shorter (len_bytes)
+ * before it is committed.  A larger one takes several rounds, all with the same
+ * total, until offset + len is total; a part's length is what loan says, or
+ * less.  One part is on loan at a time.  A message that is cancelled in the
+ * middle is never seen.
+ *
+ *	for (size_t done = 0; done < total; done += part.len_bytes) {
+ *		bus_pipe_loan(pipe, total, &part, -1);
+ *		fill(part.data, part.len_bytes, part.offset_bytes);
+ *		bus_pipe_commit(pipe, &part);
+ *	}
+ *
+ * loan returns as bus_pipe_send(), and after -EAGAIN or -ETIMEDOUT it may be
+ * called again for the same part; or -EBUSY when a part is on loan, or -EINVAL
+ * for another total than that of the message which is half sent.  commit
+ * returns 0, -EPIPE (the message is dropped), -EBADF, or -EINVAL for a part
+ * that is not on loan or has grown.  cancel returns 0, also when there is
+ * nothing to cancel, or -EBADF.
+ */
+BUS_API int bus_pipe_loan(struct bus_pipe *pipe, size_t total_bytes,
+			  struct bus_part *part, int64_t timeout_ns);
+BUS_API int bus_pipe_commit(struct bus_pipe *pipe, struct bus_part *part);
+BUS_API int bus_pipe_cancel(struct bus_pipe *pipe);
+
+/*
+ * bus_pipe_peek    - the next part of the oldest message, where it lies
+ * bus_pipe_release - done with that part
+ *
+ * Until release, peek says the same again, and bus_pipe_recv() may still take
+ * a message of which no part was released.  The message is over when offset +
+ * len is total.  A part with offset 0 that comes before that begins a new
+ * message: the writer gave up the other.
+ *
+ * peek returns as bus_pipe_recv(); release returns 0, -EBADF, or -EINVAL for a
+ * part that is not what peek said last.
+ */
+BUS_API int bus_pipe_peek(struct bus_pipe *pipe, struct bus_part *part,
+			  int64_t timeout_ns);
+BUS_API int bus_pipe_release(struct bus_pipe *pipe, struct bus_part *part);
+
+/*
+ * bus_pipe_poll - is there something to receive?
+ *
+ * Returns 0 when bus_pipe_recv() would do something: there is a message, or a
+ * part of one, or the end, or an error to tell.  Else -EAGAIN, -ETIMEDOUT,
+ * -EINTR or -EBADF.
+ */
+BUS_API int bus_pipe_poll(struct bus_pipe *pipe, int64_t timeout_ns);
+
+enum bus_pipe_peer {
+	BUS_PIPE_PEER_NONE,     /* has not used or opened its end yet */
+	BUS_PIPE_PEER_RESERVED, /* the same, and its end was handed over */
+	BUS_PIPE_PEER_OPEN,
+	BUS_PIPE_PEER_CLOSED,
+	BUS_PIPE_PEER_DEAD
+};
+
+struct bus_pipe_stats {
+	size_t size; /* set by BUS_PIPE_STATS_INIT */
+	uint32_t side;
+	uint32_t flags;      /* BUS_PIPE_SIMPLEX */
+	uint32_t profile;    /* enum bus_pipe_profile */
+	uint32_t open;       /* BUS_PIPE_SEND, BUS_PIPE_RECV: our directions */
+	uint32_t peer_open;  /* the same of the peer */
+	uint32_t peer_state; /* enum bus_pipe_peer */
+	int32_t peer_pid;    /* of who has, had or shall have it; 0 unknown */
+	uint32_t reserved;
+	uint64_t slot_bytes; /* most of a slot */
+	uint64_t send_bytes; /* of a slot that are used now, to the peer */
+	uint64_t recv_bytes; /* and from the peer; 0 no such direction */
+	uint64_t n_sent;     /* messages by this side since it was made */
+	uint64_t n_received;
+};
+#define BUS_PIPE_STATS_INIT \
+	{ sizeof(struct bus_pipe_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+BUS_API int bus_pipe_stats(struct bus_pipe *pipe,
+			   struct bus_pipe_stats *stats);
 
 /* ---------------------------------------------------- request and result -- */
 
@@ -520,6 +855,71 @@ BUS_API size_t bus_coord_outstanding(const struct bus_coord *coord);
 
 /* The pids of the workers that live now, up to @n.  Returns how many live. */
 BUS_API int bus_coord_workers(struct bus_coord *coord, pid_t *pids, size_t n);
+
+/* ----------------------------------------------------------------- wait -- */
+
+struct bus_poll;
+
+enum bus_poll_kind {
+	BUS_POLL_NONE,  /* is never ready: an item that is not in use */
+	BUS_POLL_QUEUE, /* on.queue */
+	BUS_POLL_PIPE,  /* on.pipe */
+	BUS_POLL_COORD, /* on.coord */
+	BUS_POLL_FD,    /* fd */
+	BUS_POLL_TIMER  /* at_ns */
+};
+
+/*
+ *	        IN                       OUT
+ *	QUEUE   a get would not wait     a put of what fits a slot would not
+ *	PIPE    a recv would not wait    a send of up to 1/4 slot would not
+ *	COORD   a result is there        a submit that may wait would not
+ *	FD      POLLIN of poll(2)        POLLOUT
+ *	TIMER   at_ns has come
+ *
+ * (bus_pipe_stats() tells how much of a slot is in use.)  A message counts as
+ * there from its first part on.
+ *
+ * ERR and HUP come unasked.  HUP: a queue is closed and drained, the peer of a
+ * pipe has closed its end or died, a descriptor's POLLHUP.  ERR: a queue is
+ * closed for puts, the peer of a pipe does not receive any more, a handle
+ * cannot be used (-EBADF, -EPROTO, -ECHILD: the call says which), a
+ * descriptor's POLLERR or POLLNVAL.  IN and OUT come with them where they were
+ * asked for and a call would not wait, but fail.
+ */
+#define BUS_POLL_IN  1u
+#define BUS_POLL_OUT 2u
+#define BUS_POLL_ERR 4u
+#define BUS_POLL_HUP 8u
+
+struct bus_poll {
+	uint32_t kind;   /* enum bus_poll_kind */
+	uint32_t events; /* BUS_POLL_IN, BUS_POLL_OUT: what is waited for */
+	uint32_t ready;  /* what has come; set by bus_wait() for every item */
+	int fd;
+	uint64_t at_ns; /* of CLOCK_MONOTONIC */
+	union {
+		struct bus_queue *queue;
+		struct bus_pipe *pipe;
+		struct bus_coord *coord;
+	} on;
+};
+
+/*
+ * bus_wait - wait until something of many is ready
+ * @bus: the endpoint through which all queues, pipes, coordinators were opened
+ *
+ * Level-triggered: what is still ready at the next call is ready again.  Other
+ * endpoints may be faster, so a call on what is ready may have to wait after
+ * all: use timeout_ns 0 where that must not be.  While it waits for a
+ * coordinator, that one's workers are looked after.
+ *
+ * Returns how many items are ready, at least 1; or -EAGAIN, -ETIMEDOUT, -EINTR,
+ * -ENOMEM, or -EINVAL: an item of another endpoint, of no kind, or with events
+ * that its kind does not have.
+ */
+BUS_API int bus_wait(struct bus *bus, struct bus_poll *items, size_t n,
+		     int64_t timeout_ns);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,21 @@
 #include "bus/channel.h"
 #include "bus/endpoint.h"
 
+/* Pipes count for themselves. */
+static void add_pipes(struct bus *bus, struct bus_stats *s)
+{
+	struct bus_pipe_head *head;
+	uint64_t bytes;
+
+	for (uint32_t i = 0; i < s->n_channels; i++) {
+		head = bus_channel_pipe(bus, i, &bytes);
+		for (int k = 0; head && k < 2; k++) {
+			s->n_put += ld_rlx(&head->dir[k].n_sent);
+			s->n_got += ld_rlx(&head->dir[k].n_received);
+		}
+	}
+}
+
 int bus_stats(struct bus *bus, struct bus_stats *out)
 {
 	struct bus_stats s = { 0 };
@@ -36,6 +51,7 @@ int bus_stats(struct bus *bus, struct bus_stats *out)
 	}
 	while (bus_channel_kind(bus, s.n_channels))
 		s.n_channels++;
+	add_pipes(bus, &s);
 	s.bytes = bus->map->off.bytes;
 	sb_blob_count(&bus->blob, &s.blob_bytes, &s.blob_bytes_used);
 	strncpy(s.wait, sb_waiter_backend_name(&bus->waiter),

@@ -37,16 +37,24 @@
 #endif
 
 uint32_t sb_fork_gen;
+uint32_t sb_forks_made;
 
 static void count_fork(void)
 {
 	sb_fork_gen++;
+	sb_forks_made = 0;
+}
+
+/* Before the fork: afterwards the child may be faster than we. */
+static void count_fork_made(void)
+{
+	sb_forks_made++;
 }
 
 static void register_handler(void)
 {
 	/* Fails only for want of a few bytes, and then so will all else. */
-	(void)pthread_atfork(NULL, NULL, count_fork);
+	(void)pthread_atfork(count_fork_made, NULL, count_fork);
 }
 
 void sb_proc_init(void)
@@ -134,6 +142,16 @@ struct sb_proc_id sb_proc_self(void)
 	struct stat_line st;
 
 	if (read_stat("/proc/self/stat", &st) == 0)
+		id.start_time = st.start_time;
+	return id;
+}
+
+struct sb_proc_id sb_proc_of(pid_t pid)
+{
+	struct sb_proc_id id = { .pid = (uint32_t)pid };
+	struct stat_line st;
+
+	if (read_stat_of(id.pid, &st) == 0)
 		id.start_time = st.start_time;
 	return id;
 }

@@ -20,6 +20,10 @@
  */
 extern uint32_t sb_fork_gen;
 
+/* Counts the forks that this process has made.  While it stands still, nobody
+ * else has a copy of what was made since. */
+extern uint32_t sb_forks_made;
+
 /* Registers the fork handler; call before the first use of sb_fork_gen.
  * Idempotent, any thread. */
 void sb_proc_init(void);
@@ -33,6 +37,9 @@ struct sb_proc_id {
 
 /* This process.  Never fails; start_time is 0 where /proc is missing. */
 struct sb_proc_id sb_proc_self(void);
+
+/* The process that has @pid now; start_time is 0 where it cannot be read. */
+struct sb_proc_id sb_proc_of(pid_t pid);
 
 /* Inode of our pid namespace, 0 where /proc is missing. */
 uint64_t sb_proc_pid_ns(void);

@@ -43,6 +43,9 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u /* linux/memfd.h since 6.3 */
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* asm-generic/mman-common.h since 5.14 */
+#endif
 
 #define DIR    "/dev/shm" /* where shm_open(3) has its objects */
 #define PREFIX DIR "/shmbus."
@@ -286,23 +289,65 @@ static int check_header(const struct sb_seg_header *h, uint64_t file_bytes,
 
 /* Create ------------------------------------------------------------------ */
 
-/*
- * Give the file all its memory now.  A signal makes the kernel undo the work
- * so far, and a fast timer would so keep a large segment from ever being
- * done: hence none are let in.
- */
-static int allocate(int fd, size_t bytes)
+static size_t page_bytes(void)
 {
-	sigset_t all, before;
-	int err;
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
 
+/* Does the kernel know how to reserve mapped memory? */
+static bool can_reserve(void)
+{
+	return madvise(NULL, 0, MADV_POPULATE_WRITE) == 0;
+}
+
+/* The whole pages of @hole, of which we can do without; none if the kernel
+ * cannot fill them later. */
+static struct sb_seg_hole whole_pages(const struct sb_seg_hole *hole)
+{
+	size_t page = page_bytes(), from, to;
+
+	if (!hole || !can_reserve())
+		return (struct sb_seg_hole){ 0 };
+	from = SB_ROUND_UP(hole->off, page);
+	to = (hole->off + hole->bytes) / page * page;
+	if (to <= from)
+		return (struct sb_seg_hole){ 0 };
+	return (struct sb_seg_hole){ .off = from, .bytes = to - from };
+}
+
+static int allocate_part(int fd, size_t off, size_t bytes)
+{
+	int err = 0;
+
+	do
+		if (bytes)
+			err = posix_fallocate(fd, (off_t)off, (off_t)bytes);
+	while (err == EINTR);
+	return -err;
+}
+
+/*
+ * Give the file all its memory now, but for @hole.  A signal makes the kernel
+ * undo the work so far, and a fast timer would so keep a large segment from
+ * ever being done: hence none are let in.
+ */
+static int allocate(int fd, size_t bytes, struct sb_seg_hole hole)
+{
+	size_t end = hole.off + hole.bytes;
+	sigset_t all, before;
+	int ret;
+
+	if (!hole.bytes)
+		hole.off = end = bytes;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	do
-		err = posix_fallocate(fd, 0, (off_t)bytes);
-	while (err == EINTR);
+	ret = ftruncate(fd, (off_t)bytes) ? -errno : 0;
+	if (!ret)
+		ret = allocate_part(fd, 0, hole.off);
+	if (!ret)
+		ret = allocate_part(fd, end, bytes - end);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -err;
+	return ret;
 }
 
 /*
@@ -362,9 +407,18 @@ err_close:
 	return ret;
 }
 
-int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
-		  mode_t mode, uint64_t fingerprint)
+static bool hole_is_inside(const struct sb_seg_hole *hole, size_t bytes)
 {
+	return !hole || (hole->off >= sizeof(struct sb_seg_header) &&
+			 hole->off <= bytes &&
+			 hole->bytes <= bytes - hole->off);
+}
+
+int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
+		  const struct sb_seg_hole *hole, mode_t mode,
+		  uint64_t fingerprint)
+{
+	struct sb_seg_hole without;
 	void *base;
 	int fd, ret;
 
@@ -377,11 +431,13 @@ int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
 		if ((mode & 0600) != 0600 || (mode & ~(mode_t)0664))
 			return -EINVAL;
 	}
-	if (bytes < sizeof(struct sb_seg_header))
+	if (bytes < sizeof(struct sb_seg_header) ||
+	    !hole_is_inside(hole, bytes))
 		return -EINVAL;
 	if ((uintmax_t)bytes > PTRDIFF_MAX)
 		return -EFBIG;
-	if (!fits_machine(bytes))
+	without = whole_pages(hole);
+	if (!fits_machine(bytes - without.bytes))
 		return -ENOMEM;
 	ret = locks_init();
 	if (ret)
@@ -390,7 +446,7 @@ int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
 	fd = name ? open_named(mode, &seg->lock_fd) : open_unnamed();
 	if (fd < 0)
 		return fd;
-	ret = allocate(fd, bytes);
+	ret = allocate(fd, bytes, without);
 	if (ret)
 		goto err_close;
 	if (!name && fcntl(fd, F_ADD_SEALS,
@@ -408,6 +464,7 @@ int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
 	fill_header(base, bytes, fingerprint);
 	seg->base = base;
 	seg->bytes = bytes;
+	seg->lazy = without.bytes > 0;
 	seg->fork_gen = sb_fork_gen;
 	if (name)
 		strcpy(seg->name, name);
@@ -419,6 +476,40 @@ err_close:
 		locks_close(seg->lock_fd);
 	seg->lock_fd = -1;
 	return ret;
+}
+
+int sb_seg_reserve(const struct sb_seg *seg, size_t off, size_t len_bytes)
+{
+	size_t page = page_bytes(), from = off / page * page;
+	unsigned char *base = seg->base;
+
+	if (off > seg->bytes || len_bytes > seg->bytes - off)
+		return -EINVAL;
+	if (!seg->lazy || !len_bytes)
+		return 0;
+	len_bytes += off - from;
+	while (madvise(base + from, len_bytes, MADV_POPULATE_WRITE)) {
+		if (errno == EINTR || errno == EAGAIN)
+			continue;
+		/* A touch would have been a SIGBUS: the file system, or the
+		 * group that we belong to, has no more. */
+		return errno == EFAULT ? -ENOSPC : -errno;
+	}
+	return 0;
+}
+
+void sb_seg_release(const struct sb_seg *seg, size_t off, size_t len_bytes)
+{
+	size_t page = page_bytes(), from, to;
+
+	if (!seg->lazy || off > seg->bytes || len_bytes > seg->bytes - off)
+		return;
+	from = SB_ROUND_UP(off, page);
+	to = (off + len_bytes) / page * page;
+	/* It may fail, and then the memory stays: nobody minds. */
+	if (from < to)
+		(void)madvise((unsigned char *)seg->base + from, to - from,
+			      MADV_REMOVE);
 }
 
 /* Give the file of @fd the name @path.  Returns 0 or -errno (-EEXIST). */
@@ -530,6 +621,8 @@ int sb_seg_open(struct sb_seg *seg, const char *name, uint64_t fingerprint,
 	}
 	seg->base = base;
 	seg->bytes = (size_t)st.st_size;
+	/* Its creator runs on this kernel, too, and may have left a hole. */
+	seg->lazy = can_reserve();
 	seg->fork_gen = sb_fork_gen;
 	ret = 0;
 out:

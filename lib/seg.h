@@ -48,31 +48,62 @@ struct sb_seg {
 	void *base;
 	size_t bytes;
 	int lock_fd; /* creator of a named segment: holds the lock; else -1 */
+	bool lazy;   /* sb_seg_reserve() has work to do */
 	uint32_t fork_gen; /* of the process that made this mapping */
 	char name[SB_SEG_NAME_MAX + 1]; /* "" when unnamed or not ours */
+};
+
+/* Bytes of a segment that have no memory until sb_seg_reserve(). */
+struct sb_seg_hole {
+	size_t off, bytes;
 };
 
 /*
  * sb_seg_create - map @bytes of new zeroed memory that nobody else can see yet
  * @name: NULL for an unnamed segment
+ * @hole: NULL for none
  * @mode: permissions of a named one; the umask does not matter
  *
  * The memory is reserved before it is mapped (-ENOSPC here, not SIGBUS later)
  * and the header filled in.  An unnamed segment is sealed against resizing.
  *
+ * A hole may be larger than the machine; nobody may touch it, not even to
+ * read, before he has reserved that part.  Where the kernel cannot reserve a
+ * part later (before 5.14) the hole is filled here.
+ *
  * Returns 0, or
  *   -EINVAL        the name is empty, or has a '/' or a control character, or
  *                  starts with '.'; @mode keeps the owner out, or lets
  *                  everybody write, or has other bits than rw; @bytes is less
- *                  than the header
+ *                  than the header; @hole is not inside, or has the header
  *   -ENAMETOOLONG  it has more than SB_SEG_NAME_MAX bytes
- *   -ENOMEM        also when @bytes is more than the machine has
+ *   -ENOMEM        also when @bytes without @hole is more than the machine has
  *   -ENOSYS        a named one needs /proc, and there is none
  *   -ENOSPC, -ENOMEM, -EMFILE, -EFBIG, ... from the kernel.  Where RLIMIT_FSIZE
  *                  is the reason (-EFBIG) it also sends SIGXFSZ.
  */
 int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
-		  mode_t mode, uint64_t fingerprint);
+		  const struct sb_seg_hole *hole, mode_t mode,
+		  uint64_t fingerprint);
+
+/*
+ * sb_seg_reserve - see to it that these bytes can be touched
+ *
+ * Who: any process that has @seg mapped, at any time; what has memory keeps
+ * it.  Pages are reserved whole.  Returns 0, or -ENOSPC or -ENOMEM when there
+ * is no memory (part of it may have been reserved), or -EINVAL for bytes that
+ * are not in the segment.
+ */
+int sb_seg_reserve(const struct sb_seg *seg, size_t off, size_t len_bytes);
+
+/*
+ * sb_seg_release - give the memory of these bytes back; what was there is lost
+ *
+ * For a part of the hole that nobody uses.  Only pages that are inside it go;
+ * to touch them again takes another reserve.  Does nothing where reserve does
+ * nothing.
+ */
+void sb_seg_release(const struct sb_seg *seg, size_t off, size_t len_bytes);
 
 /*
  * sb_seg_publish - let others open it (nothing to do for an unnamed one)

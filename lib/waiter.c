@@ -514,49 +514,85 @@ static uint64_t park_ns(const struct sb_waiter *w, uint64_t start,
 	return ns ? ns : 1; /* 0 is slow: 15 us in io_uring */
 }
 
+static struct sb_sleepers *set_of(const struct sb_wait *c, uint32_t i)
+{
+	return c->many ? c->many[i] : c->sets[i];
+}
+
+/* The sets of a wait of which a waker claimed our bit. */
+struct claims {
+	bool any;
+	uint64_t one;   /* bits of the first 64, */
+	uint64_t *bits; /* here or, of many sets, at the caller's */
+};
+
+static struct claims claims_of(const struct sb_wait *c)
+{
+	return (struct claims){ .bits = c->many ? c->claimed : NULL };
+}
+
+static uint64_t *claim_word(struct claims *claims, uint32_t i)
+{
+	return claims->bits ? &claims->bits[i / 64] : &claims->one;
+}
+
+static void claims_clear(struct claims *claims, const struct sb_wait *c)
+{
+	claims->any = false;
+	for (uint32_t i = 0; i < c->n_sets; i += 64)
+		*claim_word(claims, i) = 0;
+}
+
+static void claims_add(struct claims *claims, uint32_t i)
+{
+	claims->any = true;
+	*claim_word(claims, i) |= bit_of(i);
+}
+
 /*
- * S1..S6 once.  Sets of which a waker claimed our bit are put into *claimed.
+ * S1..S6 once.  Sets of which a waker claimed our bit are put into *claims.
  * *park_ret is what the park said, 0 if there was none.  Returns the sure
  * try's result.
  */
 static int sleep_once(struct sb_waiter *w, const struct sb_wait *c,
 		      uint64_t start, uint64_t now, uint64_t deadline,
-		      uint32_t *claimed, int *park_ret)
+		      struct claims *claims, int *park_ret)
 {
 	uint32_t seen = ld_rlx(sb_own_bell(w)); /* S1, before S2's release */
 
 	for (uint32_t i = 0; i < c->n_sets; i++)
-		set_bit(c->sets[i], w->id); /* S2 */
-	sb_fence_heavy(w->bells.asym);      /* S3 <-> K2 */
-	int ret = try(c, true);             /* S4 */
+		set_bit(set_of(c, i), w->id); /* S2 */
+	sb_fence_heavy(w->bells.asym);        /* S3 <-> K2 */
+	int ret = try(c, true);               /* S4 */
 
 	*park_ret = 0;
 	if (not_yet(ret)) {
 		uint64_t ns = park_ns(w, start, now, deadline,
 				      ret == -EBUSY);
 
-		*claimed = 0; /* there was nothing for us, nor is there now */
+		/* There was nothing for us, nor is there now. */
+		claims_clear(claims, c);
 		clear_bit(w->running, w->id);
 		*park_ret = park(w, seen, ns, now - start); /* S5 <- K5 */
 		set_bit(w->running, w->id);
 	}
 	for (uint32_t i = 0; i < c->n_sets; i++)
-		if (!clear_bit(c->sets[i], w->id)) /* S6 <- K4 */
-			*claimed |= 1u << i;
+		if (!clear_bit(set_of(c, i), w->id)) /* S6 <- K4 */
+			claims_add(claims, i);
 	return ret;
 }
 
 /* The wait ends with @ret: hand on the wakes that were meant for others. */
 static void pass_on(struct sb_waiter *w, const struct sb_wait *c, int ret,
-		    uint32_t claimed)
+		    struct claims *claims)
 {
 	for (uint32_t i = 0; i < c->n_sets; i++) {
-		if (!(claimed & 1u << i))
+		if (!(*claim_word(claims, i) & bit_of(i)))
 			continue;
 		/* A failure took nothing, so unless we know better the wake
 		 * is still owed; a success took what it was for. */
 		if (c->more ? c->more(c->arg, i) : ret < 0)
-			sb_wake(c->sets[i], &w->bells, 1);
+			sb_wake(set_of(c, i), &w->bells, 1);
 	}
 }
 
@@ -564,10 +600,11 @@ static int wait_asleep(struct sb_waiter *w, const struct sb_wait *c,
 		       uint64_t start, uint64_t deadline)
 {
 	uint64_t now = sb_now_ns();
-	uint32_t claimed = 0;
+	struct claims claims = claims_of(c);
 	bool slice = false; /* the last park was cut short by the time */
 	int ret, park_ret = 0;
 
+	claims_clear(&claims, c);
 	for (;;) {
 		if (now >= deadline) {
 			ret = try(c, true); /* our bits are clear */
@@ -577,11 +614,11 @@ static int wait_asleep(struct sb_waiter *w, const struct sb_wait *c,
 		}
 		if (!slice)
 			w->n_parks++;
-		ret = sleep_once(w, c, start, now, deadline, &claimed,
+		ret = sleep_once(w, c, start, now, deadline, &claims,
 				 &park_ret);
 		if (!not_yet(ret))
 			break;
-		slice = claimed == 0 && !w->fired;
+		slice = !claims.any && !w->fired;
 		now = sb_now_ns();
 		if (w->parked_uring && park_ret == 0)
 			w->looked_ns = now;
@@ -596,8 +633,8 @@ static int wait_asleep(struct sb_waiter *w, const struct sb_wait *c,
 			break;
 		}
 	}
-	if (claimed)
-		pass_on(w, c, ret, claimed);
+	if (claims.any)
+		pass_on(w, c, ret, &claims);
 	return ret;
 }
 

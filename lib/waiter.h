@@ -221,6 +221,9 @@ void sb_waiter_unwatch(struct sb_waiter *w, struct sb_watch *watch);
  *
  * Those who sleep in one set must wait for the same condition: one that was
  * woken and finds nothing for itself takes it that there is nothing.
+ *
+ * Who waits on more sets than sets[] holds lets @many point to them, and
+ * @claimed to SB_WAIT_CLAIMED(n_sets) words for us to use.
  */
 struct sb_wait {
 	int (*try_)(void *arg, bool sure);
@@ -228,7 +231,11 @@ struct sb_wait {
 	void *arg;
 	struct sb_sleepers *sets[8];
 	uint32_t n_sets;
+	struct sb_sleepers **many; /* instead of sets, or NULL */
+	uint64_t *claimed;
 };
+
+#define SB_WAIT_CLAIMED(n_sets) (((size_t)(n_sets) + 63) / 64)
 
 #define SB_BUSY_NS 100000u
 

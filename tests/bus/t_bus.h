@@ -30,7 +30,7 @@ static inline struct bus_config t_config(void)
 	struct bus_config c = BUS_CONFIG_INIT;
 
 	c.max_endpoints = 30;
-	c.channel_bytes = 1 << 18;
+	c.channel_bytes = 1 << 20;
 	c.max_message_bytes = T_MESSAGE_MAX;
 	c.blob_bytes = 1 << 20;
 	return c;
@@ -64,6 +64,27 @@ static inline struct bus_queue *t_queue(struct bus *bus, const char *name,
 	c.flags = flags;
 	T_CHECK(bus_queue_open(bus, name, &c, &q) == 0);
 	return q;
+}
+
+/* A pair of ends with slots of @slot_bytes, 0 the default. */
+static inline void t_pipe(struct bus *bus, uint32_t profile, uint32_t flags,
+			  uint64_t slot_bytes, struct bus_pipe **a,
+			  struct bus_pipe **b)
+{
+	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
+
+	c.profile = profile;
+	c.flags = flags;
+	c.slot_bytes = slot_bytes;
+	T_CHECK(bus_pipe(bus, &c, a, b) == 0);
+}
+
+static inline struct bus_pipe_stats t_pipe_stats(struct bus_pipe *p)
+{
+	struct bus_pipe_stats s = BUS_PIPE_STATS_INIT;
+
+	T_CHECK(bus_pipe_stats(p, &s) == 0);
+	return s;
 }
 
 static inline struct bus_stats t_stats(struct bus *bus)

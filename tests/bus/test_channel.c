@@ -68,6 +68,35 @@ Test(channel, names_have_1_to_47_bytes)
 	cr_assert_eq(make("\xff /\n%s"), 1);
 }
 
+/* An unnamed pipe has the empty name in the directory. */
+Test(channel, an_empty_name_is_no_name)
+{
+	struct bus_pipe *a, *b;
+	struct bus_queue *q;
+
+	t_pipe(bus, BUS_PIPE_LATENCY, 0, 256, &a, &b);
+	cr_assert_eq(bus_channel_find(bus, ""), -ENOENT);
+	cr_assert_eq(bus_queue_open(bus, "", NULL, &q), -ENOENT);
+	cr_assert_eq(make(""), -EINVAL);
+}
+
+Test(channel, a_pipe_is_no_ring)
+{
+	struct bus_pipe *a, *b;
+	struct sb_ring_end end;
+	struct bus_channel *c;
+	uint64_t bytes;
+
+	t_pipe(bus, BUS_PIPE_LATENCY, 0, 256, &a, &b);
+	cr_assert_eq(make("q"), 1);
+	cr_assert_eq(bus_channel_attach(bus, 0, &c, &end), -EPROTO);
+	cr_assert_null(bus_channel_end(bus, 0, &c));
+	cr_assert_not_null(bus_channel_pipe(bus, 0, &bytes));
+	cr_assert_null(bus_channel_pipe(bus, 1, &bytes));
+	cr_assert_null(bus_channel_pipe(bus, 2, &bytes));
+	cr_assert_null(bus_channel_pipe(bus, 256, &bytes));
+}
+
 Test(channel, making_it_again_finds_it)
 {
 	cr_assert_eq(make("a"), 0);
@@ -89,7 +118,7 @@ Test(channel, a_request_ring_has_one_maker)
 
 /* Room -------------------------------------------------------------------- */
 
-Test(channel, there_are_64)
+Test(channel, there_are_256)
 {
 	char name[8];
 
@@ -98,7 +127,7 @@ Test(channel, there_are_64)
 		cr_assert_eq(make(name), i);
 	}
 	cr_assert_eq(make("one more"), -ENOSPC);
-	cr_assert_eq(make("63"), 63);
+	cr_assert_eq(make("255"), 255);
 	cr_assert_eq(t_stats(bus).n_channels, BUS_CHANNELS_MAX);
 }
 
@@ -360,7 +389,7 @@ Test(channel, an_entry_that_lies_is_refused)
 	*d = was;
 	cr_assert_eq(bus_channel_attach(bus, 0, &c, &end), 0);
 	cr_assert_eq(bus_channel_attach(bus, 1, &c, &end), -EPROTO);
-	cr_assert_eq(bus_channel_attach(bus, 64, &c, &end), -EPROTO);
+	cr_assert_eq(bus_channel_attach(bus, 256, &c, &end), -EPROTO);
 }
 
 Test(channel, a_name_without_an_end_is_not_read_over)

@@ -25,7 +25,7 @@ Test(settings, null_is_all_defaults)
 	cr_assert_eq(bus_config_fill(&c), 0);
 	cr_assert_eq(c.mode, 0600);
 	cr_assert_eq(c.max_endpoints, 128);
-	cr_assert_eq(c.channel_bytes, 8 << 20);
+	cr_assert_eq(c.channel_bytes, 1 << 30);
 	cr_assert_eq(c.max_message_bytes, 1 << 20);
 	cr_assert_eq(c.blob_bytes, 16 << 20);
 }

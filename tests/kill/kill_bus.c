@@ -32,17 +32,15 @@
  */
 #include "config.h"
 
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "tests/bus/t_bus.h"
+#include "tests/support/step.h"
 
 #define N_MSGS     64
 #define VICTIM_MSG 32 /* numbers of the victim's messages start here */
@@ -282,13 +280,8 @@ static int get_message(int64_t timeout_ns)
 /* Stop here until the tracer has us; then every instruction counts. */
 static void ready_to_die(void)
 {
-	int32_t self = getpid();
-
 	bus->waiter.heartbeat_ns = 3600 * SB_NS_PER_S;
-	sh->victim_pid = self;
-	while (!sh->seized)
-		nap();
-	syscall(SYS_kill, self, SIGSTOP);
+	t_step_offer(&sh->victim_pid, &sh->seized);
 }
 
 static void put_begins(uint32_t i, uint32_t n)
@@ -715,41 +708,14 @@ static int peer_main(void *arg)
 	return 0;
 }
 
-/* Is @pid blocked in the kernel?  *@nr is the system call, -1 if unknown. */
-static bool blocked(pid_t pid, long *nr)
-{
-	char path[64], buf[32] = "";
-	FILE *f;
-
-	*nr = -1;
-	if (!t_asleep(&pid))
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
-	f = fopen(path, "re");
-	if (!f)
-		return true;
-	if (fgets(buf, sizeof(buf), f) && buf[0] >= '0' && buf[0] <= '9')
-		*nr = atol(buf);
-	fclose(f);
-	return true;
-}
-
-static bool parked(pid_t pid)
-{
-	long nr;
-
-	return blocked(pid, &nr) &&
-	       (nr == -1 || nr == SYS_futex || nr == 426 /* io_uring_enter */);
-}
-
 static bool peer_parked(void)
 {
-	return sh->peer_ready && parked(x.peer_pid);
+	return sh->peer_ready && t_parked(x.peer_pid);
 }
 
 static bool client_parked(void)
 {
-	return sh->submitted && parked(x.client);
+	return sh->submitted && t_parked(x.client);
 }
 
 static bool victim_there(void)
@@ -780,62 +746,59 @@ static bool unblock(void)
 	return put_message(HELP_MSG + x.n_unblocked++ % 8, 0) == 0;
 }
 
-enum stop { STEPPED, BLOCKED, ENDED, HANGS };
+/* Who is on its @last step is not helped when it blocks. */
+struct step {
+	bool last;
+	uint64_t end;
+};
 
-/* Wait for the end of one step.  Who is @last is not helped when it blocks. */
-static enum stop wait_step(bool last)
+static enum t_stop while_blocked(void *arg)
 {
-	uint64_t end = 0;
-	int status;
+	struct step *s = arg;
 
-	for (;;) {
-		long nr;
-		pid_t p = waitpid(x.victim, &status, __WALL);
-
-		if (p == x.victim)
-			break;
-		if (errno != EINTR)
-			cannot("waitpid");
-		if (!blocked(x.victim, &nr))
-			continue;
-		if (last && parked(x.victim))
-			return BLOCKED;
-		if (!end)
-			end = sb_deadline(HUNG_NS);
-		if (sb_now_ns() > end) {
-			bad(&x.row->hung, "the victim itself hangs");
-			return HANGS;
-		}
-		if (x.op->coord || x.op->named || unblock())
-			continue;
-		if (x.op->worker && parked(x.victim))
-			return BLOCKED; /* it has done all its work */
+	if (s->last && t_parked(x.victim))
+		return T_BLOCKED;
+	if (!s->end)
+		s->end = sb_deadline(HUNG_NS);
+	if (sb_now_ns() > s->end) {
+		bad(&x.row->hung, "the victim itself hangs");
+		return T_HANGS;
 	}
-	if (WIFSTOPPED(status))
-		return STEPPED;
-	if (!x.op->worker)
+	if (x.op->coord || x.op->named || unblock())
+		return T_STEPPED;
+	if (x.op->worker && t_parked(x.victim))
+		return T_BLOCKED; /* it has done all its work */
+	return T_STEPPED;
+}
+
+static enum t_stop step(bool last)
+{
+	struct step s = { .last = last };
+	int stop = t_step(x.victim, while_blocked, &s);
+
+	if (stop < 0)
+		cannot("step");
+	if (stop == T_ENDED && !x.op->worker)
 		bad(&x.row->wrong, "the victim ended");
-	return ENDED;
+	return (enum t_stop)stop;
 }
 
 /* Let it go until @k instructions are done.  Returns whether it is still in
  * the operation; *@state is how to kill it. */
-static bool drive(long k, enum stop *state)
+static bool drive(long k, enum t_stop *state)
 {
 	bool in_it = true;
 
-	*state = STEPPED;
+	*state = T_STEPPED;
 	set_alarm(false);
 	for (long i = 0; i < k; i++) {
 		if (sh->over) {
 			in_it = false;
 			break;
 		}
-		if (ptrace(PTRACE_SINGLESTEP, x.victim, 0, 0))
-			cannot("step");
-		*state = wait_step(i + 1 == k);
-		if (*state != STEPPED) {
-			in_it = i + 1 == k && *state == BLOCKED;
+		*state = step(i + 1 == k);
+		if (*state != T_STEPPED) {
+			in_it = i + 1 == k && *state == T_BLOCKED;
 			break;
 		}
 		x.len = i + 1;
@@ -844,51 +807,19 @@ static bool drive(long k, enum stop *state)
 	return in_it;
 }
 
-/*
- * Detach with SIGKILL instead of just sending it, so that the parent of a
- * worker, who is not us, hears of it at once.  That needs a stop, which a
- * signal brings about when it is blocked; it ends no system call of a victim
- * that will never see the result.
- */
-static void kill_victim(enum stop state)
+static void kill_victim(enum t_stop state)
 {
-	struct pollfd p = { .events = POLLIN };
-	int status;
-
-	if (state == ENDED)
-		return;
-	if (state == HANGS) {
-		kill(x.victim, SIGKILL);
-		waitpid(x.victim, &status, __WALL);
-		return;
-	}
-	p.fd = (int)syscall(SYS_pidfd_open, x.victim, 0u);
-	if (state == BLOCKED) {
-		kill(x.victim, SIGUSR1);
-		waitpid(x.victim, &status, __WALL);
-	}
-	if (ptrace(PTRACE_DETACH, x.victim, 0, SIGKILL))
-		cannot("detach");
-	while (poll(&p, 1, -1) != 1)
-		;
-	close(p.fd);
-	if (x.our_child)
-		waitpid(x.victim, &status, 0);
+	if (t_step_kill(x.victim, state, x.our_child))
+		cannot("kill");
 }
 
 static void seize(void)
 {
-	int status;
-
 	if (!ready(victim_there))
 		cannot("no victim");
 	x.victim = sh->victim_pid;
-	if (ptrace(PTRACE_SEIZE, x.victim, 0, 0))
+	if (t_step_seize(x.victim, &sh->seized))
 		cannot("seize");
-	sh->seized = 1;
-	if (waitpid(x.victim, &status, __WALL) != x.victim ||
-	    !WIFSTOPPED(status))
-		cannot("no stop");
 }
 
 /* ---------------------------------------------------------------- set up -- */
@@ -1277,7 +1208,7 @@ static void survive(void)
 /* One point.  Returns whether the operation was not over before. */
 static bool run_point(long k)
 {
-	enum stop state;
+	enum t_stop state;
 	bool in_it;
 
 	x.k = k;
@@ -1433,25 +1364,17 @@ static void run_case(uint32_t c)
 	x.row->ns += sb_now_ns() - since;
 }
 
-static void shard(uint32_t cpu)
+static int shard_main(void *arg)
 {
 	struct sigaction sa = { .sa_handler = on_alarm };
-	cpu_set_t set;
 	uint32_t c;
 
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	(void)arg;
+	t_name("k"); /* has our pid from now on, not the first victim's */
 	sigaction(SIGALRM, &sa, NULL);
 	sh = t_shared(sizeof(*sh));
 	while ((c = all->next_case++) < N_CASES)
 		run_case(c);
-}
-
-static int shard_main(void *arg)
-{
-	t_name("k"); /* has our pid from now on, not the first victim's */
-	shard(*(uint32_t *)arg);
 	t_shm_clean(); /* of the creator that was killed last */
 	return 0;
 }
@@ -1482,12 +1405,6 @@ static bool add_rows(uint64_t sum[7])
 	return sum[1] + sum[2] + sum[3] + sum[4] + sum[5] == 0;
 }
 
-static int may_trace(void *arg)
-{
-	(void)arg;
-	return ptrace(PTRACE_TRACEME, 0, 0, 0) ? 1 : 0;
-}
-
 static int may_uring(void *arg)
 {
 	struct bus_config c = bus_settings();
@@ -1498,30 +1415,10 @@ static int may_uring(void *arg)
 	return bus_create(NULL, &c, &b) ? 1 : 0;
 }
 
-static int run_shards(void)
-{
-	pid_t pid[64];
-	uint32_t cpu[64], n = 0;
-	cpu_set_t set;
-	int failed = 0;
-
-	sched_getaffinity(0, sizeof(set), &set);
-	for (uint32_t i = 0; i < CPU_SETSIZE && n < 64; i++)
-		if (CPU_ISSET(i, &set))
-			cpu[n++] = i;
-	for (uint32_t i = 0; i < n; i++)
-		pid[i] = t_fork(shard_main, &cpu[i]);
-	for (uint32_t i = 0; i < n; i++)
-		if (t_wait(pid[i]))
-			failed = 1;
-	return failed;
-}
-
 int main(int argc, char **argv)
 {
 	uint64_t since = sb_now_ns(), sum[7] = { 0 };
-	bool good;
-	int failed;
+	bool good, failed;
 
 	program = argv[0];
 	opt.seed = (uint64_t)time(NULL) / 86400;
@@ -1540,7 +1437,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	if (t_wait(t_fork(may_trace, NULL))) {
+	if (!t_may_trace()) {
 		puts("skipped: ptrace is not permitted");
 		return T_SKIP;
 	}
@@ -1551,7 +1448,7 @@ int main(int argc, char **argv)
 	       have_uring ? "" : ", no io_uring");
 	printf("%-18s %-6s %7s %7s %5s %5s %5s %6s %6s %8s\n", "operation", "peer",
 	       "instr", "points", "hung", "lost", "dup", "leaked", "wrong", "seconds");
-	failed = run_shards();
+	failed = !t_each_cpu(shard_main, NULL);
 	good = add_rows(sum);
 	printf("points %u, hung %u, lost %u, duplicated %u, leaked %u, wrong %u"
 	       " (%.1f s)\n", (unsigned)sum[0], (unsigned)sum[1],

@@ -644,3 +644,38 @@ Test(proc, thousand_children_leak_no_descriptor)
 	}
 	cr_assert_eq(t_count_fds(), n_fds);
 }
+
+/* Who has a pid, and forks ------------------------------------------------- */
+
+Test(proc, tells_who_has_a_pid)
+{
+	pid_t child = t_fork(wait_for_ever, NULL);
+	struct sb_proc_id id = sb_proc_of(child);
+
+	cr_assert_eq(id.pid, child);
+	cr_assert_eq(id.start_time, id_of(child).start_time);
+	cr_assert_not(sb_proc_dead(id));
+	kill(child, SIGKILL);
+	while (!sb_proc_dead(id))
+		usleep(100);
+	/* a zombie still has it */
+	cr_assert_eq(sb_proc_of(child).start_time, id.start_time);
+	t_wait(child);
+	cr_assert_eq(sb_proc_of(child).start_time, 0);
+}
+
+static int counts_from_zero(void *arg)
+{
+	(void)arg;
+	return sb_forks_made == 0 ? 0 : 1;
+}
+
+Test(proc, counts_the_forks_that_it_has_made)
+{
+	uint32_t before = sb_forks_made;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		t_join(t_fork(counts_from_zero, NULL));
+		cr_assert_eq(sb_forks_made - before, i + 1);
+	}
+}

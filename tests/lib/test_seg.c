@@ -48,7 +48,7 @@ TestSuite(seg, .init = setup, .fini = teardown, .timeout = 200.0);
 
 static int create(struct sb_seg *seg, const char *name)
 {
-	return sb_seg_create(seg, name, BYTES, 0600, PRINT);
+	return sb_seg_create(seg, name, BYTES, NULL, 0600, PRINT);
 }
 
 /* A published segment of this process. */
@@ -142,7 +142,7 @@ Test(seg, bad_modes_are_refused)
 	struct sb_seg seg;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		cr_assert_eq(sb_seg_create(&seg, t_name("x"), BYTES, bad[i],
+		cr_assert_eq(sb_seg_create(&seg, t_name("x"), BYTES, NULL, bad[i],
 					   PRINT),
 			     -EINVAL, "%o", bad[i]);
 }
@@ -155,16 +155,16 @@ Test(seg, sizes_have_limits)
 	for (int named = 0; named < 2; named++) {
 		const char *name = named ? t_name("x") : NULL;
 
-		cr_assert_eq(sb_seg_create(&seg, name, 0, 0600, 0), -EINVAL);
-		cr_assert_eq(sb_seg_create(&seg, name, 63, 0600, 0), -EINVAL);
-		cr_assert_eq(sb_seg_create(&seg, name, SIZE_MAX, 0600, 0),
+		cr_assert_eq(sb_seg_create(&seg, name, 0, NULL, 0600, 0), -EINVAL);
+		cr_assert_eq(sb_seg_create(&seg, name, 63, NULL, 0600, 0), -EINVAL);
+		cr_assert_eq(sb_seg_create(&seg, name, SIZE_MAX, NULL, 0600, 0),
 			     -EFBIG);
 		/* Not the OOM killer. */
-		cr_assert_eq(sb_seg_create(&seg, name, PTRDIFF_MAX, 0600, 0),
+		cr_assert_eq(sb_seg_create(&seg, name, PTRDIFF_MAX, NULL, 0600, 0),
 			     -ENOMEM);
 		cr_assert_null(seg.base);
 		sb_seg_close(&seg);
-		cr_assert_eq(sb_seg_create(&seg, name, 64, 0600, 0), 0);
+		cr_assert_eq(sb_seg_create(&seg, name, 64, NULL, 0600, 0), 0);
 		sb_seg_close(&seg);
 	}
 	cr_assert_eq(t_count_fds(), n_fds);
@@ -264,7 +264,7 @@ Test(seg, umask_does_not_matter)
 			struct stat st;
 
 			cr_assert_eq(sb_seg_create(&seg, t_name("x"), BYTES,
-						   modes[i], PRINT),
+						   NULL, modes[i], PRINT),
 				     0);
 			cr_assert_eq(sb_seg_publish(&seg), 0);
 			cr_assert_eq(stat(t_shm_path(t_name("x")), &st), 0);
@@ -539,7 +539,7 @@ static int opens_as_other(void *arg)
 	T_CHECK(sb_seg_open(&seg, name, PRINT, 0) == -EPERM);
 	T_CHECK(sb_seg_open(&seg, name, PRINT, SB_SEG_ANY_OWNER) == -EPERM);
 	T_CHECK(sb_seg_unlink(name) == -EACCES);
-	T_CHECK(sb_seg_create(&seg, name, BYTES, 0600, PRINT) == 0);
+	T_CHECK(sb_seg_create(&seg, name, BYTES, NULL, 0600, PRINT) == 0);
 	T_CHECK(sb_seg_publish(&seg) == -EACCES);
 	sb_seg_close(&seg);
 	return 0;
@@ -578,7 +578,7 @@ Test(seg, another_owner_is_accepted_only_on_request)
 
 	if (geteuid() != 0)
 		cr_skip_test("only root can be another user");
-	cr_assert_eq(sb_seg_create(&seg, name, BYTES, 0660, PRINT), 0);
+	cr_assert_eq(sb_seg_create(&seg, name, BYTES, NULL, 0660, PRINT), 0);
 	cr_assert_eq(sb_seg_publish(&seg), 0);
 	cr_assert_eq(chown(t_shm_path(name), 0, OTHER), 0);
 	t_join(t_fork(opens_in_the_group, (void *)(uintptr_t)name));
@@ -1073,6 +1073,122 @@ Test(seg, fork_at_any_moment_does_not_inherit_the_lock)
 	t_gate_close(&l.ready);
 }
 
+/* Holes ------------------------------------------------------------------- */
+
+#define MIB ((size_t)1 << 20)
+
+static bool kernel_reserves(void)
+{
+	return madvise(NULL, 0, 23 /* MADV_POPULATE_WRITE */) == 0;
+}
+
+static size_t memory_of(const char *name)
+{
+	struct stat st;
+
+	cr_assert_eq(stat(t_shm_path(name), &st), 0);
+	return (size_t)st.st_blocks * 512;
+}
+
+Test(seg, a_hole_is_inside_and_not_in_the_header)
+{
+	static const struct sb_seg_hole bad[] = {
+		{ 0, 10 },	  { 63, 10 },	     { BYTES + 1, 0 },
+		{ BYTES, 1 },	  { 64, BYTES - 63 }, { SIZE_MAX, 1 },
+		{ 64, SIZE_MAX },
+	};
+	static const struct sb_seg_hole good[] = {
+		{ 64, BYTES - 64 }, { BYTES, 0 }, { 64, 0 }, { 5000, 5000 },
+	};
+	struct sb_seg seg;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_assert_eq(sb_seg_create(&seg, NULL, BYTES, &bad[i], 0600,
+					   PRINT),
+			     -EINVAL, "%zu", i);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		cr_assert_eq(sb_seg_create(&seg, NULL, BYTES, &good[i], 0600,
+					   PRINT),
+			     0, "%zu", i);
+		cr_assert_eq(sb_seg_reserve(&seg, 0, BYTES), 0);
+		memset(seg.base, 0xff, BYTES);
+		sb_seg_close(&seg);
+	}
+}
+
+Test(seg, a_hole_takes_memory_as_it_is_reserved)
+{
+	const struct sb_seg_hole hole = { 2 * MIB, 60 * MIB };
+	const char *name = t_name("x");
+	struct sb_seg seg, other;
+	char *base;
+
+	if (!kernel_reserves())
+		cr_skip_test("no MADV_POPULATE_WRITE here");
+	cr_assert_eq(sb_seg_create(&seg, name, 64 * MIB, &hole, 0600, PRINT),
+		     0);
+	cr_assert_eq(sb_seg_publish(&seg), 0);
+	base = seg.base;
+	memset(base + 64, 1, 2 * MIB - 64);
+	memset(base + 62 * MIB, 1, 2 * MIB);
+	cr_assert_eq(memory_of(name), 4 * MIB);
+	cr_assert_eq(sb_seg_open(&other, name, PRINT, 0), 0);
+	/* any process may, and pages count whole */
+	cr_assert_eq(sb_seg_reserve(&other, 10 * MIB + 5, MIB), 0);
+	cr_assert_eq(memory_of(name), 5 * MIB + 4096);
+	memset(base + 10 * MIB, 2, MIB + 4096);
+	cr_assert_eq(memory_of(name), 5 * MIB + 4096);
+	/* again is nothing, and nothing is lost */
+	cr_assert_eq(sb_seg_reserve(&seg, 10 * MIB, MIB), 0);
+	cr_assert_eq(base[10 * MIB + 5], 2);
+	cr_assert_eq(sb_seg_reserve(&seg, 0, 0), 0);
+	/* given back, but for the pages that are partly somebody else's */
+	sb_seg_release(&seg, 10 * MIB + 5, MIB);
+	cr_assert_eq(memory_of(name), 4 * MIB + 2 * 4096);
+	cr_assert_eq(base[10 * MIB], 2);
+	cr_assert_eq(sb_seg_reserve(&seg, 10 * MIB, MIB), 0);
+	cr_assert_eq(base[10 * MIB + 4096], 0);
+	sb_seg_release(&seg, 10 * MIB, SIZE_MAX);
+	sb_seg_release(&seg, SIZE_MAX, 10);
+	sb_seg_release(&seg, 10 * MIB, 4095);
+	cr_assert_eq(memory_of(name), 5 * MIB + 4096);
+	sb_seg_close(&other);
+	sb_seg_close(&seg);
+}
+
+Test(seg, only_what_is_inside_is_reserved)
+{
+	const struct sb_seg_hole hole = { 4096, 4096 };
+	struct sb_seg seg;
+
+	cr_assert_eq(sb_seg_create(&seg, NULL, BYTES, &hole, 0600, PRINT), 0);
+	cr_assert_eq(sb_seg_reserve(&seg, BYTES + 1, 0), -EINVAL);
+	cr_assert_eq(sb_seg_reserve(&seg, BYTES, 1), -EINVAL);
+	cr_assert_eq(sb_seg_reserve(&seg, 0, BYTES + 1), -EINVAL);
+	cr_assert_eq(sb_seg_reserve(&seg, 64, SIZE_MAX), -EINVAL);
+	cr_assert_eq(sb_seg_reserve(&seg, SIZE_MAX, 64), -EINVAL);
+	cr_assert_eq(sb_seg_reserve(&seg, BYTES, 0), 0);
+	sb_seg_close(&seg);
+}
+
+Test(seg, a_hole_may_be_larger_than_the_machine)
+{
+	const struct sb_seg_hole hole = { 4096, (size_t)1 << 40 };
+	struct sb_seg seg;
+
+#ifdef __SANITIZE_ADDRESS__
+	cr_skip_test("ASan needs its address space");
+#endif
+	if (!kernel_reserves())
+		cr_skip_test("no MADV_POPULATE_WRITE here");
+	cr_assert_eq(sb_seg_create(&seg, NULL, hole.bytes + 8192, &hole, 0600,
+				   PRINT),
+		     0);
+	cr_assert_eq(sb_seg_reserve(&seg, hole.bytes / 2, 1), 0);
+	((char *)seg.base)[hole.bytes / 2] = 1;
+	sb_seg_close(&seg);
+}
+
 /* Failures of the kernel -------------------------------------------------- */
 
 static int small_tmpfs(void)
@@ -1091,19 +1207,43 @@ static int fills_dev_shm(void *arg)
 
 	if (small_tmpfs())
 		return T_SKIP;
-	T_CHECK(sb_seg_create(&seg, arg, 1 << 20, 0600, PRINT) == -ENOSPC);
+	T_CHECK(sb_seg_create(&seg, arg, 1 << 20, NULL, 0600, PRINT) == -ENOSPC);
 	T_CHECK(seg.base == NULL);
 	T_CHECK(t_count_fds() == n_fds);
 	/* Nothing of it stayed; what fits can be touched to its end. */
-	T_CHECK(sb_seg_create(&seg, arg, 60000, 0600, PRINT) == 0);
+	T_CHECK(sb_seg_create(&seg, arg, 60000, NULL, 0600, PRINT) == 0);
 	memset(seg.base, 0xff, 60000);
 	sb_seg_close(&seg);
 	/* An unnamed one does not care. */
-	T_CHECK(sb_seg_create(&seg, NULL, 1 << 20, 0600, PRINT) == 0);
+	T_CHECK(sb_seg_create(&seg, NULL, 1 << 20, NULL, 0600, PRINT) == 0);
 	memset(seg.base, 0xff, 1 << 20);
 	sb_seg_close(&seg);
 	T_CHECK(t_count_fds() == n_fds);
 	return 0;
+}
+
+static int fills_hole(void *arg)
+{
+	const struct sb_seg_hole hole = { 4096, MIB };
+	struct sb_seg seg;
+
+	if (small_tmpfs() || !kernel_reserves())
+		return T_SKIP;
+	T_CHECK(sb_seg_create(&seg, arg, MIB + 8192, &hole, 0600, PRINT) == 0);
+	T_CHECK(sb_seg_reserve(&seg, 8192, 8192) == 0);
+	memset((char *)seg.base + 8192, 1, 8192);
+	T_CHECK(sb_seg_reserve(&seg, 8192, MIB / 2) == -ENOSPC);
+	/* what there is stays good */
+	memset((char *)seg.base + 8192, 1, 8192);
+	T_CHECK(sb_seg_reserve(&seg, 8192, 8192) == 0);
+	sb_seg_close(&seg);
+	return 0;
+}
+
+Test(seg, a_hole_that_cannot_be_filled_says_enospc)
+{
+	t_join_or_skip(t_fork(fills_hole, (void *)(uintptr_t)t_name("x")),
+		       "no mount namespace for us, or an old kernel");
 }
 
 Test(seg, full_dev_shm_says_enospc)
@@ -1131,7 +1271,7 @@ static int has_no_fds(void *arg)
 		close(fd[n]);
 		T_CHECK(setrlimit(RLIMIT_NOFILE, &lim) == 0);
 
-		ret = sb_seg_create(&seg, arg, BYTES, 0600, PRINT);
+		ret = sb_seg_create(&seg, arg, BYTES, NULL, 0600, PRINT);
 		T_CHECK(ret == 0 || ret == -EMFILE);
 		if (ret == 0)
 			ret = sb_seg_publish(&seg);
@@ -1168,7 +1308,7 @@ static int has_file_limit(void *arg)
 	T_CHECK(setrlimit(RLIMIT_FSIZE, &lim) == 0);
 	T_CHECK(create(&seg, NULL) == -EFBIG);
 	T_CHECK(create(&seg, arg) == -EFBIG);
-	T_CHECK(sb_seg_create(&seg, arg, 4096, 0600, PRINT) == 0);
+	T_CHECK(sb_seg_create(&seg, arg, 4096, NULL, 0600, PRINT) == 0);
 	sb_seg_close(&seg);
 	T_CHECK(t_count_fds() == n_fds);
 	return 0;
@@ -1261,7 +1401,7 @@ static int under_signals(void *arg)
 	T_CHECK(sigprocmask(SIG_SETMASK, NULL, &before) == 0);
 	T_CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
 	for (int i = 0; i < 20; i++) {
-		T_CHECK(sb_seg_create(&seg, arg, 16 << 20, 0600, PRINT) == 0);
+		T_CHECK(sb_seg_create(&seg, arg, 16 << 20, NULL, 0600, PRINT) == 0);
 		T_CHECK(sb_seg_publish(&seg) == 0);
 		T_CHECK(sb_seg_open(&other, arg, PRINT, 0) == 0);
 		sb_seg_close(&other);

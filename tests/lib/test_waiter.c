@@ -581,6 +581,65 @@ Test(waiter, a_claimed_bit_is_passed_on)
 	}
 }
 
+enum { MANY = 200 };
+
+/* A waker claims us in the set that is asked for, in S4; 9 sleeps there too. */
+struct claimed_one {
+	struct sb_sleepers *set;
+	uint32_t i, n_asked, asked;
+};
+
+static int claimed_in_one(void *arg, bool sure)
+{
+	struct claimed_one *x = arg;
+
+	if (!sure)
+		return -EAGAIN;
+	sb_wake_one(&x->set[x->i], &bells, 5);
+	set_bits(&x->set[x->i], 0, UINT64_C(1) << 9);
+	return 0;
+}
+
+static bool notes(void *arg, uint32_t i)
+{
+	struct claimed_one *x = arg;
+
+	x->n_asked++;
+	x->asked = i;
+	return true;
+}
+
+Test(waiter, there_may_be_more_sets_than_bits_in_a_word)
+{
+	static struct sb_sleepers set[MANY], *many[MANY];
+	uint64_t claimed[SB_WAIT_CLAIMED(MANY)];
+	struct claimed_one x = { .set = set };
+	struct sb_wait c = { .try_ = claimed_in_one,
+			     .more = notes,
+			     .arg = &x,
+			     .many = many,
+			     .n_sets = MANY,
+			     .claimed = claimed };
+	struct sb_waiter w;
+
+	for (uint32_t i = 0; i < MANY; i++)
+		many[i] = &set[i];
+	init(&w, 5, SB_BACKEND_FUTEX);
+	for (uint32_t i = 0; i < MANY; i++) {
+		uint32_t bell9 = ld_rlx(&sh->ep[9].bell);
+
+		memset(claimed, 0xff, sizeof(claimed)); /* need not be clear */
+		x.i = i;
+		x.n_asked = 0;
+		cr_assert_eq(sb_waiter_wait(&w, &c, SB_FOREVER), 0);
+		cr_assert(x.n_asked == 1 && x.asked == i, "%u", i);
+		cr_assert_eq(ld_rlx(&sh->ep[9].bell) - bell9, 1);
+		for (uint32_t k = 0; k < MANY; k++)
+			cr_assert_not(sb_sleepers_any(&set[k]));
+	}
+	sb_waiter_close(&w);
+}
+
 /* Time runs out in S4, a waker claims us there: the last try finds nothing,
  * and the claim goes to 9. */
 static int claimed_then_late(void *arg, bool sure)

@@ -1,0 +1,190 @@
+/*
+ * step.c - let a process do so many instructions, and kill it there; see
+ * step.h
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "tests/support/proc.h"
+#include "tests/support/step.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434 /* the same on every arch */
+#endif
+#define NR_IO_URING_ENTER 426 /* this, too */
+
+#define N_SHARDS 64
+
+static int trace_me(void *arg)
+{
+	(void)arg;
+	return ptrace(PTRACE_TRACEME, 0, 0, 0) ? 1 : 0;
+}
+
+bool t_may_trace(void)
+{
+	return t_wait(t_fork(trace_me, NULL)) == 0;
+}
+
+static bool asleep(pid_t pid)
+{
+	char path[64], line[512] = "";
+	const char *state;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (!fgets(line, sizeof(line), f))
+		line[0] = 0;
+	fclose(f);
+	state = strrchr(line, ')');
+	return state && state[1] == ' ' && (state[2] == 'S' || state[2] == 'D');
+}
+
+bool t_blocked(pid_t pid, long *nr)
+{
+	char path[64], buf[32] = "";
+	FILE *f;
+
+	*nr = -1;
+	if (!asleep(pid))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return true;
+	if (fgets(buf, sizeof(buf), f))
+		sscanf(buf, "%ld", nr);
+	fclose(f);
+	return true;
+}
+
+bool t_parked(pid_t pid)
+{
+	long nr;
+
+	return t_blocked(pid, &nr) &&
+	       (nr == -1 || nr == SYS_futex || nr == NR_IO_URING_ENTER);
+}
+
+void t_step_offer(_Atomic int32_t *pid, const _Atomic uint32_t *seized)
+{
+	const struct timespec t = { .tv_nsec = 30000 };
+	int32_t self = getpid();
+
+	*pid = self;
+	while (!*seized)
+		nanosleep(&t, NULL);
+	syscall(SYS_kill, self, SIGSTOP);
+}
+
+int t_step_seize(pid_t victim, _Atomic uint32_t *seized)
+{
+	int status;
+
+	if (ptrace(PTRACE_SEIZE, victim, 0, 0))
+		return -errno;
+	*seized = 1;
+	if (waitpid(victim, &status, __WALL) != victim)
+		return -errno;
+	return WIFSTOPPED(status) ? 0 : -ESRCH;
+}
+
+int t_step(pid_t victim, enum t_stop (*blocked)(void *arg), void *arg)
+{
+	enum t_stop stop;
+	int status;
+	long nr;
+
+	if (ptrace(PTRACE_SINGLESTEP, victim, 0, 0))
+		return -errno;
+	while (waitpid(victim, &status, __WALL) != victim) {
+		if (errno != EINTR)
+			return -errno;
+		if (!t_blocked(victim, &nr))
+			continue;
+		stop = blocked(arg);
+		if (stop != T_STEPPED)
+			return stop;
+	}
+	return WIFSTOPPED(status) ? T_STEPPED : T_ENDED;
+}
+
+/*
+ * Detach with SIGKILL instead of just sending it, so that the parent of a
+ * victim that is not our child hears of it at once.  That needs a stop, which
+ * a signal brings about when it is blocked; it ends no system call of a victim
+ * that will never see the result.
+ */
+int t_step_kill(pid_t victim, enum t_stop stop, bool our_child)
+{
+	struct pollfd p = { .events = POLLIN };
+	int status;
+
+	if (stop == T_ENDED)
+		return 0;
+	if (stop == T_HANGS) {
+		kill(victim, SIGKILL);
+		waitpid(victim, &status, __WALL);
+		return 0;
+	}
+	p.fd = (int)syscall(SYS_pidfd_open, victim, 0u);
+	if (stop == T_BLOCKED) {
+		kill(victim, SIGUSR1);
+		waitpid(victim, &status, __WALL);
+	}
+	if (ptrace(PTRACE_DETACH, victim, 0, SIGKILL))
+		return -errno;
+	while (poll(&p, 1, -1) != 1)
+		;
+	close(p.fd);
+	if (our_child)
+		waitpid(victim, &status, 0);
+	return 0;
+}
+
+struct shard {
+	int cpu;
+	int (*fn)(void *arg);
+	void *arg;
+};
+
+static int shard_main(void *arg)
+{
+	const struct shard *s = arg;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(s->cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	return s->fn(s->arg);
+}
+
+bool t_each_cpu(int (*shard)(void *arg), void *arg)
+{
+	struct shard s = { .fn = shard, .arg = arg };
+	pid_t pid[N_SHARDS];
+	cpu_set_t set;
+	bool good = true;
+	int n = 0;
+
+	sched_getaffinity(0, sizeof(set), &set);
+	for (s.cpu = 0; s.cpu < CPU_SETSIZE && n < N_SHARDS; s.cpu++)
+		if (CPU_ISSET(s.cpu, &set))
+			pid[n++] = t_fork(shard_main, &s);
+	while (n)
+		if (t_wait(pid[--n]))
+			good = false;
+	return good;
+}
