@@ -23,11 +23,18 @@
 #include "tools/scen.h"
 
 /* clang-format off */
+#define TAKES(x) (1u << SCEN_##x)
 static const struct scen scens[] = {
 	{ "queue-hello", "a parent and a child greet each other over two queues",
-	  false, scen_queue_hello },
+	  TAKES(TEXT), false, scen_queue_hello },
 	{ "queue-farm", "pairs of integers go to workers, products come back",
-	  true, scen_queue_farm },
+	  TAKES(TEXT) | TAKES(INPUT) | TAKES(FARM), false, scen_queue_farm },
+	{ "pipe-hello", "a parent and a child greet each other over one pipe",
+	  TAKES(TEXT), false, scen_pipe_hello },
+	{ "pipe-farm", "as queue-farm, with a pipe to each worker",
+	  TAKES(TEXT) | TAKES(INPUT) | TAKES(FARM), false, scen_pipe_farm },
+	{ "pipe-file", "a file goes through a pipe to a process that writes it",
+	  TAKES(INPUT), true, scen_pipe_file },
 };
 /* clang-format on */
 #define N_SCENS (sizeof(scens) / sizeof(scens[0]))
@@ -38,8 +45,9 @@ static const char usage[] =
 	"Run a scenario of the shmbus library.\n"
 	"\n"
 	"      --workers N      processes that multiply, 1 to 200 (default 2)\n"
-	"      --input FILE     pairs to multiply, one 'a,b' a line; - is "
-	"standard input\n"
+	"      --input FILE     pairs to multiply, one 'a,b' a line, or the "
+	"file to send;\n"
+	"                       - is standard input\n"
 	"      --count N        instead of an input: N generated pairs\n"
 	"      --seed S         of what is random (default 1)\n"
 	"      --output FILE    instead of standard output\n"
@@ -57,9 +65,9 @@ static const char usage[] =
 
 struct command_line {
 	struct scen_options scen;
-	const char *output;
 	bool json;
-	const char *farm_only; /* an option that only farms understand */
+	/* the last option given that only such scenarios understand */
+	const char *only[N_SCEN_TAKES];
 };
 
 int scen_cannot(const char *what, int err)
@@ -69,6 +77,21 @@ int scen_cannot(const char *what, int err)
 		 err == -ECHILD ? "workers die as soon as they are started"
 				: strerror(-err));
 	return SCEN_FAILED;
+}
+
+int scen_cannot_open(const char *path, int err)
+{
+	complain("busscen: cannot open '%s': %s", path, strerror(-err));
+	return SCEN_FAILED;
+}
+
+void scen_how_it_ended(int signal, int exit_status, char *text, size_t cap)
+{
+	if (signal)
+		snprintf(text, cap, "by signal %d (%s)", signal,
+			 strsignal(signal));
+	else
+		snprintf(text, cap, "with exit status %d", exit_status);
 }
 
 int scen_cannot_create(const struct scen_options *opt, int err)
@@ -200,19 +223,19 @@ static void parse_option(int key, const char *arg, struct command_line *cl)
 	case WORKERS:
 		opt->n_workers =
 			(uint32_t)parse_number("--workers", arg, 1, 200);
-		cl->farm_only = "--workers";
+		cl->only[SCEN_FARM] = "--workers";
 		break;
 	case INPUT:
 		opt->input = arg;
-		cl->farm_only = "--input";
+		cl->only[SCEN_INPUT] = "--input";
 		break;
 	case OUTPUT:
-		cl->output = arg;
+		opt->output = arg;
 		break;
 	case COUNT:
 		opt->count = parse_number("--count", arg, 0, UINT64_MAX);
 		opt->generate = true;
-		cl->farm_only = "--count";
+		cl->only[SCEN_FARM] = "--count";
 		break;
 	case SEED:
 		opt->seed = parse_number("--seed", arg, 0, UINT64_MAX);
@@ -223,14 +246,15 @@ static void parse_option(int key, const char *arg, struct command_line *cl)
 	case KILL_EVERY:
 		opt->kill_every =
 			parse_number("--kill-every", arg, 1, UINT64_MAX);
-		cl->farm_only = "--kill-every";
+		cl->only[SCEN_FARM] = "--kill-every";
 		break;
 	case FORMAT:
 		cl->json = parse_format(arg);
+		cl->only[SCEN_TEXT] = "--format";
 		break;
 	case KEEP_GOING:
 		opt->keep_going = true;
-		cl->farm_only = "--keep-going";
+		cl->only[SCEN_FARM] = "--keep-going";
 		break;
 	case HELP:
 		print_and_exit(usage);
@@ -320,12 +344,14 @@ static int run(const struct scen *scen, const struct command_line *cl)
 	uint64_t start_ns = progress_clock();
 	int ret, status;
 
-	ret = out_open(&out, cl->output, cl->json);
-	if (ret < 0) {
-		complain("busscen: cannot open '%s': %s", cl->output,
-			 strerror(-ret));
-		return SCEN_FAILED;
+	if (!(scen->takes & TAKES(TEXT))) {
+		status = scen->run(&cl->scen, NULL, &summary);
+		progress_hide();
+		return status;
 	}
+	ret = out_open(&out, cl->scen.output, cl->json);
+	if (ret < 0)
+		return scen_cannot_open(cl->scen.output, ret);
 	status = scen->run(&cl->scen, &out, &summary);
 	if (out.json)
 		print_summary(&out, scen, &summary,
@@ -389,10 +415,14 @@ int main(int argc, char **argv)
 		bad_usage("run takes one scenario; '%s' is one too many",
 			  argv[2]);
 	scen = find_scen(argv[1]);
-	if (cl.farm_only && !scen->farm)
-		bad_usage("%s means nothing to %s; leave it out", cl.farm_only,
+	for (int i = 0; i < N_SCEN_TAKES; i++)
+		if (cl.only[i] && !(scen->takes & 1u << i))
+			bad_usage("%s means nothing to %s; leave it out",
+				  cl.only[i], scen->name);
+	if (scen->needs_input && !cl.scen.input)
+		bad_usage("%s needs --input FILE; - is standard input",
 			  scen->name);
-	if (is_same_file(cl.scen.input, cl.output))
+	if (is_same_file(cl.scen.input, cl.scen.output))
 		bad_usage("input and output are the same file, '%s'; "
 			  "write to another",
 			  cl.scen.input);

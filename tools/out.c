@@ -5,12 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/io.h"
 #include "tools/out.h"
 #include "tools/progress.h"
 
@@ -30,33 +30,11 @@ int out_open(struct out *out, const char *path, bool json)
 	return out->fd < 0 ? -errno : 0;
 }
 
-/* Write all of @buf.  Returns 0 or -errno. */
-static int write_all(int fd, const char *buf, size_t n)
-{
-	while (n > 0) {
-		ssize_t done = write(fd, buf, n);
-
-		if (done >= 0) {
-			buf += done;
-			n -= (size_t)done;
-		} else if (errno == EAGAIN) {
-			/* Somebody shares the descriptor and made it
-			 * non-blocking. */
-			struct pollfd p = { .fd = fd, .events = POLLOUT };
-
-			poll(&p, 1, -1);
-		} else if (errno != EINTR) {
-			return -errno;
-		}
-	}
-	return 0;
-}
-
 int out_flush(struct out *out)
 {
 	if (out->n > 0 && out->error == 0) {
 		progress_hide();
-		out->error = write_all(out->fd, out->buf, out->n);
+		out->error = io_write(out->fd, out->buf, out->n);
 	}
 	out->n = 0;
 	return out->error;
@@ -120,8 +98,12 @@ int out_close(struct out *out)
 
 void out_complain(const struct out *out)
 {
-	complain("busscen: cannot write %s: %s", out->name,
-		 strerror(-out->error));
+	out_cannot_write(out->name, out->error);
+}
+
+void out_cannot_write(const char *name, int err)
+{
+	complain("busscen: cannot write %s: %s", name, strerror(-err));
 }
 
 void complain(const char *format, ...)
@@ -140,5 +122,5 @@ void complain(const char *format, ...)
 	line[n] = '\n';
 	progress_hide();
 	/* In one piece, so that it does not mix with another process's. */
-	write_all(STDERR_FILENO, line, (size_t)n + 1);
+	io_write(STDERR_FILENO, line, (size_t)n + 1);
 }

@@ -44,6 +44,9 @@ int out_close(struct out *out);
 /* Say on standard error that the output failed. */
 void out_complain(const struct out *out);
 
+/* The same for an output that is none of ours. */
+void out_cannot_write(const char *name, int err);
+
 /* A line on standard error, after the progress line was taken away. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -9,13 +9,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/io.h"
 #include "tools/pairs.h"
 
 #define BUF_BYTES   65536
@@ -198,22 +198,10 @@ static bool line_end(struct pairs *p, struct pair *pair)
 /* Get more bytes.  Returns 1, 0 at the end, -EAGAIN or -errno. */
 static int fill(struct pairs *p, bool wait)
 {
-	struct pollfd poll_in = { .fd = p->fd, .events = POLLIN };
-	ssize_t n;
+	ssize_t n = io_read(p->fd, p->buf, sizeof(p->buf), wait);
 
-	for (;;) {
-		if (!wait && poll(&poll_in, 1, 0) == 0)
-			return -EAGAIN;
-		n = read(p->fd, p->buf, sizeof(p->buf));
-		if (n >= 0)
-			break;
-		if (errno == EAGAIN && !wait)
-			return -EAGAIN;
-		if (errno == EAGAIN) /* somebody made it non-blocking */
-			poll(&poll_in, 1, -1);
-		else if (errno != EINTR)
-			return -errno;
-	}
+	if (n < 0)
+		return (int)n;
 	p->at = 0;
 	p->len = (size_t)n;
 	p->n_read += (uint64_t)n;

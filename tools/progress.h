@@ -16,11 +16,17 @@ uint64_t progress_clock(void);
 void progress_start(const char *what, uint64_t now_ns);
 
 /*
- * progress_tick - show the state, at most a few times a second
+ * progress_results, progress_bytes - show the state, at most a few times a
+ * second
+ *
  * @part: of the input that has been read, 0 .. 1; negative if unknown
  */
-void progress_tick(uint64_t now_ns, uint64_t n_results, double part,
-		   uint64_t n_kills);
+void progress_results(uint64_t now_ns, uint64_t n_results, double part,
+		      uint64_t n_kills);
+void progress_bytes(uint64_t now_ns, uint64_t n_bytes, double part);
+
+/* We were forked: the line may be shown, by the other process. */
+void progress_forked(void);
 
 /* Take the line away; the next tick may show it again. */
 void progress_hide(void);

@@ -14,13 +14,14 @@
 #include "tools/out.h"
 
 struct scen_options {
-	const char *input; /* a path, "-", or NULL */
-	bool generate;     /* --count was given */
+	const char *input;  /* a path, "-", or NULL */
+	const char *output; /* the same, for scenarios that open it */
+	bool generate;      /* --count was given */
 	uint64_t count;
 	uint64_t seed;
 	uint64_t kill_every; /* 0: kill nobody */
 	uint32_t n_workers;
-	uint32_t wait; /* enum bus_wait */
+	uint32_t wait; /* enum bus_wait_mode */
 	bool keep_going;
 };
 
@@ -38,10 +39,20 @@ enum {
 	SCEN_USAGE = 2   /* bad options, or an input that is no input */
 };
 
+/* What a scenario takes, beside the options that all of them do. */
+enum scen_takes {
+	SCEN_INPUT, /* --input */
+	SCEN_FARM,  /* workers, pairs, kills */
+	SCEN_TEXT,  /* prints lines, also as JSON; without, the scenario opens
+		     * the output itself and gets no struct out */
+	N_SCEN_TAKES
+};
+
 struct scen {
 	const char *name;
 	const char *about; /* one line for `busscen list` */
-	bool farm;         /* takes workers, an input, kills */
+	uint32_t takes;    /* bits of enum scen_takes */
+	bool needs_input;  /* there is no default */
 	int (*run)(const struct scen_options *opt, struct out *out,
 		   struct scen_summary *summary);
 };
@@ -50,11 +61,22 @@ int scen_queue_hello(const struct scen_options *opt, struct out *out,
 		     struct scen_summary *summary);
 int scen_queue_farm(const struct scen_options *opt, struct out *out,
 		    struct scen_summary *summary);
+int scen_pipe_hello(const struct scen_options *opt, struct out *out,
+		    struct scen_summary *summary);
+int scen_pipe_farm(const struct scen_options *opt, struct out *out,
+		   struct scen_summary *summary);
+int scen_pipe_file(const struct scen_options *opt, struct out *out,
+		   struct scen_summary *summary);
 
 /* Say what bus_create() answered and what to do; returns SCEN_FAILED. */
 int scen_cannot_create(const struct scen_options *opt, int err);
 
 /* Say "busscen: cannot WHAT: <text of err>"; returns SCEN_FAILED. */
 int scen_cannot(const char *what, int err);
+int scen_cannot_open(const char *path, int err);
+
+/* How a child ended, in words: "by signal 9 (Killed)" or "with exit status 1".
+ * @signal: 0 if it was none. */
+void scen_how_it_ended(int signal, int exit_status, char *text, size_t cap);
 
 #endif

@@ -15,38 +15,22 @@
 #include <unistd.h>
 
 #include "bus/shmbus.h"
+#include "tools/hello.h"
 #include "tools/scen.h"
-
-static const char greeting[] = "Hello from the main process!";
-static const char answer[] = "Reply from the worker";
-
-/* Print what was received, at once: who prints next is another process. */
-static int show(struct out *out, const char *label, const char *key,
-		const char *text, size_t len_bytes)
-{
-	if (out->json)
-		out_json(out, json_pack("{s:s%}", key, text, len_bytes));
-	else
-		out_text(out, "%s: %.*s\n", label, (int)len_bytes, text);
-	if (out_flush(out) == 0)
-		return SCEN_OK;
-	out_complain(out);
-	return SCEN_FAILED;
-}
 
 /* The child.  It uses the queues that it inherited as its own. */
 static int worker(struct bus_queue *requests, struct bus_queue *replies,
 		  struct out *out)
 {
-	char text[64];
+	char text[HELLO_BYTES];
 	size_t len_bytes;
 	int ret = bus_queue_get(requests, text, sizeof(text), &len_bytes, -1);
 
 	if (ret < 0)
 		return scen_cannot("get the request", ret);
-	if (show(out, "Received", "received", text, len_bytes) != SCEN_OK)
+	if (hello_show_greeting(out, text, len_bytes) != SCEN_OK)
 		return SCEN_FAILED;
-	ret = bus_queue_put(replies, answer, strlen(answer), -1);
+	ret = bus_queue_put(replies, hello_reply, strlen(hello_reply), -1);
 	return ret < 0 ? scen_cannot("put the reply", ret) : SCEN_OK;
 }
 
@@ -98,18 +82,19 @@ static int get_from(pid_t child, struct bus_queue *queue, char *buf,
 static int converse(struct bus_queue *requests, struct bus_queue *replies,
 		    struct out *out)
 {
-	char text[64];
+	char text[HELLO_BYTES];
 	size_t len_bytes;
 	int ret, status = SCEN_FAILED;
 	pid_t child = fork_worker(requests, replies, out);
 
 	if (child < 0)
 		return scen_cannot("fork", -errno);
-	ret = bus_queue_put(requests, greeting, strlen(greeting), -1);
+	ret = bus_queue_put(requests, hello_greeting, strlen(hello_greeting),
+			    -1);
 	if (ret == 0)
 		ret = get_from(child, replies, text, sizeof(text), &len_bytes);
 	if (ret == 0) {
-		status = show(out, "Received Reply", "reply", text, len_bytes);
+		status = hello_show_reply(out, text, len_bytes);
 	} else {
 		scen_cannot("get the worker's reply", ret);
 		kill(child, SIGKILL);

@@ -1,95 +1,10 @@
 #!/bin/sh
-# busscen.sh - busscen does what busscen(1) says
+# busscen.sh - busscen does what busscen(1) says: greetings, farms, options
 #
 # Runs from `make check`; by hand: BUSSCEN=tools/busscen sh busscen.sh [NAME...]
 # runs the named tests only.  Exit 0, 1, or 77 without a program to test.
 
-BUSSCEN=${BUSSCEN:-${top_builddir:-${builddir:-.}}/tools/busscen}
-case $BUSSCEN in
-/*) ;;
-*) BUSSCEN=$PWD/$BUSSCEN ;;
-esac
-if ! test -x "$BUSSCEN"; then
-	echo "skipped: there is no program '$BUSSCEN'"
-	exit 77
-fi
-unset BUS_WAIT # the tests choose
-
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
-cd "$dir" || exit 1
-
-failed=0
-
-# fail TEXT: the test that runs is not passed
-fail()
-{
-	echo "  FAILED: $*"
-	test_failed=1
-}
-
-# expect STATUS ARGUMENT...: run busscen; standard output to `out`, standard
-# error to `err`; its exit status must be STATUS
-expect()
-{
-	want=$1
-	shift
-	"$BUSSCEN" "$@" >out 2>err
-	got=$?
-	test "$got" -eq "$want" || {
-		fail "busscen $*: exit status $got, not $want"
-		sed 's/^/    /' err
-	}
-}
-
-# out_is TEXT, err_is TEXT, err_has TEXT: of the last run; printf escapes
-out_is()
-{
-	printf "$1" | cmp -s - out || { fail "output:"; head -5 out; }
-}
-
-err_is()
-{
-	printf "$1" | cmp -s - err || { fail "standard error:"; cat err; }
-}
-
-err_has()
-{
-	grep -qF -e "$1" err || { fail "no '$1' on standard error:"; cat err; }
-}
-
-# Our own /dev/shm entries and processes; other tests may run beside us, so
-# only what appears and stays counts.
-shm_names()
-{
-	ls /dev/shm 2>/dev/null | grep '^shmbus' | grep -v '^shmbus\.t[0-9]' | sort
-}
-
-# Processes of busscen that this run started: a mark in the environment, which
-# workers inherit.
-export BUSSCEN_TEST=$$-$(date +%s)
-survivors()
-{
-	grep -lzs "^BUSSCEN_TEST=$BUSSCEN_TEST\$" /proc/[0-9]*/environ |
-		while read -r f; do
-			p=${f%/environ}
-			case $(readlink "$p/exe") in
-			*busscen*) echo "${p#/proc/}" ;;
-			esac
-		done
-}
-
-# Within a second nothing of us may live.
-nobody_left()
-{
-	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		test -n "$(survivors)" || return 0
-		sleep 0.1
-	done
-	fail "processes are left: $(survivors)"
-	kill -9 $(survivors)
-}
+. "$(dirname "$0")/busscen_lib.sh"
 
 # random_pairs N SEED: N lines of pairs whose products fit 64 bits, with signs
 random_pairs()
@@ -113,13 +28,13 @@ products()
 test_hello_is_exact()
 {
 	for how in auto futex; do
-		expect 0 run queue-hello --wait $how
+		expect 0 run $way-hello --wait $how
 		out_is 'Received: Hello from the main process!\nReceived Reply: Reply from the worker\n'
 		err_is ''
 		# ... into a pipe as well, and in a file
-		"$BUSSCEN" run queue-hello --wait $how | cat >piped
+		"$BUSSCEN" run $way-hello --wait $how | cat >piped
 		cmp -s piped out || fail "another output into a pipe"
-		expect 0 run queue-hello --output file
+		expect 0 run $way-hello --output file
 		cmp -s piped file || fail "another output into a file"
 	done
 }
@@ -149,7 +64,8 @@ test_hello_ends_when_one_of_two_is_killed()
 		            os.write(w, b"x" * 4096)
 		    except BlockingIOError:
 		        os.set_blocking(w, True)
-		    p = subprocess.Popen([sys.argv[1], "run", "queue-hello"],
+		    name = os.environ["way"] + "-hello"
+		    p = subprocess.Popen([sys.argv[1], "run", name],
 		                         stdout=w, stderr=subprocess.PIPE)
 		    os.close(w)
 		    while not children(p.pid):
@@ -176,11 +92,11 @@ test_hello_ends_when_one_of_two_is_killed()
 test_demo_is_exact_for_any_number_of_workers()
 {
 	for n in 1 2 3 8; do
-		expect 0 run queue-farm --workers $n
+		expect 0 run $way-farm --workers $n
 		out_is 'Result: 2\nResult: 12\nResult: 30\nAll results: [2, 12, 30]\n'
 		err_is ''
 	done
-	expect 0 run queue-farm
+	expect 0 run $way-farm
 	out_is 'Result: 2\nResult: 12\nResult: 30\nAll results: [2, 12, 30]\n'
 }
 
@@ -188,11 +104,11 @@ test_hundred_thousand_lines_are_right()
 {
 	random_pairs 100000 7 >pairs
 	products <pairs >want
-	expect 0 run queue-farm --workers 3 --input pairs
+	expect 0 run $way-farm --workers 3 --input pairs
 	cmp out want || fail "wrong products"
-	"$BUSSCEN" run queue-farm --input - <pairs | cmp - want ||
+	"$BUSSCEN" run $way-farm --input - <pairs | cmp - want ||
 		fail "wrong products from standard input"
-	cat pairs | "$BUSSCEN" run queue-farm --input - --output got ||
+	cat pairs | "$BUSSCEN" run $way-farm --input - --output got ||
 		fail "from a pipe"
 	cmp got want || fail "wrong products from a pipe"
 	err_is ''
@@ -213,25 +129,25 @@ test_64_bits_are_exact()
 		            pairs.write(f"{a},{b}\n")
 		            want.write(f"{a * b}\n")
 	END
-	expect 0 run queue-farm --input pairs
+	expect 0 run $way-farm --input pairs
 	cmp out want || fail "wrong products"
 }
 
 test_blanks_comments_and_line_ends()
 {
 	printf '# head\r\n\r\n 1 , 2 \r\n\t3,\t4 # note\n\n  # x\n+5,-6\n-0,007' >in
-	expect 0 run queue-farm --input in
+	expect 0 run $way-farm --input in
 	out_is '2\n12\n-30\n0\n'
 	printf '9223372036854775807,1\n-9223372036854775808,1\n' >in
-	expect 0 run queue-farm --input in
+	expect 0 run $way-farm --input in
 	out_is '9223372036854775807\n-9223372036854775808\n'
 	: >in
-	expect 0 run queue-farm --input in
+	expect 0 run $way-farm --input in
 	out_is ''
 	printf '# only\n\n' >in
-	expect 0 run queue-farm --input in
+	expect 0 run $way-farm --input in
 	out_is ''
-	expect 0 run queue-farm --input /dev/null
+	expect 0 run $way-farm --input /dev/null
 	out_is ''
 }
 
@@ -245,10 +161,10 @@ test_very_long_lines()
 		head -c 3000000 /dev/zero | tr '\0' x
 		printf '\n2,3\n'
 	} >in
-	expect 0 run queue-farm --input in
+	expect 0 run $way-farm --input in
 	out_is '42\n6\n'
 	head -c 300000 /dev/zero | tr '\0' x >in
-	expect 2 run queue-farm --input in
+	expect 2 run $way-farm --input in
 	test "$(wc -c <err)" -lt 200 || fail "the message is as long as the line"
 	err_has "in:1: not a pair of integers: 'xxxx"
 }
@@ -258,21 +174,21 @@ test_a_bad_line_ends_the_run()
 	for bad in '3;4' 3 , 3, ,4 3,4,5 a,b 3.0,4 0x3,4 '3 4,5' '3,4 5' -,4 \
 		1e3,4 '3,4 x' 3,--4 '"3",4' '3,4\r5' '\r3,4' '3,4\0'; do
 		printf "1,2\n\n$bad\n5,6\n" >in
-		expect 2 run queue-farm --input in
+		expect 2 run $way-farm --input in
 		out_is '2\n'
 		err_has "in:3: not a pair of integers: '"
 		test "$(wc -l <err)" -eq 1 || fail "more than one message"
 	done
 	printf '1,2\n3;4\n' >in
-	expect 2 run queue-farm --input in
+	expect 2 run $way-farm --input in
 	err_is "in:2: not a pair of integers: '3;4'\n"
-	"$BUSSCEN" run queue-farm --input - <in >out 2>err
+	"$BUSSCEN" run $way-farm --input - <in >out 2>err
 	test $? -eq 2 || fail "exit status of a bad line on standard input"
 	err_is "<stdin>:2: not a pair of integers: '3;4'\n"
 	for big in 9223372036854775808,1 1,-9223372036854775809 \
 		1,99999999999999999999999999999999; do
 		printf '1,2\n%s\n' $big >in
-		expect 2 run queue-farm --input in
+		expect 2 run $way-farm --input in
 		out_is '2\n'
 		err_has "in:2: not a pair of integers: '$big'"
 	done
@@ -280,35 +196,35 @@ test_a_bad_line_ends_the_run()
 	random_pairs 5000 1 >in
 	products <in >want
 	printf 'x\n1,1\n' >>in
-	expect 2 run queue-farm --input in
+	expect 2 run $way-farm --input in
 	cmp out want || fail "not everything before it was answered"
 }
 
 test_messages_are_safe_to_print()
 {
 	printf "\033[31m\177\300'\\\\\n" >in
-	expect 2 run queue-farm --input in
+	expect 2 run $way-farm --input in
 	err_is "in:1: not a pair of integers: '\\\\x1b[31m\\\\x7f\\\\xc0\\\\'\\\\\\\\'\n"
 }
 
 test_an_overflow_is_never_a_number()
 {
 	printf '1,2\n9223372036854775807,2\n5,6\n' >in
-	expect 1 run queue-farm --input in
+	expect 1 run $way-farm --input in
 	out_is '2\n'
 	err_is 'in:2: 9223372036854775807 * 2 does not fit 64 bits\n'
 	printf -- '-9223372036854775808,-1\n' >in
-	expect 1 run queue-farm --input in
+	expect 1 run $way-farm --input in
 	out_is ''
 }
 
 test_keep_going_answers_every_line()
 {
 	printf '1,2\nx\n9223372036854775807,2\n# c\n5,6' >in
-	expect 1 run queue-farm --input in --keep-going
+	expect 1 run $way-farm --input in --keep-going
 	out_is "2\nerror: not a pair of integers: 'x'\nerror: 9223372036854775807 * 2 does not fit 64 bits\n30\n"
 	printf '1,2\n' >in
-	expect 0 run queue-farm --input in --keep-going
+	expect 0 run $way-farm --input in --keep-going
 	out_is '2\n'
 	# more bad lines than the window holds, mixed with good ones
 	awk 'BEGIN { for (i = 1; i <= 5000; i++)
@@ -316,20 +232,20 @@ test_keep_going_answers_every_line()
 	awk 'BEGIN { for (i = 1; i <= 5000; i++)
 		print i % 7 ? "error: not a pair of integers: '"'bad \" i \"'"'"\
 			    : i * 2 }' >want
-	expect 1 run queue-farm --input in --keep-going --workers 3
+	expect 1 run $way-farm --input in --keep-going --workers 3
 	cmp out want || fail "not in the order of the lines"
 }
 
 test_generated_pairs_depend_on_the_seed_only()
 {
-	expect 0 run queue-farm --count 3000 --seed 5
+	expect 0 run $way-farm --count 3000 --seed 5
 	mv out five
 	test "$(wc -l <five)" -eq 3000 || fail "not 3000 results"
-	expect 0 run queue-farm --count 3000 --seed 5 --workers 7
+	expect 0 run $way-farm --count 3000 --seed 5 --workers 7
 	cmp out five || fail "the same seed gave other pairs"
-	expect 0 run queue-farm --count 3000 --seed 6
+	expect 0 run $way-farm --count 3000 --seed 6
 	cmp -s out five && fail "another seed gave the same pairs"
-	expect 0 run queue-farm --count 0
+	expect 0 run $way-farm --count 0
 	out_is ''
 }
 
@@ -338,41 +254,62 @@ test_kills_do_not_show()
 	random_pairs 20000 11 >pairs
 	products <pairs >want
 	for n in 1 4; do
-		expect 0 run queue-farm --input pairs --kill-every 7 --workers $n
+		expect 0 run $way-farm --input pairs --kill-every 7 --workers $n
 		cmp out want || fail "another output with kills, $n workers"
 		err_is ''
 	done
-	expect 0 run queue-farm --kill-every 1
+	expect 0 run $way-farm --kill-every 1
 	out_is 'Result: 2\nResult: 12\nResult: 30\nAll results: [2, 12, 30]\n'
 }
 
 test_many_workers_may_die_at_once()
 {
-	expect 0 run queue-farm --count 3000
+	expect 0 run $way-farm --count 3000
 	mv out want
 	for n in 16 100; do
-		expect 0 run queue-farm --count 3000 --kill-every 1 --workers $n
+		expect 0 run $way-farm --count 3000 --kill-every 1 --workers $n
 		cmp out want || fail "another output with kills, $n workers"
 		err_is ''
 	done
 }
 
+test_what_a_dead_worker_had_goes_to_the_others()
+{
+	random_pairs 500 13 >pairs
+	products <pairs >want
+	mkfifo fifo
+	"$BUSSCEN" run $way-farm --workers 2 --input - <fifo >out 2>err &
+	pid=$!
+	exec 3>fifo
+	wait_for has_children $pid 2
+	set -- $(children_of $pid)
+	kill -STOP $1 # it has work and does not do it
+	cat pairs >&3
+	sleep 0.3 # and the other does what it was given
+	kill -KILL $1
+	exec 3>&-
+	wait $pid || fail "exit status $?"
+	cmp out want || fail "not all results, or not once"
+	rm fifo
+}
+
 test_json_is_json()
 {
 	printf '1,2\nx"\\y\n-9223372036854775808,1\n' >in
-	expect 1 run queue-farm --format json --input in --keep-going
+	expect 1 run $way-farm --format json --input in --keep-going
 	mv out farm
-	expect 0 run queue-farm --format json --count 2000 --kill-every 500
+	expect 0 run $way-farm --format json --count 2000 --kill-every 500
 	mv out kills
-	expect 0 run queue-farm --format json
+	expect 0 run $way-farm --format json
 	mv out demo
-	expect 0 run queue-hello --format json
+	expect 0 run $way-hello --format json
 	mv out hello
-	expect 2 run queue-farm --format json --input in
+	expect 2 run $way-farm --format json --input in
 	mv out fatal
 	if command -v python3 >/dev/null; then
 		python3 - <<-'END' || fail "not the JSON that was expected"
-			import json
+			import json, os
+			way = os.environ["way"]
 			def load(name):
 			    return [json.loads(line) for line in open(name)]
 			def check(summary, **want):
@@ -383,12 +320,12 @@ test_json_is_json()
 			assert lines[1]["line"] == 2
 			assert lines[1]["error"].startswith("not a pair"), lines
 			assert lines[2]["product"] == -2**63
-			check(summary, scenario="queue-farm", results=2, errors=1,
+			check(summary, scenario=way + "-farm", results=2, errors=1,
 			      workers=2, kills=0)
 			*lines, summary = load("kills")
 			assert [x["line"] for x in lines] == list(range(1, 2001))
 			assert all(x["a"] * x["b"] == x["product"] for x in lines)
-			check(summary, scenario="queue-farm", results=2000, errors=0,
+			check(summary, scenario=way + "-farm", results=2000, errors=0,
 			      workers=2, kills=4)
 			*lines, summary = load("demo")
 			assert [x["product"] for x in lines] == [2, 12, 30]
@@ -398,7 +335,7 @@ test_json_is_json()
 			*lines, summary = load("hello")
 			assert lines == [{"received": "Hello from the main process!"},
 			                 {"reply": "Reply from the worker"}]
-			assert summary["scenario"] == "queue-hello"
+			assert summary["scenario"] == way + "-hello"
 		END
 	elif command -v jq >/dev/null; then
 		jq -e . farm kills demo hello fatal >/dev/null || fail "no JSON"
@@ -410,39 +347,39 @@ test_json_is_json()
 test_a_failing_output_is_reported()
 {
 	# status of the writer, whose reader goes away at once
-	{ "$BUSSCEN" run queue-farm --count 1000000 2>err; echo $? >status; } |
+	{ "$BUSSCEN" run $way-farm --count 1000000 2>err; echo $? >status; } |
 		head -1 >out
 	test "$(cat status)" -eq 1 || fail "exit status $(cat status), pipe closed"
 	err_is 'busscen: cannot write standard output: Broken pipe\n'
 	if test -w /dev/full; then
-		for args in "queue-farm --output /dev/full" \
-			"queue-farm --count 100000 --output /dev/full" \
-			"queue-farm --format json --output /dev/full"; do
+		for args in "$way-farm --output /dev/full" \
+			"$way-farm --count 100000 --output /dev/full" \
+			"$way-farm --format json --output /dev/full"; do
 			expect 1 run $args
 			err_is 'busscen: cannot write /dev/full: No space left on device\n'
 		done
-		expect 1 run queue-hello --output /dev/full
+		expect 1 run $way-hello --output /dev/full
 		err_has 'No space left on device'
 		"$BUSSCEN" --help >/dev/full 2>err && fail "--help into a full disk"
 	fi
-	"$BUSSCEN" run queue-farm >&- 2>err && fail "success without an output"
+	"$BUSSCEN" run $way-farm >&- 2>err && fail "success without an output"
 	err_has 'cannot write standard output'
 }
 
 test_files_that_cannot_be_used()
 {
-	expect 1 run queue-farm --input missing
+	expect 1 run $way-farm --input missing
 	err_is "busscen: cannot open 'missing': No such file or directory\n"
-	expect 1 run queue-farm --input .
+	expect 1 run $way-farm --input .
 	err_has "cannot read '.': Is a directory"
-	expect 1 run queue-farm --output ./missing/file
+	expect 1 run $way-farm --output ./missing/file
 	err_has "cannot open './missing/file': No such file"
 	echo 1,2 >in
-	expect 2 run queue-farm --input in --output ./in
+	expect 2 run $way-farm --input in --output ./in
 	err_has 'same file'
 	test "$(cat in)" = 1,2 || fail "the input was overwritten"
 	echo something longer than the result >old
-	expect 0 run queue-farm --input in --output old
+	expect 0 run $way-farm --input in --output old
 	test "$(cat old)" = 2 || fail "the output was not emptied"
 }
 
@@ -451,7 +388,7 @@ test_wrong_options_name_the_remedy()
 	expect 2
 	err_has 'list, or run NAME'
 	expect 2 run
-	err_has 'queue-hello, queue-farm'
+	err_has 'queue-hello, queue-farm, pipe-hello, pipe-farm, pipe-file'
 	expect 2 run nothing
 	err_has "no scenario 'nothing'; there are queue-hello, queue-farm"
 	expect 2 walk
@@ -482,8 +419,16 @@ test_wrong_options_name_the_remedy()
 	err_has 'takes no value'
 	expect 2 run queue-farm --input in --count 5
 	err_has 'exclude each other'
-	expect 2 run queue-hello --workers 3
-	err_has '--workers means nothing to queue-hello'
+	for name in queue-hello pipe-hello pipe-file; do
+		expect 2 run $name --workers 3
+		err_has "--workers means nothing to $name"
+	done
+	expect 2 run pipe-hello --input in
+	err_has '--input means nothing to pipe-hello'
+	expect 2 run pipe-file --input in --format json
+	err_has '--format means nothing to pipe-file'
+	expect 2 run pipe-file
+	err_has 'pipe-file needs --input FILE'
 	out_is ''
 }
 
@@ -499,7 +444,7 @@ test_help_version_and_list()
 	grep -q '^busscen (shmbus) [0-9]' out || fail "no version"
 	expect 0 list
 	test "$(awk '{ print $1 }' out | tr '\n' ' ')" = \
-		'queue-hello queue-farm ' || fail "not the list"
+		'queue-hello queue-farm pipe-hello pipe-farm pipe-file ' || fail "not the list"
 	# options before and after the name
 	expect 0 run --workers 3 queue-farm
 	out_is 'Result: 2\nResult: 12\nResult: 30\nAll results: [2, 12, 30]\n'
@@ -528,13 +473,13 @@ test_both_ways_of_waiting()
 {
 	random_pairs 20000 23 >pairs
 	products <pairs >want
-	expect 0 run queue-farm --input pairs --wait futex --kill-every 500
+	expect 0 run $way-farm --input pairs --wait futex --kill-every 500
 	cmp out want || fail "wrong with futex"
-	"$BUSSCEN" run queue-hello --wait uring >out 2>err
+	"$BUSSCEN" run $way-hello --wait uring >out 2>err
 	case $? in
 	0)
 		out_is 'Received: Hello from the main process!\nReceived Reply: Reply from the worker\n'
-		expect 0 run queue-farm --input pairs --wait uring \
+		expect 0 run $way-farm --input pairs --wait uring \
 			--kill-every 500
 		cmp out want || fail "wrong with io_uring"
 		;;
@@ -543,50 +488,29 @@ test_both_ways_of_waiting()
 		echo "  no io_uring here"
 		;;
 	*)
-		fail "queue-hello --wait uring"
+		fail "$way-hello --wait uring"
 		cat err
 		;;
 	esac
 	command -v python3 >/dev/null || { echo "  no python3"; return; }
-	without_uring "$BUSSCEN" run queue-farm --wait uring >out 2>err
+	without_uring "$BUSSCEN" run $way-farm --wait uring >out 2>err
 	status=$?
 	test $status -eq 77 && { echo "  no seccomp here"; return; }
 	test $status -eq 1 || fail "exit status $status where io_uring is denied"
 	err_has --wait
 	out_is ''
-	BUS_WAIT=uring without_uring "$BUSSCEN" run queue-hello >out 2>err &&
+	BUS_WAIT=uring without_uring "$BUSSCEN" run $way-hello >out 2>err &&
 		fail "BUS_WAIT=uring was ignored"
 	err_has BUS_WAIT
-	without_uring "$BUSSCEN" run queue-farm --input pairs >out 2>err ||
+	without_uring "$BUSSCEN" run $way-farm --input pairs >out 2>err ||
 		fail "no fall-back to futex"
 	cmp out want || fail "wrong after the fall-back"
-}
-
-# wait_for COMMAND...: at most ten seconds
-wait_for()
-{
-	for _ in $(seq 100); do
-		"$@" && return 0
-		sleep 0.1
-	done
-	fail "waited in vain: $*"
-	return 1
-}
-
-has_lines()
-{
-	test "$(wc -l <"$1")" -ge "$2"
-}
-
-has_survivors()
-{
-	test "$(survivors | wc -l)" -ge "$1"
 }
 
 test_results_are_shown_as_they_come()
 {
 	mkfifo fifo
-	"$BUSSCEN" run queue-farm --input - <fifo >out 2>err &
+	"$BUSSCEN" run $way-farm --input - <fifo >out 2>err &
 	pid=$!
 	exec 3>fifo
 	printf '1,2\n3,4\n5' >&3
@@ -606,7 +530,7 @@ test_nobody_stays_when_busscen_is_killed()
 	mkfifo fifo
 	# HUP for INT, which a shell's background job ignores.
 	for signal in HUP TERM KILL; do
-		"$BUSSCEN" run queue-farm --workers 3 --input - <fifo >out 2>err &
+		"$BUSSCEN" run $way-farm --workers 3 --input - <fifo >out 2>err &
 		exec 3>fifo
 		echo 1,2 >&3
 		wait_for has_lines out 1
@@ -617,7 +541,7 @@ test_nobody_stays_when_busscen_is_killed()
 		exec 3>&-
 	done
 	# in the middle of work
-	"$BUSSCEN" run queue-farm --workers 3 --count 100000000 >/dev/null 2>&1 &
+	"$BUSSCEN" run $way-farm --workers 3 --count 100000000 >/dev/null 2>&1 &
 	wait_for has_survivors 4
 	kill -KILL $!
 	wait $! 2>/dev/null
@@ -627,14 +551,15 @@ test_nobody_stays_when_busscen_is_killed()
 
 test_progress_is_for_terminals_only()
 {
-	expect 0 run queue-farm --count 300000 --output file
+	expect 0 run $way-farm --count 300000 --output file
 	err_is ''
 	command -v python3 >/dev/null || { echo "  no python3"; return; }
 	python3 - "$BUSSCEN" <<-'END' || fail "progress on a terminal"
 		import os, pty, sys
 		pid, fd = pty.fork()
 		if pid == 0:
-		    os.execv(sys.argv[1], [sys.argv[1], "run", "queue-farm",
+		    os.execv(sys.argv[1], [sys.argv[1], "run",
+		             os.environ["way"] + "-farm",
 		             "--count", "100000000", "--output", "file"])
 		seen = b""
 		while b" results (" not in seen:
@@ -644,32 +569,4 @@ test_progress_is_for_terminals_only()
 	END
 }
 
-# -------------------------------------------------------------------- run --
-
-shm_before=$(shm_names)
-all=$(sed -n 's/^test_\([a-z0-9_]*\)()$/\1/p' "$OLDPWD/$0" 2>/dev/null ||
-	sed -n 's/^test_\([a-z0-9_]*\)()$/\1/p' "$0")
-for name in ${*:-$all}; do
-	test_failed=0
-	echo "$name"
-	"test_$name"
-	nobody_left
-	failed=$((failed + test_failed))
-done
-
-# Unnamed buses have no name to leave behind.
-shm_after=$(shm_names)
-for name in $shm_after; do
-	case " $(echo $shm_before) " in
-	*" $name "*) ;;
-	*)
-		sleep 1 # of another test that runs beside us?
-		test ! -e "/dev/shm/$name" || {
-			echo "FAILED: /dev/shm/$name is left"
-			failed=$((failed + 1))
-		}
-		;;
-	esac
-done
-
-test $failed -eq 0 || { echo "$failed tests failed"; exit 1; }
+run_tests "$@"
