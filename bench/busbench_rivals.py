@@ -19,10 +19,13 @@ import queue
 import resource
 import signal
 import sys
+import threading
 import time
 
 PR_SET_PDEATHSIG = 1
 WINDOW = 4096       # of a Queue; python-queue would otherwise grow for ever
+AHEAD = 16          # duplex: messages that fit a connection's buffer
+AHEAD_BYTES = 4096  # of such messages; for larger ones there is a thread
 IDLE_S = 0.010      # before each wake-up
 SETTLE_S = 0.050    # before idle processes are watched
 MASK = (1 << 64) - 1
@@ -158,6 +161,89 @@ def load_queue(options):
             "disorder": sum(row[4] for row in rows)}
 
 
+# duplex: both ends of one Pipe() send and receive -----------------------------
+
+class Side:
+    def __init__(self, options, end, idx):
+        self.end, self.own, self.other = end, idx << 40, (1 - idx) << 40
+        self.rest = bytes(i & 255 for i in range(options.bytes - 8))
+        self.sent = self.got = self.wrong = self.disorder = 0
+        self.ended = False
+
+    def send(self):
+        key = self.own + self.sent
+        self.end.send(key.to_bytes(8, "little") + self.rest)
+        self.sent += 1
+
+    def recv(self):
+        message = self.end.recv()
+        if message is None:
+            self.ended = True
+            return
+        key = int.from_bytes(message[:8], "little")
+        expected = self.other + self.got
+        if key != expected:
+            self.disorder += 1
+        if message[8:] != self.rest:
+            self.wrong += 1
+        self.got += 1
+
+    def send_until(self, stop):
+        while now_ns() < stop:
+            self.send()
+        self.end.send(None)
+
+    # In one thread: never more under way than the connection holds.
+    def take_turns(self, stop):
+        for _ in range(AHEAD):
+            self.send()
+        while now_ns() < stop and not self.ended:
+            self.recv()
+            self.send()
+        self.end.send(None)
+
+    def run(self, large, stop):
+        sender = None
+        if large:
+            sender = threading.Thread(target=self.send_until, args=(stop,))
+            sender.start()
+        else:
+            self.take_turns(stop)
+        while not self.ended:
+            self.recv()
+        if sender:
+            sender.join()
+
+
+def converse(options, end, gate, results, idx):
+    pin(options, idx)
+    side = Side(options, end, idx)
+    gate.wait()
+    begin = now_ns()
+    side.run(options.bytes > AHEAD_BYTES,
+             begin + int(options.seconds * 1e9))
+    results.put((idx, side.sent, side.got, begin, now_ns(), side.wrong,
+                 side.disorder))
+
+
+def load_duplex(options):
+    ends, results = fork.Pipe(), fork.SimpleQueue()
+    gate = fork.Barrier(2)
+    before = cpu_ns()
+    join([start(converse, options, ends[i], gate, results, i)
+          for i in range(2)])
+    rows = sorted(results.get() for _ in range(2))
+    missing = [rows[1 - i][1] - rows[i][2] for i in range(2)]
+    seconds = max(row[4] for row in rows) - min(row[3] for row in rows)
+    return {"seconds": seconds / 1e9,
+            "messages": sum(row[2] for row in rows),
+            "cpu_ns": cpu_ns() - before,
+            "lost": sum(max(0, n) for n in missing),
+            "dup": sum(max(0, -n) for n in missing),
+            "wrong": sum(row[5] for row in rows),
+            "disorder": sum(row[6] for row in rows)}
+
+
 # rtt and farm: (id, a, b) there, (id, a * b) back ----------------------------
 
 def work(options, requests, answers):
@@ -281,7 +367,7 @@ def parse():
         description="One round of a Python rival; used by busbench.")
     parser.add_argument("--rival", choices=sorted(LANES), required=True)
     parser.add_argument("--load", required=True, choices=[
-        "rtt", "stream", "mpmc", "farm", "wake", "idle"])
+        "rtt", "stream", "duplex", "mpmc", "farm", "wake", "idle"])
     parser.add_argument("--bytes", type=int, default=8)
     parser.add_argument("--producers", type=int, default=1)
     parser.add_argument("--consumers", type=int, default=1)
@@ -293,8 +379,9 @@ def parse():
 
 
 def main():
-    loads = {"rtt": load_rtt, "stream": load_queue, "mpmc": load_queue,
-             "farm": load_farm, "wake": load_wake, "idle": load_idle}
+    loads = {"rtt": load_rtt, "stream": load_queue, "duplex": load_duplex,
+             "mpmc": load_queue, "farm": load_farm, "wake": load_wake,
+             "idle": load_idle}
     options = parse()
     print(json.dumps(loads[options.load](options)))
 

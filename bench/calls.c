@@ -2,27 +2,13 @@
  * calls.c - requests and answers over two lanes
  *
  * Workers take requests from the one lane and put answers into the other.
- * The coordinator ends them with one request each that has the id END.
+ * The coordinator ends them with one request each that has the id CALL_END.
  */
 #include "config.h"
 
 #include <errno.h>
 
 #include "bench/calls.h"
-
-#define END UINT64_MAX
-
-struct request {
-	uint64_t id, a, b;
-};
-
-struct answer {
-	uint64_t id, product;
-	uint64_t sum; /* id + product, so that every byte is checked */
-};
-
-_Static_assert(sizeof(struct request) == CALL_BYTES, "request");
-_Static_assert(sizeof(struct answer) == CALL_BYTES, "answer");
 
 int caller_open(struct caller *caller, const struct transport *transport,
 		const struct spec *spec, struct outcome *out)
@@ -65,18 +51,16 @@ static int serve_lanes(struct caller *caller)
 	const struct transport *transport = caller->transport;
 
 	for (;;) {
-		struct request request;
-		struct answer answer;
+		struct call_request request;
+		struct call_answer answer;
 		int ret = transport->get(caller->requests, &request,
 					 sizeof(request), 1, true);
 
 		if (ret < 0)
 			return ret;
-		if (request.id == END)
+		if (request.id == CALL_END)
 			return 0;
-		answer.id = request.id;
-		answer.product = request.a * request.b;
-		answer.sum = answer.id + answer.product;
+		call_serve(&request, &answer);
 		ret = transport->put(caller->answers, &answer, sizeof(answer),
 				     1, true);
 		if (ret < 0)
@@ -101,7 +85,7 @@ int caller_start(struct caller *caller)
 int caller_submit(struct caller *caller, uint64_t id, uint64_t a, uint64_t b,
 		  bool wait)
 {
-	struct request request = { id, a, b };
+	struct call_request request = { id, a, b };
 	int ret;
 
 	if (caller->transport->calls)
@@ -115,7 +99,7 @@ int caller_submit(struct caller *caller, uint64_t id, uint64_t a, uint64_t b,
 int caller_collect(struct caller *caller, uint64_t *id, uint64_t *product,
 		   bool wait)
 {
-	struct answer answer;
+	struct call_answer answer;
 	int ret;
 
 	if (caller->transport->calls)
@@ -127,7 +111,7 @@ int caller_collect(struct caller *caller, uint64_t *id, uint64_t *product,
 		return ret;
 	*id = answer.id;
 	*product = answer.product;
-	return answer.sum == answer.id + answer.product ? 0 : -EBADMSG;
+	return call_is_intact(&answer) ? 0 : -EBADMSG;
 }
 
 int caller_stop(struct caller *caller)
@@ -135,7 +119,7 @@ int caller_stop(struct caller *caller)
 	if (caller->transport->calls)
 		return caller->transport->calls->stop(caller->calls);
 	for (unsigned i = 0; i < caller->workers; i++) {
-		int ret = caller_submit(caller, END, 0, 0, true);
+		int ret = caller_submit(caller, CALL_END, 0, 0, true);
 
 		if (ret < 0)
 			return ret;

@@ -37,6 +37,35 @@ int caller_collect(struct caller *caller, uint64_t *id, uint64_t *product,
 int caller_stop(struct caller *caller);
 int caller_pids(struct caller *caller, pid_t *pids, size_t n);
 
+/* What goes over the lanes.  A worker ends at a request with the id CALL_END.
+ */
+#define CALL_END UINT64_MAX
+
+struct call_request {
+	uint64_t id, a, b;
+};
+
+struct call_answer {
+	uint64_t id, product;
+	uint64_t sum; /* id + product, so that every byte is checked */
+};
+
+_Static_assert(sizeof(struct call_request) == CALL_BYTES, "request");
+_Static_assert(sizeof(struct call_answer) == CALL_BYTES, "answer");
+
+static inline void call_serve(const struct call_request *request,
+			      struct call_answer *answer)
+{
+	answer->id = request->id;
+	answer->product = request->a * request->b;
+	answer->sum = answer->id + answer->product;
+}
+
+static inline bool call_is_intact(const struct call_answer *answer)
+{
+	return answer->sum == answer->id + answer->product;
+}
+
 /* What request @seq asks: the operands are made from its number. */
 static inline uint64_t call_a(uint64_t seq)
 {

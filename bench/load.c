@@ -11,9 +11,10 @@ void load_run(const struct transport *transport, const struct spec *spec,
 	static void (*const loads[LOAD_N])(const struct transport *transport,
 					   const struct spec *spec,
 					   struct outcome *out) = {
-		[LOAD_RTT] = load_rtt,    [LOAD_STREAM] = load_queue,
-		[LOAD_MPMC] = load_queue, [LOAD_FARM] = load_farm,
-		[LOAD_WAKE] = load_wake,  [LOAD_IDLE] = load_idle,
+		[LOAD_RTT] = load_rtt,       [LOAD_STREAM] = load_stream,
+		[LOAD_DUPLEX] = load_duplex, [LOAD_MPMC] = load_queue,
+		[LOAD_FARM] = load_farm,     [LOAD_WAKE] = load_wake,
+		[LOAD_IDLE] = load_idle,
 	};
 
 	*out = (struct outcome)OUTCOME_INIT;

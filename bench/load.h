@@ -8,7 +8,15 @@
 
 #include "bench/transport.h"
 
-/* stream: one producer, one consumer, any size; mpmc: many. */
+/* One producer, one consumer, messages of any size, by copy or by loan. */
+void load_stream(const struct transport *transport, const struct spec *spec,
+		 struct outcome *out);
+
+/* Two processes that both send and receive. */
+void load_duplex(const struct transport *transport, const struct spec *spec,
+		 struct outcome *out);
+
+/* mpmc: many producers and consumers; stream with many messages a call. */
 void load_queue(const struct transport *transport, const struct spec *spec,
 		struct outcome *out);
 

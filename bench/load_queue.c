@@ -1,20 +1,16 @@
 /*
- * load_queue.c - stream and mpmc: producers fill messages, consumers check
- * them
+ * load_queue.c - mpmc, and stream with many messages a call: producers fill
+ * messages, consumers check them
  *
  * The producer that finishes last puts one end message for each consumer; a
  * consumer that gets several in a batch puts all but one back.
- *
- * Nothing lost and nothing twice is checked with count, sum and sum of squares
- * of the keys, of what was sent against what was received: exact for count
- * and, for sets of this kind, as good as exact for the rest, at two
- * instructions a message.
  */
 #include "config.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#include "bench/account.h"
 #include "bench/cpus.h"
 #include "bench/load.h"
 #include "bench/message.h"
@@ -108,9 +104,7 @@ static bool take(struct tally *tally, uint64_t *next, const unsigned char *msg,
 	if (msg_seq(key) < next[msg_producer(key)])
 		tally->disorder++;
 	next[msg_producer(key)] = msg_seq(key) + 1;
-	tally->n++;
-	tally->sum += key;
-	tally->sum_squares += key * key;
+	account_key(tally, key);
 	return false;
 }
 
@@ -155,44 +149,22 @@ static int consume(struct seat *seat)
 	return ret;
 }
 
-/* Sum and sum of squares of the keys that producer @p sent, modulo 2^64. */
-static void expect(unsigned p, uint64_t n, uint64_t *sum, uint64_t *squares)
-{
-	unsigned __int128 m = n, first = msg_key(p, 0);
-	unsigned __int128 seqs = m ? m * (m - 1) / 2 : 0;
-	unsigned __int128 seqs2 = m ? (m - 1) * m / 2 * (2 * m - 1) / 3 : 0;
-
-	*sum += (uint64_t)(m * first + seqs);
-	*squares += (uint64_t)(m * first * first + 2 * first * seqs + seqs2);
-}
-
 /* Compare what was sent with what was received. */
 static void balance(const struct crew *crew, const struct spec *spec,
 		    struct outcome *out)
 {
-	uint64_t sent = 0, sum = 0, squares = 0;
-	uint64_t got_sum = 0, got_squares = 0;
+	struct tally sent = { .n = 0 }, got = { .n = 0 };
 
 	for (unsigned i = 0; i < crew->n; i++) {
 		const struct tally *tally = &crew->floor->tally[i];
 
-		if (i < spec->producers) {
-			sent += tally->n;
-			expect(i, tally->n, &sum, &squares);
-			continue;
-		}
-		out->messages += tally->n;
-		out->wrong += tally->wrong;
-		out->disorder += tally->disorder;
-		got_sum += tally->sum;
-		got_squares += tally->sum_squares;
+		if (i < spec->producers)
+			account_run(&sent, msg_key(i, 0), tally->n);
+		else
+			account_add(&got, tally);
 	}
-	if (sent > out->messages)
-		out->lost = sent - out->messages;
-	else if (sent < out->messages)
-		out->dup = out->messages - sent;
-	else if (!out->wrong && (sum != got_sum || squares != got_squares))
-		out->lost = out->dup = 1; /* at least; the count is even */
+	out->messages = got.n;
+	account_compare(&sent, &got, out);
 }
 
 static void sum_up(const struct crew *crew, struct outcome *out)

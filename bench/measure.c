@@ -37,7 +37,8 @@ double result_value(enum load load, const struct outcome *out)
 
 bool result_more_is_better(enum load load)
 {
-	return load == LOAD_STREAM || load == LOAD_MPMC || load == LOAD_FARM;
+	return load == LOAD_STREAM || load == LOAD_DUPLEX ||
+	       load == LOAD_MPMC || load == LOAD_FARM;
 }
 
 static bool is_usable(const struct result *result)

@@ -28,6 +28,10 @@ enum key {
 	KEY_DURATION,
 	KEY_RUNS,
 	KEY_WAIT,
+	KEY_TRANSPORT,
+	KEY_PROFILE,
+	KEY_COPY,
+	KEY_LOAN,
 	KEY_PIN,
 	KEY_NO_PIN,
 	KEY_RIVAL,
@@ -42,7 +46,8 @@ static const struct argp_option option_table[] = {
 	{ "consumers", KEY_CONSUMERS, "N", 0,
 	  "mpmc: readers (default 1x1, 2x2, 4x4, 8x8)", 0 },
 	{ "size", KEY_SIZE, "BYTES[,BYTES...]", 0,
-	  "stream, mpmc, wake, idle: bytes of a message, at least 8", 0 },
+	  "stream, duplex, mpmc, wake, idle: bytes of a message, at least 8",
+	  0 },
 	{ "batch", KEY_BATCH, "N", 0,
 	  "stream, mpmc: messages a call, where the transport can", 0 },
 	{ "inflight", KEY_INFLIGHT, "N", 0,
@@ -56,8 +61,19 @@ static const struct argp_option option_table[] = {
 	  "how shmbus waits: spin, adaptive, uring or futex (the last two "
 	  "sleep at once)",
 	  0 },
+	{ "transport", KEY_TRANSPORT, "HOW[,HOW...]", 0,
+	  "what of shmbus: pipe, queue (default: both, where they can)", 0 },
+	{ "profile", KEY_PROFILE, "NAME[,NAME...]", 0,
+	  "slots of its pipes: adaptive (default), latency, stream, or all",
+	  0 },
+	{ "copy", KEY_COPY, NULL, 0, "stream: send and receive copies", 0 },
+	{ "loan", KEY_LOAN, NULL, 0,
+	  "stream: write and read in place (default: both, where transports "
+	  "can)",
+	  0 },
 	{ "pin", KEY_PIN, NULL, 0,
-	  "pin processes to processors (default for rtt and stream)", 0 },
+	  "pin processes to processors (default for rtt, stream and duplex)",
+	  0 },
 	{ "no-pin", KEY_NO_PIN, NULL, 0, "never pin", 0 },
 	{ "rival", KEY_RIVAL, "NAME[,NAME...]", 0,
 	  "who to compare with; none for nobody, all for everybody", 0 },
@@ -74,14 +90,30 @@ static const struct {
 	{ KEY_WORKERS, "workers", LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_IDLE) },
 	{ KEY_PRODUCERS, "producers", LOAD_BIT(LOAD_MPMC) },
 	{ KEY_CONSUMERS, "consumers", LOAD_BIT(LOAD_MPMC) },
-	{ KEY_SIZE, "size", LOAD_ONE_WAY },
+	{ KEY_SIZE, "size", LOAD_SIZED },
 	{ KEY_BATCH, "batch", LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) },
 	{ KEY_INFLIGHT, "inflight", LOAD_BIT(LOAD_FARM) },
+	{ KEY_COPY, "copy", LOAD_BIT(LOAD_STREAM) },
+	{ KEY_LOAN, "loan", LOAD_BIT(LOAD_STREAM) },
 };
+
+static const struct {
+	const char *name;
+	const struct transport *transport;
+} profiles[] = {
+	{ "adaptive", &transport_pipe },
+	{ "latency", &transport_pipe_latency },
+	{ "stream", &transport_pipe_stream },
+};
+
+#define N_PROFILES (sizeof(profiles) / sizeof(profiles[0]))
 
 struct parse {
 	struct options *options;
 	bool given[KEY_MAX - KEY_WORKERS];
+	bool pipe, queue; /* --transport */
+	unsigned n_profiles;
+	const struct transport *profile[N_PROFILES];
 };
 
 static size_t number(struct argp_state *state, const char *option,
@@ -157,9 +189,10 @@ static void list_rivals(char *buf, size_t size)
 	size_t len = 0;
 
 	buf[0] = '\0';
-	for (size_t i = 1; transports[i] && len < size; i++)
-		len += (size_t)snprintf(buf + len, size - len, "%s, ",
-					transports[i]->name);
+	for (size_t i = 0; transports[i] && len < size; i++)
+		if (!transports[i]->ours)
+			len += (size_t)snprintf(buf + len, size - len, "%s, ",
+						transports[i]->name);
 }
 
 static void add_rival(struct argp_state *state, struct options *options,
@@ -194,10 +227,93 @@ static void rivals(struct argp_state *state, struct options *options,
 			add_rival(state, options, one);
 			continue;
 		}
-		for (size_t i = 1; transports[i]; i++)
-			add_rival(state, options, transports[i]->name);
+		for (size_t i = 0; transports[i]; i++)
+			if (!transports[i]->ours)
+				add_rival(state, options, transports[i]->name);
 	}
 	free(copy);
+}
+
+static void kinds(struct argp_state *state, struct parse *parse,
+		  const char *text)
+{
+	char *copy = strdup(text), *rest = copy, *one;
+
+	while (copy && (one = strsep(&rest, ","))) {
+		if (!strcmp(one, "pipe"))
+			parse->pipe = true;
+		else if (!strcmp(one, "queue"))
+			parse->queue = true;
+		else
+			argp_error(state,
+				   "unknown --transport '%s'; there are pipe "
+				   "and queue (whom to compare with: --rival)",
+				   one);
+	}
+	free(copy);
+}
+
+static void add_profile(struct parse *parse, const struct transport *transport)
+{
+	for (unsigned i = 0; i < parse->n_profiles; i++)
+		if (parse->profile[i] == transport)
+			return;
+	parse->profile[parse->n_profiles++] = transport;
+}
+
+static void profile(struct argp_state *state, struct parse *parse,
+		    const char *text)
+{
+	char *copy = strdup(text), *rest = copy, *one;
+
+	while (copy && (one = strsep(&rest, ","))) {
+		bool all = !strcmp(one, "all"), found = false;
+
+		for (size_t i = 0; i < N_PROFILES; i++) {
+			if (!all && strcmp(one, profiles[i].name) != 0)
+				continue;
+			add_profile(parse, profiles[i].transport);
+			found = true;
+		}
+		if (!found)
+			argp_error(state,
+				   "unknown --profile '%s'; there are "
+				   "adaptive, latency, stream and all",
+				   one);
+	}
+	free(copy);
+}
+
+bool options_can(const struct options *options, enum load load)
+{
+	for (unsigned i = 0; i < options->n_ours; i++)
+		if (options->ours[i]->loads & LOAD_BIT(load))
+			return true;
+	return false;
+}
+
+/* Who of ours takes part: pipes first, as they are the faster ones. */
+static void choose_ours(struct argp_state *state, struct parse *parse)
+{
+	struct options *options = parse->options;
+
+	options->ours_given = parse->pipe || parse->queue;
+	if (!options->ours_given)
+		parse->pipe = parse->queue = true;
+	if (parse->n_profiles && !parse->pipe)
+		argp_error(state, "--profile is only for --transport pipe");
+	if (!parse->n_profiles)
+		add_profile(parse, &transport_pipe);
+	for (unsigned i = 0; parse->pipe && i < parse->n_profiles; i++)
+		options->ours[options->n_ours++] = parse->profile[i];
+	if (parse->queue)
+		options->ours[options->n_ours++] = &transport_shmbus;
+	for (int load = 0; load < LOAD_N; load++)
+		if (options->loads & LOAD_BIT(load) &&
+		    !options_can(options, (enum load)load))
+			argp_error(state, "--transport %s cannot do %s",
+				   parse->pipe ? "pipe" : "queue",
+				   load_names[load]);
 }
 
 static void workload(struct argp_state *state, struct options *options,
@@ -209,10 +325,11 @@ static void workload(struct argp_state *state, struct options *options,
 		options->loads |= LOAD_BIT(i);
 		return;
 	}
-	argp_error(state,
-		   "unknown workload '%s'; there are rtt, stream, mpmc, farm, "
-		   "wake and idle",
-		   text);
+	argp_error(
+		state,
+		"unknown workload '%s'; there are rtt, stream, duplex, mpmc, "
+		"farm, wake and idle",
+		text);
 }
 
 /* An option that no workload of this run looks at is a mistake. */
@@ -279,6 +396,18 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case KEY_WAIT:
 		options->wait = wait_kind(state, arg);
 		break;
+	case KEY_TRANSPORT:
+		kinds(state, parse, arg);
+		break;
+	case KEY_PROFILE:
+		profile(state, parse, arg);
+		break;
+	case KEY_COPY:
+		options->copy = true;
+		break;
+	case KEY_LOAN:
+		options->loan = true;
+		break;
 	case KEY_PIN:
 		options->pin = 1;
 		break;
@@ -296,6 +425,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_END:
 		check_uses(state, parse);
+		choose_ours(state, parse);
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -313,10 +443,11 @@ static char *help_filter(int key, const char *text, void *input)
 	if (key != ARGP_KEY_HELP_POST_DOC)
 		return (char *)(uintptr_t)text;
 	len = (size_t)snprintf(buf, sizeof(buf), "Rivals:\n");
-	for (size_t i = 1; transports[i] && len < sizeof(buf); i++)
-		len += (size_t)snprintf(buf + len, sizeof(buf) - len,
-					"  %-13s %s\n", transports[i]->name,
-					transports[i]->what);
+	for (size_t i = 0; transports[i] && len < sizeof(buf); i++)
+		if (!transports[i]->ours)
+			len += (size_t)snprintf(
+				buf + len, sizeof(buf) - len, "  %-13s %s\n",
+				transports[i]->name, transports[i]->what);
 	if (len < sizeof(buf))
 		snprintf(buf + len, sizeof(buf) - len, "\n%s", text);
 	return strdup(buf);
@@ -337,6 +468,7 @@ void options_parse(struct options *options, int argc, char **argv)
 		"Workloads:\n"
 		"  rtt           one request outstanding: the round trip\n"
 		"  stream        one writer, one reader, messages of any size\n"
+		"  duplex        two processes, both send and receive\n"
 		"  mpmc          many writers and readers on one queue\n"
 		"  farm          a coordinator with many requests to workers\n"
 		"  wake          to a receiver that has been idle for 10 ms\n"

@@ -11,7 +11,8 @@
 #include "bench/transport.h"
 
 #define MAX_LIST   16
-#define MAX_RIVALS 8
+#define MAX_OURS   4
+#define MAX_RIVALS 16
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
 
@@ -31,13 +32,20 @@ struct options {
 	unsigned inflight;
 	unsigned runs;
 	double seconds;
-	int wait; /* enum wait_kind; -1: the default */
-	int pin;  /* 1, 0; -1: the default */
+	int wait;        /* enum wait_kind; -1: the default */
+	int pin;         /* 1, 0; -1: the default */
+	bool copy, loan; /* stream: which; neither: the default */
+	bool ours_given;
+	unsigned n_ours;
+	const struct transport *ours[MAX_OURS]; /* the first is compared */
 	bool rivals_given;
 	unsigned n_rivals;
 	const struct transport *rivals[MAX_RIVALS];
 	enum format format;
 };
+
+/* Whether one of ours that were asked for can run @load. */
+bool options_can(const struct options *options, enum load load);
 
 /* Ends the program with status 2 when they make no sense. */
 void options_parse(struct options *options, int argc, char **argv);

@@ -13,6 +13,7 @@
 #include "bench/cpus.h"
 #include "bench/message.h"
 #include "bench/plan.h"
+#include "bench/run.h"
 
 #define OPERANDS_BYTES 16   /* two 64-bit numbers */
 #define PYTHON_BYTES   1024 /* where the quick table has it in stream */
@@ -22,6 +23,9 @@
  * the ping-pong. */
 #define START_SECONDS        0.01
 #define PYTHON_START_SECONDS 0.15
+
+/* The quick table has loans only of what is long enough to be lent. */
+#define QUICK_LOAN_BYTES 65536
 
 #define DEFAULT_INFLIGHT 1024
 #define DEFAULT_BATCH    32
@@ -33,34 +37,43 @@ struct effort {
 };
 
 static const struct effort quick[LOAD_N] = {
-	[LOAD_RTT] = { 0.03, 3 },  [LOAD_STREAM] = { 0.03, 3 },
-	[LOAD_MPMC] = { 0.04, 3 }, [LOAD_FARM] = { 0.04, 3 },
-	[LOAD_WAKE] = { 0.15, 1 }, [LOAD_IDLE] = { 0.25, 1 },
+	[LOAD_RTT] = { 0.03, 3 },    [LOAD_STREAM] = { 0.03, 3 },
+	[LOAD_DUPLEX] = { 0.03, 3 }, [LOAD_MPMC] = { 0.04, 3 },
+	[LOAD_FARM] = { 0.04, 3 },   [LOAD_WAKE] = { 0.15, 1 },
+	[LOAD_IDLE] = { 0.25, 1 },
 };
 
 static const struct effort thorough[LOAD_N] = {
-	[LOAD_RTT] = { 0.2, 5 },  [LOAD_STREAM] = { 0.2, 5 },
-	[LOAD_MPMC] = { 0.2, 5 }, [LOAD_FARM] = { 0.2, 5 },
-	[LOAD_WAKE] = { 0.5, 3 }, [LOAD_IDLE] = { 1.0, 1 },
+	[LOAD_RTT] = { 0.2, 5 },    [LOAD_STREAM] = { 0.2, 5 },
+	[LOAD_DUPLEX] = { 0.2, 5 }, [LOAD_MPMC] = { 0.2, 5 },
+	[LOAD_FARM] = { 0.2, 5 },   [LOAD_WAKE] = { 0.5, 3 },
+	[LOAD_IDLE] = { 1.0, 1 },
 };
 
 #define B(load) LOAD_BIT(LOAD_##load)
 
-/* Who is compared with by default: in a named workload, in the quick table. */
+/* Who takes part by default: in a named workload, in the quick table. */
 static const struct {
-	const struct transport *rival;
+	const struct transport *transport;
 	unsigned named;
 	unsigned quick;
 } defaults[] = {
+	{ &transport_shmbus, LOAD_ALL, LOAD_ALL },
+	{ &transport_pipe, LOAD_ALL, B(RTT) | B(STREAM) | B(DUPLEX) },
+	{ &transport_pipe_latency, LOAD_ALL, LOAD_ALL },
+	{ &transport_pipe_stream, LOAD_ALL, LOAD_ALL },
 	{ &rival_vyukov, B(RTT) | B(STREAM) | B(MPMC) | B(FARM),
 	  B(RTT) | B(STREAM) | B(MPMC) | B(FARM) },
+	{ &rival_spsc, B(RTT) | B(STREAM) | B(DUPLEX),
+	  B(RTT) | B(STREAM) | B(DUPLEX) },
+	{ &rival_spsc_mem, B(STREAM) | B(DUPLEX), 0 },
+	{ &rival_line, B(RTT), B(RTT) },
 	{ &rival_futex, B(RTT) | B(WAKE) | B(IDLE), B(RTT) | B(WAKE) },
 	{ &rival_pipe, LOAD_ALL, LOAD_ALL },
-	{ &rival_seqpacket, LOAD_ALL, B(RTT) | B(STREAM) },
-	{ &rival_mq, LOAD_ALL, B(RTT) | B(STREAM) | B(FARM) | B(WAKE) },
+	{ &rival_seqpacket, LOAD_ALL, B(RTT) | B(DUPLEX) },
+	{ &rival_mq, LOAD_ALL, B(RTT) | B(FARM) | B(WAKE) },
 	{ &rival_python_queue, LOAD_ALL, B(MPMC) | B(FARM) },
-	{ &rival_python_pipe, B(RTT) | B(STREAM) | B(WAKE) | B(IDLE),
-	  B(RTT) | B(STREAM) | B(WAKE) },
+	{ &rival_python_pipe, LOAD_ALL, B(RTT) | B(STREAM) | B(WAKE) },
 };
 
 #undef B
@@ -75,20 +88,27 @@ static bool is_python(const struct transport *transport)
 	return transport->run != NULL;
 }
 
+static bool is_default(const struct options *options,
+		       const struct transport *transport, enum load load)
+{
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
+		if (defaults[i].transport == transport)
+			return transport->loads & LOAD_BIT(load) &
+			       (is_quick(options) ? defaults[i].quick
+						  : defaults[i].named);
+	return false;
+}
+
+/* A rival that cannot do it is still wanted if it was asked for: then the
+ * table says that it is absent. */
 static bool is_wanted(const struct options *options,
 		      const struct transport *rival, enum load load)
 {
-	if (options->rivals_given) {
-		for (unsigned i = 0; i < options->n_rivals; i++)
-			if (options->rivals[i] == rival)
-				return true;
-		return false;
-	}
-	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
-		if (defaults[i].rival == rival)
-			return LOAD_BIT(load) &
-			       (is_quick(options) ? defaults[i].quick
-						  : defaults[i].named);
+	if (!options->rivals_given)
+		return is_default(options, rival, load);
+	for (unsigned i = 0; i < options->n_rivals; i++)
+		if (options->rivals[i] == rival)
+			return true;
 	return false;
 }
 
@@ -117,6 +137,17 @@ static void add_entry(struct bench_case *bench_case,
 		entry->seconds = PYTHON_SECONDS;
 }
 
+static bool is_ours_wanted(const struct options *options,
+			   const struct transport *transport,
+			   const struct spec *spec)
+{
+	if (spec->loan && !transport->lends)
+		return false;
+	if (options->ours_given)
+		return transport->loads & LOAD_BIT(spec->load);
+	return is_default(options, transport, spec->load);
+}
+
 /* Ours in the ways of @waits (a bit each), or in the way that was asked for.
  */
 static void add_ours(struct bench_case *bench_case,
@@ -124,23 +155,32 @@ static void add_ours(struct bench_case *bench_case,
 {
 	if (options->wait >= 0)
 		waits = 1u << options->wait;
-	for (unsigned wait = 0; wait < WAIT_N; wait++)
-		if (waits & 1u << wait)
-			add_entry(bench_case, options, &transport_shmbus,
-				  (enum wait_kind)wait, bench_case->spec.batch);
+	for (unsigned i = 0; i < options->n_ours; i++) {
+		const struct transport *transport = options->ours[i];
+
+		if (!is_ours_wanted(options, transport, &bench_case->spec))
+			continue;
+		for (unsigned wait = 0; wait < WAIT_N; wait++)
+			if (waits & 1u << wait)
+				add_entry(bench_case, options, transport,
+					  (enum wait_kind)wait,
+					  bench_case->spec.batch);
+	}
 }
 
-/* Not a rival that cannot do it, except when it was asked for: then the table
- * says why it is absent. */
 static void add_rivals(struct bench_case *bench_case,
 		       const struct options *options)
 {
 	enum load load = bench_case->spec.load;
 
-	for (size_t i = 1; transports[i]; i++)
-		if (is_wanted(options, transports[i], load))
-			add_entry(bench_case, options, transports[i],
-				  WAIT_ADAPTIVE, 1);
+	for (size_t i = 0; transports[i]; i++) {
+		if (transports[i]->ours ||
+		    !is_wanted(options, transports[i], load) ||
+		    (bench_case->spec.loan && !transports[i]->lends))
+			continue;
+		add_entry(bench_case, options, transports[i], WAIT_ADAPTIVE,
+			  bench_case->spec.batch);
+	}
 }
 
 static void add_rival(struct bench_case *bench_case,
@@ -160,6 +200,20 @@ static void drop_python(struct bench_case *bench_case)
 		bench_case->n--;
 }
 
+/* What the first of our pipes has; it does not depend on the case. */
+static uint64_t pipe_bytes(const struct options *options)
+{
+	static struct spec spec;
+
+	if (!spec.pipe_bytes) {
+		if (options->ours[0] != &transport_shmbus)
+			spec.variant = options->ours[0]->variant;
+		spec.bytes = MSG_MIN_BYTES;
+		pipe_geometry(&spec);
+	}
+	return spec.pipe_bytes;
+}
+
 static struct bench_case *add_case(struct plan *plan,
 				   const struct options *options,
 				   const struct spec *spec)
@@ -171,8 +225,9 @@ static struct bench_case *add_case(struct plan *plan,
 	if (options->pin >= 0)
 		bench_case->spec.pin = options->pin;
 	else
-		bench_case->spec.pin =
-			spec->load == LOAD_RTT || spec->load == LOAD_STREAM;
+		bench_case->spec.pin = spec->load == LOAD_RTT ||
+				       spec->load == LOAD_STREAM ||
+				       spec->load == LOAD_DUPLEX;
 	if (cpus_count() < 2)
 		bench_case->spec.pin = false;
 	if (spec->workers)
@@ -180,6 +235,7 @@ static struct bench_case *add_case(struct plan *plan,
 	shmbus_geometry(&ring);
 	bench_case->spec.n_slots = ring.n_slots;
 	bench_case->spec.slot_bytes = ring.slot_bytes;
+	bench_case->spec.pipe_bytes = pipe_bytes(options);
 	return bench_case;
 }
 
@@ -213,17 +269,48 @@ static void plan_rtt(struct plan *plan, const struct options *options)
 		}
 		snprintf(added->title, sizeof(added->title), "%s",
 			 ways[way].title);
-		if (way == 0)
+		if (way == 0) {
 			add_rival(added, options, &rival_vyukov);
-		else if (way == 1)
-			for (size_t i = 0; transports[i]; i++) {
-				if (transports[i] != &rival_futex)
+			add_rival(added, options, &rival_spsc);
+			add_rival(added, options, &rival_spsc_mem);
+			add_rival(added, options, &rival_line);
+		} else if (way == 1) {
+			for (size_t i = 0; transports[i]; i++)
+				if (!transports[i]->ours &&
+				    transports[i] != &rival_futex)
 					add_rival(added, options,
 						  transports[i]);
-			}
-		else
+		} else {
 			add_rival(added, options, &rival_futex);
+		}
 	}
+}
+
+static void add_stream(struct plan *plan, const struct options *options,
+		       size_t bytes, bool loan)
+{
+	struct spec spec = { .load = LOAD_STREAM,
+			     .bytes = bytes,
+			     .producers = 1,
+			     .consumers = 1,
+			     .batch = options->batch && !loan ? options->batch
+							      : 1,
+			     .loan = loan };
+	struct bench_case *added = add_case(plan, options, &spec);
+
+	snprintf(added->title, sizeof(added->title), "%zu B%s", bytes,
+		 loan             ? " loan"
+		 : spec.batch > 1 ? " batch"
+				  : "");
+	add_ours(added, options, 1u << WAIT_ADAPTIVE);
+	if (added->n == 0) { /* ours that were asked for cannot lend */
+		plan->n--;
+		return;
+	}
+	add_rivals(added, options);
+	if (is_quick(options) && !options->rivals_given &&
+	    bytes != PYTHON_BYTES)
+		drop_python(added);
 }
 
 static void plan_stream(struct plan *plan, const struct options *options)
@@ -233,25 +320,42 @@ static void plan_stream(struct plan *plan, const struct options *options)
 		6, { 8, 64, 1024, 4096, 65536, 1048576 }
 	};
 	const struct list *sizes = is_quick(options) ? &short_list : &long_list;
+	bool both = !options->copy && !options->loan;
 
 	if (options->sizes.n)
 		sizes = &options->sizes;
 	for (unsigned i = 0; i < sizes->n; i++) {
-		struct spec spec = { .load = LOAD_STREAM,
+		if (options->copy || both)
+			add_stream(plan, options, sizes->value[i], false);
+		if (options->loan || (both && !options->batch &&
+				      (!is_quick(options) ||
+				       sizes->value[i] >= QUICK_LOAN_BYTES)))
+			add_stream(plan, options, sizes->value[i], true);
+	}
+}
+
+static void plan_duplex(struct plan *plan, const struct options *options)
+{
+	static const struct list short_list = { 1, { 1024 } };
+	static const struct list long_list = {
+		5, { 8, 64, 1024, 65536, 1048576 }
+	};
+	const struct list *sizes = is_quick(options) ? &short_list : &long_list;
+
+	if (options->sizes.n)
+		sizes = &options->sizes;
+	for (unsigned i = 0; i < sizes->n; i++) {
+		struct spec spec = { .load = LOAD_DUPLEX,
 				     .bytes = sizes->value[i],
 				     .producers = 1,
 				     .consumers = 1,
-				     .batch = options->batch ? options->batch
-							     : 1 };
+				     .batch = 1 };
 		struct bench_case *added = add_case(plan, options, &spec);
 
-		snprintf(added->title, sizeof(added->title), "%zu B%s",
-			 spec.bytes, spec.batch > 1 ? " batch" : "");
+		snprintf(added->title, sizeof(added->title), "%zu B",
+			 spec.bytes);
 		add_ours(added, options, 1u << WAIT_ADAPTIVE);
 		add_rivals(added, options);
-		if (is_quick(options) && !options->rivals_given &&
-		    spec.bytes != PYTHON_BYTES)
-			drop_python(added);
 	}
 }
 
@@ -405,14 +509,16 @@ void plan_make(struct plan *plan, const struct options *options)
 {
 	static void (*const makers[LOAD_N])(struct plan * plan,
 					    const struct options *options) = {
-		[LOAD_RTT] = plan_rtt,   [LOAD_STREAM] = plan_stream,
-		[LOAD_MPMC] = plan_mpmc, [LOAD_FARM] = plan_farm,
-		[LOAD_WAKE] = plan_wake, [LOAD_IDLE] = plan_idle,
+		[LOAD_RTT] = plan_rtt,       [LOAD_STREAM] = plan_stream,
+		[LOAD_DUPLEX] = plan_duplex, [LOAD_MPMC] = plan_mpmc,
+		[LOAD_FARM] = plan_farm,     [LOAD_WAKE] = plan_wake,
+		[LOAD_IDLE] = plan_idle,
 	};
 
 	plan->n = 0;
 	for (unsigned load = 0; load < LOAD_N; load++)
-		if (is_quick(options) || options->loads & LOAD_BIT(load))
+		if (is_quick(options) ? options_can(options, load)
+				      : options->loads & LOAD_BIT(load))
 			makers[load](plan, options);
 }
 
@@ -421,6 +527,7 @@ struct spec plan_spec(const struct bench_case *bench_case,
 {
 	struct spec spec = bench_case->spec;
 
+	spec.variant = entry->transport->variant;
 	spec.wait = entry->wait;
 	spec.batch = entry->batch;
 	spec.seconds = entry->seconds;
@@ -429,6 +536,8 @@ struct spec plan_spec(const struct bench_case *bench_case,
 
 double plan_seconds(const struct bench_case *bench_case)
 {
+	enum load load = bench_case->spec.load;
+	bool warm = load == LOAD_STREAM || load == LOAD_DUPLEX;
 	double sum = 0;
 
 	for (unsigned i = 0; i < bench_case->n; i++) {
@@ -437,6 +546,8 @@ double plan_seconds(const struct bench_case *bench_case)
 				       ? PYTHON_START_SECONDS
 				       : START_SECONDS;
 
+		if (warm)
+			start += crew_warm_seconds(entry->seconds);
 		sum += entry->runs * (entry->seconds + start);
 	}
 	return sum;

@@ -8,7 +8,7 @@
 #include "bench/spec.h"
 #include "bench/transport.h"
 
-#define MAX_ENTRIES 12
+#define MAX_ENTRIES 20
 #define MAX_CASES   128
 
 /* One who takes part in a case. */

@@ -40,7 +40,8 @@ static bool never_sleeps(const struct entry *entry)
 {
 	if (transport_is_ours(entry->transport))
 		return entry->wait == WAIT_SPIN;
-	return entry->transport == &rival_vyukov;
+	return entry->transport->waits &&
+	       !strcmp(entry->transport->waits, "yield");
 }
 
 static void warn_of_spinners(struct warnings *warnings,
@@ -49,7 +50,7 @@ static void warn_of_spinners(struct warnings *warnings,
 	const struct spec *spec = &results->bench_case->spec;
 	unsigned processes = spec->workers ? spec->workers + 1
 					   : spec->producers + spec->consumers;
-	char names[100] = "";
+	char names[160] = "";
 
 	if (processes <= (unsigned)cpus_count() || spec->load == LOAD_IDLE)
 		return;
@@ -198,6 +199,9 @@ static json_t *json_row(const struct case_result *results,
 	SET("inflight", count_or_null(spec->load == LOAD_IDLE ? 0
 				      : spec->workers         ? spec->inflight
 							      : 0));
+	SET("by", spec->load != LOAD_STREAM ? json_null()
+		  : spec->loan              ? json_string("loan")
+					    : json_string("copy"));
 	SET("wait", json_string(how_it_waits(entry)));
 	SET("pinned", json_boolean(spec->pin));
 	SET("runs", json_integer(result->runs));

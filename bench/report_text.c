@@ -3,7 +3,8 @@
  *
  * A table for each workload, printed case by case as they are measured, so
  * the columns have fixed widths.  The last column says how many times better
- * shmbus is: in its own row than the best rival, in a rival's row than that.
+ * shmbus is: in its own rows than the best rival, in a rival's row than that,
+ * where the first row of the case stands for shmbus.
  */
 #include "config.h"
 
@@ -20,6 +21,8 @@ static const char *const about[LOAD_N] = {
 		     "product back",
 	[LOAD_STREAM] = "one writer, one reader, every byte written and "
 			"compared",
+	[LOAD_DUPLEX] = "two processes that both send and receive; both "
+			"directions together",
 	[LOAD_MPMC] = "writers x readers on one queue; 8 bytes if not said",
 	[LOAD_FARM] = "a coordinator with many requests outstanding to "
 		      "workers; ns: submit to collect",
@@ -92,7 +95,7 @@ static void open_table(enum load load, bool pinned)
 {
 	printf("\n%s: %s%s\n", load_names[load], about[load],
 	       pinned ? "; pinned to two processors" : "; not pinned");
-	printf("  %-10s %-12s %-8s", "", "transport", "wait");
+	printf("  %-12s %-19s %-8s", "", "transport", "wait");
 	switch (load) {
 	case LOAD_RTT:
 	case LOAD_WAKE:
@@ -165,30 +168,36 @@ static void print_rate(const struct result *result, const struct spec *spec)
 	printf(" %9s", text);
 }
 
+static void print_times(double ratio)
+{
+	if (isnan(ratio))
+		putchar('-');
+	else
+		printf("%.*fx", ratio < 9.95 ? 2 : ratio < 99.5 ? 1 : 0, ratio);
+}
+
 static void print_ratio(const struct case_result *results,
 			const struct result *result)
 {
 	enum load load = results->bench_case->spec.load;
-	const struct result *ours = &results->result[0];
+	const struct result *first = &results->result[0];
 	const struct result *best = result_best_rival(results);
-	bool is_ours = transport_is_ours(result->entry->transport);
-	double ratio;
 
 	if (load == LOAD_IDLE)
 		return;
-	if (is_ours)
-		ratio = best ? result_ratio(load, result, best) : NAN;
-	else
-		ratio = result_ratio(load, ours, result);
-	if (isnan(ratio))
-		printf("  -");
-	else
-		printf("  %.*fx%s%s",
-		       ratio < 9.95   ? 2
-		       : ratio < 99.5 ? 1
-				      : 0,
-		       ratio, is_ours ? " best rival, " : "",
-		       is_ours ? best->entry->transport->name : "");
+	printf("  ");
+	if (!transport_is_ours(result->entry->transport)) {
+		print_times(result_ratio(load, first, result));
+		return;
+	}
+	print_times(best ? result_ratio(load, result, best) : NAN);
+	if (best)
+		printf(" best rival, %s", best->entry->transport->name);
+	if (result != first) {
+		printf("; ");
+		print_times(result_ratio(load, result, first));
+		printf(" the first row");
+	}
 }
 
 static void print_row(const struct case_result *results, unsigned i)
@@ -205,7 +214,7 @@ static void print_row(const struct case_result *results, unsigned i)
 					 : wait_names[entry->wait]);
 	if (entry->batch > 1)
 		snprintf(wait, sizeof(wait), "x%u", entry->batch);
-	printf("  %-10s %-12s %-8s", i == 0 ? bench_case->title : "",
+	printf("  %-12s %-19s %-8s", i == 0 ? bench_case->title : "",
 	       entry->transport->name, wait);
 	if (out->status != OUTCOME_OK) {
 		printf("  %s: %s\n",

@@ -103,7 +103,7 @@ static int mq_get(struct lane *lane, void *msgs, size_t bytes, size_t n,
 const struct transport rival_mq = {
 	.name = "mq",
 	.what = "a POSIX message queue, as long as the system allows",
-	.loads = LOAD_ALL,
+	.loads = LOAD_LANES,
 	.waits = "block",
 	.open = mq_open_lane,
 	.close = mq_close_lane,

@@ -275,7 +275,7 @@ static void python_run(const struct transport *transport,
 const struct transport rival_python_queue = {
 	.name = "python-queue",
 	.what = "Python's multiprocessing.Queue",
-	.loads = LOAD_ALL,
+	.loads = LOAD_LANES,
 	.waits = "block",
 	.run = python_run,
 };
@@ -286,7 +286,8 @@ const struct transport rival_python_pipe = {
 	.name = "python-pipe",
 	.what = "Python's multiprocessing.Pipe, between two processes",
 	.loads = LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_STREAM) |
-		 LOAD_BIT(LOAD_WAKE) | LOAD_BIT(LOAD_IDLE),
+		 LOAD_BIT(LOAD_DUPLEX) | LOAD_BIT(LOAD_WAKE) |
+		 LOAD_BIT(LOAD_IDLE),
 	.waits = "block",
 	.run = python_run,
 };

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "bench/chunk.h"
 #include "bench/transport.h"
 
 #define POOL_BYTES (16u << 20) /* as much as our blob pool has by default */
@@ -164,13 +165,25 @@ static int vyukov_get(struct lane *lane, void *msgs, size_t bytes, size_t n,
 	return 1;
 }
 
+static int vyukov_send(struct lane *lane, struct source *source, size_t n)
+{
+	return chunk_put(lane, source, n, vyukov_put);
+}
+
+static int vyukov_recv(struct lane *lane, struct sink *sink, size_t n)
+{
+	return chunk_get(lane, sink, n, vyukov_get);
+}
+
 const struct transport rival_vyukov = {
 	.name = "vyukov",
 	.what = "plain MPMC ring of the same memory, not safe against kills",
-	.loads = LOAD_ALL,
+	.loads = LOAD_LANES,
 	.waits = "yield",
 	.open = vyukov_open,
 	.close = vyukov_close,
 	.put = vyukov_put,
 	.get = vyukov_get,
+	.send = vyukov_send,
+	.recv = vyukov_recv,
 };

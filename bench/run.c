@@ -28,6 +28,11 @@
 #define SLICE_NS (20 * NS_PER_MS)
 #define POLL_NS  (200000ull)
 
+/* The warm-up: part of the duration, within these. */
+#define WARM_PART        0.25
+#define WARM_MIN_SECONDS 0.003
+#define WARM_MAX_SECONDS 0.030
+
 /* To get ready or to end.  A rival that spins against 15 others on two cores
  * may need seconds for its last messages; it is slow, not hung. */
 #define LIMIT_NS (5 * NS_PER_S)
@@ -82,6 +87,16 @@ void seat_ready(struct seat *seat)
 	futex_wait_while(&floor->go, 0);
 	seat->tally->cpu_before_ns = cpu_used_ns();
 	seat->tally->begin_ns = now_ns();
+}
+
+bool seat_begin(struct seat *seat)
+{
+	if (!atomic_load_explicit(&seat->floor->count, memory_order_relaxed))
+		return false;
+	seat->counts = true;
+	seat->tally->cpu_before_ns = cpu_used_ns();
+	seat->tally->begin_ns = now_ns();
+	return true;
 }
 
 void seat_end(struct seat *seat)
@@ -279,6 +294,28 @@ int crew_run(struct crew *crew, double seconds)
 {
 	if (crew_start(crew) != 0 ||
 	    crew_sleep(crew, (uint64_t)(seconds * 1e9)) != 0)
+		return -1;
+	return crew_finish(crew);
+}
+
+double crew_warm_seconds(double seconds)
+{
+	double warm = seconds * WARM_PART;
+
+	return warm < WARM_MIN_SECONDS   ? WARM_MIN_SECONDS
+	       : warm > WARM_MAX_SECONDS ? WARM_MAX_SECONDS
+					 : warm;
+}
+
+int crew_run_warm(struct crew *crew, double seconds)
+{
+	double warm = crew_warm_seconds(seconds);
+
+	if (crew_start(crew) != 0 ||
+	    crew_sleep(crew, (uint64_t)(warm * 1e9)) != 0)
+		return -1;
+	atomic_store_explicit(&crew->floor->count, 1, memory_order_relaxed);
+	if (crew_sleep(crew, (uint64_t)(seconds * 1e9)) != 0)
 		return -1;
 	return crew_finish(crew);
 }

@@ -26,6 +26,7 @@
 /* What one member did; written by it, read by the parent when it has ended. */
 struct tally {
 	alignas(128) uint64_t n; /* messages sent, or received */
+	uint64_t n_before;       /* of these, before the span that counts */
 	uint64_t sum;            /* of the keys received */
 	uint64_t sum_squares;    /* of the keys received */
 	uint64_t lost, dup, disorder, wrong;
@@ -37,8 +38,9 @@ struct tally {
 
 struct floor {
 	alignas(128) _Atomic uint32_t n_ready;
-	alignas(128) _Atomic uint32_t go;   /* a futex word */
-	alignas(128) _Atomic uint32_t stop; /* a futex word */
+	alignas(128) _Atomic uint32_t go;    /* a futex word */
+	alignas(128) _Atomic uint32_t stop;  /* a futex word */
+	alignas(128) _Atomic uint32_t count; /* the warm-up is over */
 	alignas(128) _Atomic uint32_t n_producing;
 	alignas(128) _Atomic uint32_t n_watched; /* idle: whose time counts */
 	pid_t watched[MAX_PROCESSES];
@@ -51,6 +53,7 @@ struct seat {
 	struct floor *floor;
 	struct tally *tally;
 	unsigned idx; /* among those of its role */
+	bool counts;  /* see seat_begins() */
 	void *job;
 };
 
@@ -81,8 +84,24 @@ void crew_close(struct crew *crew);
 /* Start, sleep, finish. */
 int crew_run(struct crew *crew, double seconds);
 
+/* The same after a warm-up, in which memory is touched for the first time and
+ * whatever adapts does. */
+int crew_run_warm(struct crew *crew, double seconds);
+double crew_warm_seconds(double seconds);
+
 /* Member: ready, and wait for the others. */
 void seat_ready(struct seat *seat);
+
+/* Member, with crew_run_warm(): true when the span that counts begins, just
+ * once; then stamps the time and the processor time. */
+bool seat_begin(struct seat *seat);
+
+static inline bool seat_begins(struct seat *seat)
+{
+	if (__builtin_expect(seat->counts, 1))
+		return false;
+	return seat_begin(seat);
+}
 
 /* Member: its work is over; stamps the time, then the processor time. */
 void seat_end(struct seat *seat);

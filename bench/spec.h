@@ -11,6 +11,7 @@
 enum load {
 	LOAD_RTT,
 	LOAD_STREAM,
+	LOAD_DUPLEX,
 	LOAD_MPMC,
 	LOAD_FARM,
 	LOAD_WAKE,
@@ -20,9 +21,12 @@ enum load {
 
 #define LOAD_BIT(load) (1u << (load))
 #define LOAD_ALL       (LOAD_BIT(LOAD_N) - 1u)
-#define LOAD_ONE_WAY                                                           \
-	(LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) | LOAD_BIT(LOAD_WAKE) |   \
-	 LOAD_BIT(LOAD_IDLE))
+/* Those that need no more of a transport than lanes. */
+#define LOAD_LANES     (LOAD_ALL & ~LOAD_BIT(LOAD_DUPLEX))
+/* Those whose messages have any size. */
+#define LOAD_SIZED                                                             \
+	(LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_DUPLEX) | LOAD_BIT(LOAD_MPMC) | \
+	 LOAD_BIT(LOAD_WAKE) | LOAD_BIT(LOAD_IDLE))
 
 /* How our endpoints wait; rivals wait in the one way they have. */
 enum wait_kind {
@@ -51,13 +55,18 @@ struct spec {
 	unsigned inflight;
 	enum wait_kind wait;
 	bool pin;
-	double seconds; /* of one round */
+	bool loan;        /* stream: written and read in place */
+	unsigned variant; /* of transports that share their code: which */
+	double seconds;   /* of one round */
 
 	/* What our queue takes for this size by default.  A ring that is
 	 * compared with it gets the same memory, because the footprint of a
 	 * ring decides how fast it is. */
 	uint32_t n_slots;
 	uint32_t slot_bytes;
+
+	/* What our pipe has in one direction; likewise. */
+	uint64_t pipe_bytes;
 };
 
 #endif

@@ -8,14 +8,30 @@
 #include "bench/transport.h"
 
 const struct transport *const transports[] = {
-	&transport_shmbus,   &rival_vyukov,      &rival_futex,
-	&rival_pipe,         &rival_seqpacket,   &rival_mq,
-	&rival_python_queue, &rival_python_pipe, NULL,
+	&transport_pipe,
+	&transport_pipe_latency,
+	&transport_pipe_stream,
+	&transport_shmbus,
+	&rival_vyukov,
+	&rival_spsc,
+	&rival_spsc_mem,
+	&rival_spsc_call,
+	&rival_spsc_mem_call,
+	&rival_line,
+	&rival_futex,
+	&rival_pipe,
+	&rival_seqpacket,
+	&rival_mq,
+	&rival_python_queue,
+	&rival_python_pipe,
+	NULL,
 };
 
 const char *const load_names[LOAD_N] = {
-	[LOAD_RTT] = "rtt",   [LOAD_STREAM] = "stream", [LOAD_MPMC] = "mpmc",
-	[LOAD_FARM] = "farm", [LOAD_WAKE] = "wake",     [LOAD_IDLE] = "idle",
+	[LOAD_RTT] = "rtt",       [LOAD_STREAM] = "stream",
+	[LOAD_DUPLEX] = "duplex", [LOAD_MPMC] = "mpmc",
+	[LOAD_FARM] = "farm",     [LOAD_WAKE] = "wake",
+	[LOAD_IDLE] = "idle",
 };
 
 const char *const wait_names[WAIT_N] = {
@@ -27,8 +43,8 @@ const char *const wait_names[WAIT_N] = {
 
 const struct transport *rival_find(const char *name)
 {
-	for (size_t i = 1; transports[i]; i++)
-		if (!strcmp(transports[i]->name, name))
+	for (size_t i = 0; transports[i]; i++)
+		if (!transports[i]->ours && !strcmp(transports[i]->name, name))
 			return transports[i];
 	return NULL;
 }

@@ -23,6 +23,8 @@
 
 struct lane;  /* each transport has its own */
 struct calls; /* likewise */
+struct source;
+struct sink;
 
 /*
  * Requests (id, a, b) and answers (id, a * b).  @wait false: do not wait for
@@ -49,12 +51,35 @@ struct call_ops {
 	int (*pids)(struct calls *calls, pid_t *pids, size_t n);
 };
 
+/*
+ * Both sides send and receive at once, each in one process, through one lane
+ * that has two ends.
+ */
+struct duplex_ops {
+	/* Parent.  On failure sets @out and returns -1. */
+	int (*open)(const struct spec *spec, struct lane **lane,
+		    struct outcome *out);
+	void (*close)(struct lane *lane);
+
+	/* A process becomes side 0 or 1. */
+	int (*side)(struct lane *lane, unsigned side);
+
+	/* Send up to @n messages and take up to @n; wait until at least one was
+	 * sent or taken.  Nothing more is sent when @source has ended, nothing
+	 * more taken when @sink has; not both. */
+	int (*turn)(struct lane *lane, struct source *source, struct sink *sink,
+		    size_t n);
+};
+
 struct transport {
 	const char *name;
 	const char *what;  /* half a line for --help */
 	unsigned loads;    /* LOAD_BIT()s of what it can run */
 	const char *waits; /* how it waits, for the reports; NULL: as told */
-	bool batches;      /* put and get take more than one at a time */
+	bool ours;
+	bool batches;     /* put and get take more than one at a time */
+	bool lends;       /* send and recv can work in place */
+	unsigned variant; /* see struct spec */
 
 	/* Parent.  On failure sets @out and returns -1. */
 	int (*open)(const struct spec *spec, struct lane **lane,
@@ -70,7 +95,14 @@ struct transport {
 	int (*get)(struct lane *lane, void *msgs, size_t bytes, size_t n,
 		   bool wait);
 
+	/* Send or receive @n messages, waiting; see chunk.h.  NULL: made with
+	 * put and get.  Returns 0 or -errno. */
+	int (*send)(struct lane *lane, struct source *source, size_t n);
+	int (*recv)(struct lane *lane, struct sink *sink, size_t n);
+
 	const struct call_ops *calls; /* NULL: made of two lanes */
+
+	const struct duplex_ops *duplex; /* NULL: it cannot */
 
 	/* NULL, or runs all of it and sets @out. */
 	void (*run)(const struct transport *transport, const struct spec *spec,
@@ -81,7 +113,15 @@ struct transport {
 extern const struct transport *const transports[];
 
 extern const struct transport transport_shmbus;
+extern const struct transport transport_pipe;
+extern const struct transport transport_pipe_latency;
+extern const struct transport transport_pipe_stream;
 extern const struct transport rival_vyukov;
+extern const struct transport rival_spsc;
+extern const struct transport rival_spsc_mem;
+extern const struct transport rival_spsc_call;
+extern const struct transport rival_spsc_mem_call;
+extern const struct transport rival_line;
 extern const struct transport rival_futex;
 extern const struct transport rival_pipe;
 extern const struct transport rival_seqpacket;
@@ -91,7 +131,7 @@ extern const struct transport rival_python_pipe;
 
 static inline bool transport_is_ours(const struct transport *transport)
 {
-	return transport == &transport_shmbus;
+	return transport->ours;
 }
 
 /* By name among the rivals, or NULL. */
@@ -100,6 +140,16 @@ const struct transport *rival_find(const char *name);
 /* The slots that our queue has by default for messages of spec->bytes, and
  * their size, into @spec. */
 void shmbus_geometry(struct spec *spec);
+
+/* The memory of one direction of our pipe, of the profile that is
+ * spec->variant, into @spec. */
+void pipe_geometry(struct spec *spec);
+
+/* An unnamed bus that waits as @spec says.  On failure sets @out and returns
+ * -1. */
+struct bus;
+int shmbus_create(const struct spec *spec, struct bus **bus,
+		  struct outcome *out);
 
 /* Whether io_uring can be used for waiting; if not, why not. */
 bool shmbus_has_uring(const char **why);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/chunk.h"
 #include "bench/cpus.h"
 #include "bench/transport.h"
 #include "bus/shmbus.h"
@@ -62,7 +63,7 @@ static struct bus_queue_config queue_config_for(size_t bytes)
 	return config;
 }
 
-static int create(const struct spec *spec, struct bus **bus,
+int shmbus_create(const struct spec *spec, struct bus **bus,
 		  struct outcome *out)
 {
 	struct bus_config config = config_for(spec);
@@ -89,7 +90,7 @@ static int shmbus_open(const struct spec *spec, struct lane **lane,
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
-	if (create(spec, &made->bus, out) != 0)
+	if (shmbus_create(spec, &made->bus, out) != 0)
 		goto err_free;
 	ret = bus_queue_open(made->bus, "bench", &config, &made->queue);
 	if (ret < 0) {
@@ -143,6 +144,16 @@ static int shmbus_get(struct lane *lane, void *msgs, size_t bytes, size_t n,
 	return len_bytes == bytes ? 1 : -EBADMSG;
 }
 
+static int shmbus_send(struct lane *lane, struct source *source, size_t n)
+{
+	return chunk_put(lane, source, n, shmbus_put);
+}
+
+static int shmbus_recv(struct lane *lane, struct sink *sink, size_t n)
+{
+	return chunk_get(lane, sink, n, shmbus_get);
+}
+
 /* A coordinator and its workers ---------------------------------------- */
 
 struct calls {
@@ -189,7 +200,7 @@ static int calls_open(const struct spec *spec, struct calls **calls,
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
-	if (create(spec, &made->bus, out) != 0) {
+	if (shmbus_create(spec, &made->bus, out) != 0) {
 		free(made);
 		return -1;
 	}
@@ -273,12 +284,15 @@ static const struct call_ops shmbus_calls = {
 const struct transport transport_shmbus = {
 	.name = "shmbus",
 	.what = "this library",
-	.loads = LOAD_ALL,
+	.loads = LOAD_LANES,
+	.ours = true,
 	.batches = true,
 	.open = shmbus_open,
 	.close = shmbus_close,
 	.put = shmbus_put,
 	.get = shmbus_get,
+	.send = shmbus_send,
+	.recv = shmbus_recv,
 	.calls = &shmbus_calls,
 };
 

@@ -75,9 +75,9 @@ before=$(count_named)
 
 echo "= usage errors name what was given and what would be right"
 expect 2 nonsense
-err_has "unknown workload 'nonsense'; there are rtt, stream, mpmc"
+err_has "unknown workload 'nonsense'; there are rtt, stream, duplex, mpmc"
 expect 2 rtt --rival zeromq
-err_has "unknown rival 'zeromq'; there are vyukov, futex, pipe"
+err_has "unknown rival 'zeromq'; there are vyukov, spsc, spsc-mem, spsc-call"
 expect 2 stream --size 7
 err_has "--size '7' is not a number from 8 to"
 expect 2 stream --size 64,x
@@ -91,7 +91,19 @@ err_has "unknown --wait 'asleep'; there are spin, adaptive"
 expect 2 rtt --format xml
 err_has "unknown --format 'xml'; there are text, json and csv"
 expect 2 rtt --size 64
-err_has "--size is only for stream, mpmc, wake, idle"
+err_has "--size is only for stream, duplex, mpmc, wake, idle"
+expect 2 rtt --transport kafka
+err_has "unknown --transport 'kafka'; there are pipe and queue"
+expect 2 rtt --profile fast
+err_has "unknown --profile 'fast'; there are adaptive, latency, stream and all"
+expect 2 rtt --transport queue --profile latency
+err_has "--profile is only for --transport pipe"
+expect 2 rtt farm --transport pipe
+err_has "--transport pipe cannot do farm"
+expect 2 duplex --transport queue
+err_has "--transport queue cannot do duplex"
+expect 2 rtt --loan
+err_has "--loan is only for stream"
 expect 2 --bogus
 err_has "bogus"
 expect 0 --version
@@ -120,8 +132,34 @@ all 'if .workload == "rtt" or .workload == "farm"
      then .ns.min <= .ns.p50 and .ns.p50 <= .ns.p99 and .ns.p99 <= .ns.max
      and .producers == null else .ns == null and .workers == null end'
 
+echo "= pipes, in each profile, by copy and by loan, one way and both ways"
+expect 0 rtt stream duplex $short --size 8,100,300000 --transport pipe \
+	--profile all --rival spsc,spsc-mem,pipe,seqpacket --wait adaptive
+all '.status == "ok" and .messages > 0'
+all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+for load in rtt stream duplex; do
+	for profile in "" -latency -stream; do
+		some ".workload == \"$load\" and
+		      .transport == \"shmbus-pipe$profile\""
+	done
+done
+for transport in shmbus-pipe spsc spsc-mem; do
+	for by in copy loan; do
+		some ".transport == \"$transport\" and .by == \"$by\""
+	done
+done
+some '.workload == "duplex" and .transport == "seqpacket"'
+all 'if .workload == "stream" then .by != null else .by == null end'
+all '.transport != "shmbus"'
+expect 0 stream $short --size 8 --batch 32 --transport pipe,queue --rival spsc
+some '.transport == "shmbus-pipe" and .batch == 32'
+some '.transport == "shmbus" and .batch == 32'
+all '.status == "ok" and .by == "copy"'
+
 echo "= sleeping workloads"
 expect 0 wake idle --duration 0.1 --runs 1 --format json --rival pipe,futex
+some '.workload == "wake" and .transport == "shmbus-pipe" and .ns.p50 > 0'
+some '.workload == "idle" and .transport == "shmbus-pipe" and .cpu_percent < 20'
 some '.workload == "wake" and .transport == "shmbus" and .ns.p50 > 0'
 some '.workload == "idle" and .transport == "shmbus" and .cpu_percent < 20'
 all 'if .workload == "idle" then .cpu_percent != null and .ns == null
@@ -152,12 +190,16 @@ unset BUSBENCH_PYTHON
 
 if command -v python3 >/dev/null; then
 	echo "= Python"
-	expect 0 rtt stream mpmc farm wake idle --workers 2 --size 8 \
+	expect 0 rtt stream duplex mpmc farm wake idle --workers 2 --size 8 \
 		--producers 2 --consumers 2 --wait adaptive --duration 0.05 \
 		--runs 1 --rival python-queue,python-pipe --format json
 	all '.lost == 0 and .dup == 0 and .wrong == 0'
 	some '.transport == "python-queue" and .status == "ok"'
 	some '.transport == "python-pipe" and .status == "ok"'
+	some '.transport == "python-pipe" and .workload == "duplex"'
+	expect 0 duplex --size 100000 --duration 0.05 --runs 1 --format json \
+		--rival python-pipe
+	all '.status == "ok" and .lost == 0 and .dup == 0 and .wrong == 0'
 fi
 
 echo "= CSV has a header, and all rows have its columns"
