@@ -652,7 +652,7 @@ Test(proc, tells_who_has_a_pid)
 	pid_t child = t_fork(wait_for_ever, NULL);
 	struct sb_proc_id id = sb_proc_of(child);
 
-	cr_assert_eq(id.pid, child);
+	cr_assert_eq((pid_t)id.pid, child);
 	cr_assert_eq(id.start_time, id_of(child).start_time);
 	cr_assert_not(sb_proc_dead(id));
 	kill(child, SIGKILL);
