@@ -172,11 +172,9 @@ static int look(struct sb_spsc *s, size_t bytes, struct view *v)
 
 enum word { NOTHING, RECORD, SEAL, NONSENSE };
 
-/*
- * What the header @h says, at @off in a slot of @slot_bytes in lap @lap.  At
- * most half of the words that a hostile peer can write are found out here; the
- * others are records with whatever bytes in them, and lie within the slot.
- */
+/* What the header @h says, at @off in a slot of @slot_bytes in lap @lap.  If it
+ * is a record, whatever is in it, then it lies within the slot, and so does the
+ * header behind it. */
 static enum word word_is(uint64_t h, uint32_t slot_bytes, uint32_t lap,
 			 size_t off)
 {

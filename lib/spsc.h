@@ -29,8 +29,9 @@
  *
  *	W3/F1  payload, and the 0 behind it, are there before the header
  *	F3/W1  the reader is done with a slot before it is written again
- *	F2     for those who attach, and for the writer's guess how far the
- *	       reader is behind: that one is relaxed, as nothing hangs on it
+ *	F2     acquire for those who attach, and for a writer who asks whether
+ *	       all was popped; relaxed for its guess how far the reader is
+ *	       behind, as nothing hangs on that
  *
  * The reader's position is in shared memory and stored after each record, the
  * writer's is not stored at all: who attaches as the writer walks the headers
@@ -55,8 +56,8 @@
  * writer of one direction.  A round trip through the slots moves two lines, and
  * each of them twice: to the writer, away from the reader who looks at it, and
  * back.  In one line the answer is written where the request was just read, and
- * that is one trip there and one back, as little as there can be: 115 ns where
- * the slots took 275, and a bare line 130.
+ * that is one trip there and one back, as little as there can be: 1.1 times the
+ * ping-pong of a bare line where this was measured, and the slots 2.4 times.
  *
  * A short record goes there when all before it were popped.  The writer knows
  * that from the head of the other half, which says how far its writer, who is
@@ -295,6 +296,12 @@ SB_INLINE _Atomic uint64_t *sb_spsc_word(unsigned char *at)
 
 /* --------------------------------------------------------------- writer -- */
 
+/* Bytes of a record that can go into the open slot without a turn; a hint. */
+SB_INLINE size_t sb_spsc_left(const struct sb_spsc_tx *tx)
+{
+	return tx->end - tx->at > 8 ? (size_t)(tx->end - tx->at) - 8 : 0;
+}
+
 /* The largest record. */
 SB_INLINE size_t sb_spsc_max(const struct sb_spsc_tx *tx)
 {
@@ -446,6 +453,7 @@ bool sb_spsc_pause(struct sb_spsc_rx *rx);
 
 /* --------------------------------------------------------------- copies -- */
 
+/* Sixteen bytes, wherever they are. */
 typedef uint64_t sb_spsc_pair
 	__attribute__((vector_size(16), aligned(1), may_alias));
 

@@ -357,6 +357,13 @@ static void make(void)
 	n_deaths = 0;
 }
 
+/* On a machine under load that may take a while. */
+static bool all_began(void)
+{
+	return ld_acq(&sh->dir[0].next) &&
+	       (!shape->duplex || ld_acq(&sh->dir[1].next));
+}
+
 static void run(bool threads, double seconds)
 {
 	uint64_t now = sb_now_ns(), end = now + (uint64_t)(seconds * 1e9);
@@ -370,7 +377,7 @@ static void run(bool threads, double seconds)
 		mortals[side].thread = threads;
 		start(&mortals[side]);
 	}
-	for (; now < end; now = sb_now_ns()) {
+	for (; now < end || !all_began(); now = sb_now_ns()) {
 		uint64_t next =
 			ld_acq(&sh->dir[0].next) + ld_acq(&sh->dir[1].next);
 		uint32_t side = (uint32_t)rnd(&rng) % 2;
