@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -101,24 +102,148 @@ int t_step_seize(pid_t victim, _Atomic uint32_t *seized)
 	return WIFSTOPPED(status) ? 0 : -ESRCH;
 }
 
-int t_step(pid_t victim, enum t_stop (*blocked)(void *arg), void *arg)
+/* Let it go, by @request, until it stops again. */
+static int resume(int request, pid_t victim, enum t_stop (*blocked)(void *arg),
+		  void *arg)
 {
 	enum t_stop stop;
 	int status;
 	long nr;
 
-	if (ptrace(PTRACE_SINGLESTEP, victim, 0, 0))
-		return -errno;
-	while (waitpid(victim, &status, __WALL) != victim) {
-		if (errno != EINTR)
+	do {
+		if (ptrace(request, victim, 0, 0))
 			return -errno;
-		if (!t_blocked(victim, &nr))
-			continue;
-		stop = blocked(arg);
-		if (stop != T_STEPPED)
-			return stop;
+		while (waitpid(victim, &status, __WALL) != victim) {
+			if (errno != EINTR)
+				return -errno;
+			if (!t_blocked(victim, &nr))
+				continue;
+			stop = blocked(arg);
+			if (stop != T_STEPPED)
+				return stop;
+		}
+		if (!WIFSTOPPED(status))
+			return T_ENDED;
+		/* a signal is no breakpoint, but as good as a step */
+	} while (request == PTRACE_CONT && WSTOPSIG(status) != SIGTRAP);
+	return T_STEPPED;
+}
+
+int t_step(pid_t victim, enum t_stop (*blocked)(void *arg), void *arg)
+{
+	return resume(PTRACE_SINGLESTEP, victim, blocked, arg);
+}
+
+#ifdef __x86_64__
+
+#include <sys/user.h>
+
+#define USER(member) offsetof(struct user, member)
+
+uint64_t t_step_pc(pid_t victim)
+{
+	return (uint64_t)ptrace(PTRACE_PEEKUSER, victim, USER(regs.rip), 0);
+}
+
+/* Stop before the instruction at @pc is done; 0: nowhere. */
+static bool set_breakpoint(pid_t victim, uint64_t pc)
+{
+	if (ptrace(PTRACE_POKEUSER, victim, USER(u_debugreg[7]), 0))
+		return false;
+	if (!pc)
+		return true;
+	return !ptrace(PTRACE_POKEUSER, victim, USER(u_debugreg[0]), pc) &&
+	       !ptrace(PTRACE_POKEUSER, victim, USER(u_debugreg[7]), 1);
+}
+
+#else
+
+uint64_t t_step_pc(pid_t victim)
+{
+	(void)victim;
+	return 0;
+}
+
+static bool set_breakpoint(pid_t victim, uint64_t pc)
+{
+	(void)victim;
+	(void)pc;
+	return false;
+}
+
+#endif
+
+/* How often each place was come to: open hashing, made anew by a number. */
+#define N_PLACES 65536
+
+static struct place {
+	uint64_t pc;
+	uint32_t round, n;
+} places[N_PLACES];
+
+static uint32_t count(uint64_t pc, uint32_t round)
+{
+	uint64_t i = (pc * UINT64_C(0x9e3779b97f4a7c15)) >> 48;
+
+	while (places[i].round == round && places[i].pc != pc)
+		i = (i + 1) % N_PLACES;
+	if (places[i].round != round)
+		places[i] = (struct place){ .pc = pc, .round = round };
+	return ++places[i].n;
+}
+
+/*
+ * From after @from instructions to after @to: run to a place until we have
+ * been there *@n times, then step.  Returns after how many we are there then,
+ * @from: it is better to step.
+ */
+static long find_place(const uint64_t *pc, long from, long to, uint32_t *n)
+{
+	static uint32_t round;
+	long best = from, cost = to - from;
+	uint32_t n_places = 0;
+
+	round++;
+	*n = 0;
+	for (long i = from; i <= to && n_places < N_PLACES / 2; i++) {
+		uint32_t k = count(pc[i], round);
+
+		n_places += k == 1;
+		/* a stop costs about as much as a step, and is one more */
+		if ((long)k + to - i + 1 < cost) {
+			best = i;
+			cost = (long)k + to - i + 1;
+			*n = k;
+		}
 	}
-	return WIFSTOPPED(status) ? T_STEPPED : T_ENDED;
+	return best;
+}
+
+int t_step_on(pid_t victim, const uint64_t *pc, long from, long to,
+	      enum t_stop (*blocked)(void *arg), void *arg)
+{
+	long place;
+	uint32_t n;
+	int ret = T_STEPPED;
+
+	/* A breakpoint where it stands may count or not: step away. */
+	if (from < to) {
+		ret = t_step(victim, blocked, arg);
+		from++;
+	}
+	if (ret != T_STEPPED || from >= to)
+		return ret;
+	place = pc[to] ? find_place(pc, from, to, &n) : from;
+	if (place > from && set_breakpoint(victim, pc[place])) {
+		while (n-- > 0 && ret == T_STEPPED)
+			ret = resume(PTRACE_CONT, victim, blocked, arg);
+		if (ret == T_STEPPED)
+			set_breakpoint(victim, 0);
+		from = place;
+	}
+	while (from++ < to && ret == T_STEPPED)
+		ret = t_step(victim, blocked, arg);
+	return ret;
 }
 
 /*
