@@ -191,9 +191,20 @@ static void setup(void)
 
 TestSuite(load, .init = setup, .timeout = 200.0);
 
+/* A round counts what comes after its warm-up.  On a machine under load there
+ * may be no time left for that: then take another. */
+static void run_counted(const struct transport *transport)
+{
+	for (int i = 0; i < 100; i++) {
+		load_run(transport, &spec, &out);
+		if (out.status != OUTCOME_OK || out.messages > 0)
+			break;
+	}
+}
+
 Test(load, a_sound_stream_is_clean)
 {
-	load_run(&faulty, &spec, &out);
+	run_counted(&faulty);
 	cr_assert_eq(out.status, OUTCOME_OK, "%s", out.why);
 	cr_assert(outcome_is_clean(&out));
 	cr_assert_gt(out.messages, 0);
@@ -297,7 +308,7 @@ static void run_duplex(enum fault with)
 {
 	fault = with;
 	spec.load = LOAD_DUPLEX;
-	load_run(&faulty, &spec, &out);
+	run_counted(&faulty);
 	cr_assert_eq(out.status, OUTCOME_OK, "%s", out.why);
 }
 
@@ -346,7 +357,7 @@ static void run_ring(const struct transport *ring, enum load load, size_t bytes,
 	spec.loan = loan;
 	spec.variant = ring->variant;
 	spec.pipe_bytes = 1 << 16;
-	load_run(ring, &spec, &out);
+	run_counted(ring);
 	cr_assert_eq(out.status, OUTCOME_OK, "%zu: %s", bytes, out.why);
 	cr_assert(outcome_is_clean(&out), "%zu", bytes);
 	cr_assert_gt(out.messages, 0);
