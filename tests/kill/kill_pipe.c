@@ -2072,7 +2072,7 @@ static void dump(void)
 				       sh->put[d][i] == DONE ? "" : "?");
 		printf("\n  received:");
 		for (uint32_t i = 0; i < sh->log[d].n; i++)
-			switch (sh->log[d].ev[i]) {
+			switch (ld_acq(&sh->log[d].ev[i])) {
 			case EV_END:
 				printf(" end");
 				break;
