@@ -33,9 +33,14 @@
  * whether the new one comes at once depends on k alone; so a point is repeated
  * exactly.  Everything is pinned to one CPU; there is a shard for each CPU.
  *
- * Without an argument a tenth of a second is spent on each case, on points at
- * equal distances, the first by the seed (the day, unless --seed is given).
- * --full takes every instruction, for some hours.
+ * The first run of a case goes by steps from beginning to end.  The points then
+ * run to near where they are to be, by a breakpoint (tests/support/step.h); if
+ * that leads elsewhere, because the victim is faster than when it was measured
+ * and meets another state of its peer, they go by steps again.
+ *
+ * Without an argument there are about 40 points a case, at equal distances, the
+ * first by the seed (the day, unless --seed is given).  --full takes every
+ * instruction, for an hour or two.
  *
  * kill_pipe [--full] [--seed S] [--only CASE [--at K]]
  *
@@ -69,8 +74,9 @@
 #define HUNG_NS    (2 * SB_NS_PER_S)
 #define WATCHDOG_S 40
 #define K_MAX      300000
-/* What a point takes, and what is spent on a case in the quick run. */
+/* What a point takes, and a step; what is spent on a case in the quick run. */
 #define POINT_NS   (5 * SB_NS_PER_MS)
+#define STEP_NS    (20 * SB_NS_PER_US)
 #define QUICK_NS   (200 * SB_NS_PER_MS)
 
 /* What is in the pipe: messages that nobody has read.  WRAP: none, but both
@@ -203,7 +209,7 @@ static struct {
 	long len;     /* instructions of the whole operation, */
 	uint64_t *pc; /* and where the victim is after each */
 	bool by_steps;
-	bool there;   /* it came to where it was to be killed */
+	bool there; /* it came to where it was to be killed */
 	struct row *row;
 	pid_t victim, peer_pid;
 	bool peer_stopped;
@@ -1435,8 +1441,7 @@ static enum t_stop go(long from, long to, bool last)
 		struct step s = { .last = last };
 
 		next = x.by_steps ? from + 1 : to;
-		stop = t_step_on(x.victim, x.pc, from, next, while_blocked,
-				 &s);
+		stop = t_step_on(x.victim, x.pc, from, next, while_blocked, &s);
 		if (stop < 0)
 			cannot("step");
 		stop_peer();
@@ -1688,16 +1693,22 @@ static bool we_are_at_end(void)
 }
 
 /*
- * Who opens a side, or uses it first, rings whoever waits, and from then on is
- * watched.  Killed between the two, nobody tells the peer if it sleeps, and its
- * heartbeat finds it out.  There is none here: we do what it would.
+ * Who opens a side, uses it first, or gives it away unused, rings whoever
+ * waits, and that one then watches the new owner.  If it was killed between
+ * the two, and the new owner is dead, too, nobody tells a peer that sleeps: its
+ * heartbeat finds it out, in 100 ms.  There is none here; we do what it would.
  */
+static bool may_sleep_on(void)
+{
+	if (x.n_again || (x.peer != FUTEX && x.peer != URING))
+		return false;
+	return x.op->opens || x.op->flow == PAIR ||
+	       (x.op->flow == GIVE && x.state == EMPTY);
+}
+
 static void beat(void)
 {
-	if (x.n_again || (x.peer != FUTEX && x.peer != URING) ||
-	    (!x.op->opens && x.op->flow != PAIR))
-		return;
-	if (within(100 * SB_NS_PER_MS, peer_at_end))
+	if (!may_sleep_on() || within(100 * SB_NS_PER_MS, peer_at_end))
 		return;
 	x.row->slow++;
 	bus_reap(bus);
@@ -2341,10 +2352,13 @@ static bool makes_sense(const struct op *op, enum state s, enum peer p)
 /* The distance of the points of a case. */
 static long stride(void)
 {
-	uint64_t n = QUICK_NS / POINT_NS;
+	uint64_t each = POINT_NS, n;
 
 	if (opt.full)
 		return 1;
+	if (!x.pc[0]) /* no breakpoints: it steps all the way */
+		each += (uint64_t)x.len / 2 * STEP_NS;
+	n = QUICK_NS / each + 2;
 	/* Then the victim does as with "poll"; it is the peer who differs. */
 	if (x.peer == SPIN)
 		n /= 2;
