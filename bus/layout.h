@@ -165,10 +165,13 @@ struct bus_pipe_head {
 	_Atomic uint64_t start_time[2]; /* of the process it is reserved for */
 
 	struct bus_pipe_dir dir[2]; /* dir[i]: side i writes */
+	/* of a duplex pipe: short records of a round trip; half[i]: side i */
+	struct sb_spsc_meet meet;
 };
 static_assert(offsetof(struct bus_pipe_head, side) == 1 * SB_FAR, "side");
 static_assert(offsetof(struct bus_pipe_head, dir) == 2 * SB_FAR, "dir");
-static_assert(sizeof(struct bus_pipe_head) == 10 * SB_FAR, "pipe head");
+static_assert(offsetof(struct bus_pipe_head, meet) == 10 * SB_FAR, "meet");
+static_assert(sizeof(struct bus_pipe_head) == 11 * SB_FAR, "pipe head");
 
 /* Where things lie, computed from the sizes and never read from memory. */
 struct bus_offsets {

@@ -39,6 +39,7 @@ void bus_pipe_set_ways(struct bus_pipe *p)
 				    !p->loaned && !p->sending
 			    ? sb_fork_gen
 			    : BUS_NO_GEN;
+	p->n_glances = 0;
 	p->rx_gen = free_way && (p->can & BUS_PIPE_RECV) && !p->receiving
 			    ? sb_fork_gen
 			    : BUS_NO_GEN;
@@ -91,6 +92,8 @@ static int find_places(struct bus_pipe *p)
 		p->rx.freed = wake_writer;
 		p->rx.freed_arg = p;
 	}
+	if (p->in && p->out && !ret)
+		sb_spsc_meet(&p->tx, &p->rx, &p->head->meet, p->side);
 	return ret;
 }
 
@@ -378,9 +381,9 @@ static void free_handle(struct bus_pipe *p)
 }
 
 /*
- * Did @pid get there before us?  If the end was made here and not used here, one
- * who has it inherited it: @pid, or who was given it by that one, and may be
- * dead by now.
+ * Did @pid get there before us?  If the end was made here and not used here,
+ * one who has it inherited it: @pid, or who was given it by that one, and may
+ * be dead by now.
  */
 static bool has_begun(struct bus_pipe *p, uint64_t w, pid_t pid)
 {
@@ -480,6 +483,55 @@ int bus_pipe_move(struct bus_pipe *p, struct bus *to)
 	return bus_pipe_use(p, 0);
 }
 
+int bus_pipe_ref(struct bus_pipe *p, struct bus_pipe_ref *ref)
+{
+	uint64_t w;
+	int ret;
+
+	if (!ref)
+		return -EINVAL;
+	ret = bus_check(p->bus);
+	if (ret)
+		return ret;
+	w = ld_acq(own_word(p));
+	if (p->done || p->owned || ((w ^ p->inst) & BUS_SIDE_INST) ||
+	    bus_side_state(w) != BUS_SIDE_MADE)
+		return -EBADF;
+	p->named = true;
+	*ref = (struct bus_pipe_ref){ .channel = p->idx,
+				      .side = p->side,
+				      .instance = w & BUS_SIDE_INST };
+	return 0;
+}
+
+int bus_pipe_take(struct bus *bus, const struct bus_pipe_ref *ref,
+		  struct bus_pipe **out)
+{
+	struct bus_pipe *p;
+	uint64_t bytes;
+	int ret;
+
+	if (!bus || !ref || !out || ref->side > 1 ||
+	    (ref->instance & ~BUS_SIDE_INST))
+		return -EINVAL;
+	ret = bus_check(bus);
+	if (ret)
+		return ret;
+	if (!bus_channel_pipe(bus, ref->channel, &bytes))
+		return -EINVAL;
+	ret = new_handle(bus, ref->channel, ref->side, &p);
+	if (ret)
+		return ret;
+	p->inst = ref->instance; /* another one is not ours to take */
+	ret = claim(p);
+	if (ret) {
+		free_handle(p);
+		return ret;
+	}
+	*out = p;
+	return 0;
+}
+
 struct spawn {
 	struct bus *bus;
 	struct bus_pipe *mine, *its;
@@ -547,9 +599,9 @@ static void decline(struct bus_pipe *p)
 		    bus_side_state(w) != BUS_SIDE_RESERVED ||
 		    bus_side_who(w) != pid)
 			return;
-	} while (!cas_acqrel(own_word(p), &w, /* V1 -> V2 */
-			     bus_side_word(pid, w,
-					   BUS_SIDE_CLOSED | BUS_SIDE_GONE)));
+	} while (!cas_acqrel(
+		own_word(p), &w, /* V1 -> V2 */
+		bus_side_word(pid, w, BUS_SIDE_CLOSED | BUS_SIDE_GONE)));
 	fence_seqcst(); /* K2: this may not be an endpoint yet */
 	bus_pipe_wake_all(p->bus, p->head);
 }
@@ -560,7 +612,7 @@ static void close_unused(struct bus_pipe *p)
 {
 	p->done = true;
 	if (p->made_gen == sb_fork_gen && p->made_forks == sb_forks_made &&
-	    !p->owned)
+	    !p->owned && !p->named)
 		give_up(p->bus, p->head, p->side, p->inst);
 	else
 		decline(p);

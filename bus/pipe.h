@@ -8,7 +8,8 @@
  *	pipe_exchange.c  both at once
  *	pipe_side.c      the words in shared memory
  *
- * What goes through a direction are records of lib/spsc.h, of these kinds:
+ * What goes through a direction are records of lib/spsc.h; the two of a duplex
+ * pipe share a line for short messages that answer each other.  Their kinds:
  *
  *	PLAIN    a message
  *	FRAGMENT struct bus_fragment, and that part of a message
@@ -46,6 +47,7 @@ struct bus_pipe {
 	 * the peer and the slots: see bus_pipe_set_ways() */
 	uint32_t tx_gen, rx_gen;
 	bool asym; /* of bells */
+	uint32_t n_glances; /* looks for an answer before a wait */
 	size_t small_bytes; /* largest that needs no thought */
 	_Atomic uint64_t *peer; /* its word */
 	struct bus_pipe_dir *out, *in; /* NULL: not in this pipe */
@@ -65,6 +67,7 @@ struct bus_pipe {
 	/* whose it is */
 	bool owned; /* by us, if the process has not forked since */
 	bool done;  /* this copy was closed before anybody used it */
+	bool named; /* somebody was told of the end: bus_pipe_ref() */
 	uint32_t can;        /* BUS_PIPE_SEND, BUS_PIPE_RECV, not closed yet */
 	uint32_t made_gen;   /* the process that has made it ... */
 	uint32_t made_forks; /* ... and how often it had forked */

@@ -51,10 +51,8 @@ SB_INLINE bool send_short(struct bus_pipe *p, const void *buf, size_t len)
  */
 static size_t fragment_len(const struct bus_pipe *p, size_t left)
 {
-	size_t most = bus_pipe_whole_max(p), here;
+	size_t most = bus_pipe_whole_max(p), here = sb_spsc_left(&p->tx);
 
-	here = (size_t)(p->tx.last - p->tx.at);
-	here = here > 8 ? here - 8 : 0; /* its header */
 	if (here > most)
 		here = most;
 	if (left <= most - FRAG_HEAD)

@@ -112,6 +112,13 @@ bool bus_pipe_idle(const struct bus_pipe_head *head, uint32_t kind)
 	return true;
 }
 
+static struct sb_spsc *dir_of(const struct bus_pipe_head *head,
+			      uint64_t slot_bytes, uint32_t dir)
+{
+	return (void *)((unsigned char *)(uintptr_t)head +
+			bus_pipe_dir_off(slot_bytes, dir));
+}
+
 /*
  * Does direction @dir, whose writer is gone and whose reader has never come,
  * have something for that?  The first header tells, or the count, where a
@@ -130,8 +137,9 @@ static bool has_unread(const struct bus_pipe_head *head, uint32_t dir,
 		return true; /* it lies: leave it alone */
 	if (dir >= n_dirs(flags))
 		return false;
-	s = (void *)((unsigned char *)(uintptr_t)head +
-		     bus_pipe_dir_off(slot, dir));
+	s = dir_of(head, slot, dir);
+	if (n_dirs(flags) == 2 && sb_spsc_is_met(&head->meet, dir, s))
+		return true;
 	lap = ld_acq(&s->position) >> 32;
 	head_word = ld_acq(sb_spsc_word(s->slots + lap % 2 * slot));
 	return (head_word >> 32 == lap && (head_word & SB_SPSC_THERE)) ||
@@ -178,12 +186,11 @@ static void format_dir(struct bus_pipe_head *head, uint32_t i,
 		       const struct bus_channel_spec *spec)
 {
 	struct bus_pipe_dir *d = &head->dir[i];
-	unsigned char *at =
-		(unsigned char *)head + bus_pipe_dir_off(spec->slot_bytes, i);
 
 	d->sent_before = ld_rlx(&d->n_sent);
 	d->received_before = ld_rlx(&d->n_received);
-	sb_spsc_init((struct sb_spsc *)(void *)at, (size_t)spec->slot_bytes,
+	sb_spsc_init(dir_of(head, spec->slot_bytes, i),
+		     (size_t)spec->slot_bytes,
 		     spec->profile == BUS_PIPE_ADAPTIVE, (uint32_t)spec->first);
 }
 
@@ -211,6 +218,10 @@ int bus_pipe_format(struct bus *bus, struct bus_pipe_head *head,
 	head->flags = spec->flags;
 	for (uint32_t i = 0; i < n_dirs(spec->flags); i++)
 		format_dir(head, i, spec);
+	if (n_dirs(spec->flags) == 2)
+		sb_spsc_meet_init(&head->meet,
+				  dir_of(head, spec->slot_bytes, 0),
+				  dir_of(head, spec->slot_bytes, 1));
 	return 0;
 }
 

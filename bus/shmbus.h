@@ -477,6 +477,30 @@ BUS_API int bus_pipe_hand_over(struct bus_pipe *pipe, pid_t pid);
 BUS_API int bus_pipe_move(struct bus_pipe *pipe, struct bus *to);
 
 /*
+ * bus_pipe_ref  - what another process of the bus needs to use this end
+ * bus_pipe_take - use it
+ *
+ * For an end that nobody has used yet, to be sent in a message: to a worker of
+ * a pool, say, of which nobody knows the pid before.  Whoever takes it first
+ * has it; until then it counts as its maker's.  The handle of which it was
+ * asked is freed as usual, and that closes nothing any more: also not if the
+ * message gets lost with a task that is canceled.  Then close the other end,
+ * and what is left is taken back when room is short.
+ *
+ * ref returns 0, -EBADF (it is somebody's) or -EINVAL.  take returns 0, -EBADF
+ * (somebody has it, or had), -EPIPE (its maker is gone), -EINVAL (it is no such
+ * thing), -ENOMEM, -EPROTO.
+ */
+struct bus_pipe_ref {
+	uint32_t channel; /* private */
+	uint32_t side;
+	uint64_t instance;
+};
+BUS_API int bus_pipe_ref(struct bus_pipe *pipe, struct bus_pipe_ref *ref);
+BUS_API int bus_pipe_take(struct bus *bus, const struct bus_pipe_ref *ref,
+			  struct bus_pipe **pipe);
+
+/*
  * bus_pipe_spawn - fork a child that has the other end
  * @fn:   runs in the child with side 1; its value is the exit status
  * @mine: side 0

@@ -586,8 +586,10 @@ static int front_meet(struct sb_spsc_rx *rx, const void **p, size_t *len,
 	uint64_t h = ld_acq(&rx->half->head); /* M2 <- M1 */
 	uint32_t n = (uint32_t)(h >> HALF_SEQ_AT) - rx->met;
 
-	if ((n & HALF_SEQ) == 0)
+	if ((n & HALF_SEQ) == 0) {
+		rx->idle_half = h;
 		return -EAGAIN;
+	}
 	if ((n & HALF_SEQ) != 1 || (h & HALF_LEN) > SB_SPSC_MEET_MAX)
 		return -EPROTO;
 	rx->they_have = h >> HALF_ACK_AT;
@@ -638,6 +640,7 @@ SB_NOINLINE int sb_spsc_front_slow(struct sb_spsc_rx *rx, const void **p,
 		switch (word_is(h, rx->slot_bytes, rx->lap,
 				(size_t)(rx->at - slot))) {
 		case NOTHING:
+			rx->idle_slot = h;
 			if (rx->half)
 				ret = front_meet(rx, p, len, kind);
 			if (ret == -EAGAIN)
@@ -705,4 +708,12 @@ void sb_spsc_meet(struct sb_spsc_tx *tx, struct sb_spsc_rx *rx,
 	rx->half = &meet->half[~dir & 1];
 	rx->met = ld_rlx(&rx->s->met);
 	rx->they_have = ld_acq(&rx->half->head) >> HALF_ACK_AT; /* M2 <- M1 */
+}
+
+bool sb_spsc_is_met(const struct sb_spsc_meet *meet, uint32_t dir,
+		    const struct sb_spsc *s)
+{
+	uint64_t head = ld_acq(&meet->half[dir & 1].head); /* M2 <- M1 */
+
+	return ((head >> HALF_SEQ_AT) ^ ld_acq(&s->met)) & HALF_SEQ; /* F2 */
 }

@@ -1072,6 +1072,7 @@ struct flood {
 static void *floods(void *arg)
 {
 	struct flood *f = arg;
+
 	static const struct {
 		struct bus_fragment f;
 		uint8_t data[8];
@@ -2794,7 +2795,8 @@ Test(pipe, what_was_handed_over_can_be_handed_on_unused)
 
 /* Ends that nobody comes for ---------------------------------------------- */
 
-/* Make far more pairs than there are channels, and leave each as @leave does. */
+/* Make far more pairs than there are channels, and leave each as @leave does.
+ */
 static void make_many(void (*leave)(int i))
 {
 	for (int i = 0; i < 2 * (int)BUS_CHANNELS_MAX + 9; i++) {
@@ -2833,12 +2835,14 @@ static void leave_empty(int i)
 	free_pair();
 }
 
+static size_t late_len = 30;
+
 static int comes_late(void *arg)
 {
 	struct bus_pipe **late = arg;
 
 	t_gate_wait((struct t_gate *)late[1]);
-	recv_n(late[0], 30, 3);
+	recv_n(late[0], late_len, 3);
 	T_CHECK(bus_pipe_recv(late[0], in, 1, NULL, 0) == -EPIPE);
 	return 0;
 }
@@ -2855,7 +2859,7 @@ Test(pipe, what_a_child_may_still_receive_is_not_taken_back)
 	late[0] = b;
 	late[1] = (void *)&gate;
 	child = t_fork(comes_late, late);
-	cr_assert_eq(send_n(a, 30, 3, 0), 0);
+	cr_assert_eq(send_n(a, late_len, 3, 0), 0);
 	free_pair();
 	make_many(leave_empty);
 	t_gate_open(&gate);
@@ -2878,8 +2882,8 @@ Test(pipe, names_that_nobody_comes_to_are_taken_back)
 
 		snprintf(name, sizeof(name), "job%d", i);
 		c.flags = i % 3 == 0 ? BUS_PIPE_SIMPLEX : 0;
-		cr_assert_eq(bus_pipe_open(bus, name, &c, i % 2, &a), 0,
-			     "%d", i);
+		cr_assert_eq(bus_pipe_open(bus, name, &c, i % 2, &a), 0, "%d",
+			     i);
 		bus_pipe_free(a);
 	}
 	/* but not what may be received, nor what is open */
@@ -2965,4 +2969,245 @@ Test(pipe, the_next_owner_of_a_dead_id_is_not_forgotten_asleep)
 	cr_assert((ld_acq(&a->in->tx.bits[other->id / 64]) & bit) ||
 		  ld_acq(sb_bell(&bus->bells, other->id)) != rang);
 	bus_close(other);
+}
+
+/* The line where two directions meet --------------------------------------- */
+
+static bool in_line(const void *p)
+{
+	const unsigned char *at = p, *line = (void *)&a->head->meet;
+
+	return at >= line && at < line + sizeof(a->head->meet);
+}
+
+/* The next message that @p gets came through the line. */
+static bool is_met(struct bus_pipe *p)
+{
+	struct bus_part part;
+
+	cr_assert_eq(bus_pipe_peek(p, &part, 0), 0);
+	return in_line(part.data);
+}
+
+Test(pipe, short_messages_of_a_round_trip_go_through_the_line)
+{
+	pair(256);
+	for (uint64_t i = 0; i < 100; i++) {
+		size_t len = i % 25;
+
+		cr_assert_eq(send_n(a, len, i, 0), 0);
+		cr_assert(is_met(b));
+		recv_n(b, len, i);
+		cr_assert_eq(send_n(b, len, i, 0), 0);
+		cr_assert(is_met(a));
+		recv_n(a, len, i);
+	}
+	/* a longer one does not, nor what comes before that was popped */
+	cr_assert_eq(send_n(a, 25, 1, 0), 0);
+	cr_assert(!is_met(b));
+	cr_assert_eq(send_n(a, 3, 2, 0), 0);
+	recv_n(b, 25, 1);
+	cr_assert(!is_met(b));
+	recv_n(b, 3, 2);
+	free_pair();
+}
+
+static int answers(void *arg)
+{
+	uint64_t seed = 99;
+
+	(void)arg;
+	for (uint64_t i = 0; i < 20000; i++) {
+		size_t len = rnd(&seed) % 60;
+
+		for (uint64_t k = rnd(&seed) % 4; k--;)
+			recv_n(b, rnd(&seed) % 60, i + k);
+		T_CHECK(send_n(b, len, i, T_LONG) == 0);
+	}
+	bus_close(bus);
+	return 0;
+}
+
+/* One to four messages of many lengths for each answer: the line, the slots,
+ * and all ways from the one to the other. */
+Test(pipe, the_line_and_the_slots_keep_the_order)
+{
+	FOR_EACH_WAIT {
+		uint64_t seed = 99;
+		pid_t child;
+
+		pair(512);
+		child = t_fork(answers, NULL);
+		for (uint64_t i = 0; i < 20000; i++) {
+			size_t len = rnd(&seed) % 60;
+
+			for (uint64_t k = rnd(&seed) % 4; k--;)
+				cr_assert_eq(send_n(a, rnd(&seed) % 60, i + k,
+						    T_LONG),
+					     0);
+			recv_n(a, len, i);
+		}
+		t_join(child);
+		free_pair();
+	}
+}
+
+Test(pipe, a_new_owner_goes_on_with_the_line)
+{
+	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
+
+	c.slot_bytes = 256;
+	cr_assert_eq(bus_pipe_open(bus, "p", &c, 0, &a), 0);
+	cr_assert_eq(bus_pipe_open(bus, "p", &c, 1, &b), 0);
+	for (uint64_t i = 0; i < 200; i++) {
+		cr_assert_eq(send_n(a, 8, i, 0), 0);
+		cr_assert_eq(send_n(a, 9, i, 0), 0);
+		if (i % 3 == 0)
+			recv_n(b, 8, i);
+		if (i % 2) {
+			bus_pipe_free(b);
+			cr_assert_eq(bus_pipe_open(bus, "p", NULL, 1, &b), 0);
+		} else {
+			bus_pipe_free(a);
+			cr_assert_eq(bus_pipe_open(bus, "p", NULL, 0, &a), 0);
+		}
+		if (i % 3)
+			recv_n(b, 8, i);
+		recv_n(b, 9, i);
+		cr_assert_eq(send_n(b, 7, i, 0), 0);
+		recv_n(a, 7, i);
+	}
+	free_pair();
+}
+
+/* Its writer was killed before it was counted. */
+Test(pipe, a_record_in_the_line_is_not_taken_back)
+{
+	struct bus_pipe *late[2];
+	struct t_gate gate;
+	pid_t child;
+	void *room;
+
+	t_gate_init(&gate);
+	pair(256);
+	late_len = 20;
+	late[0] = b;
+	late[1] = (void *)&gate;
+	child = t_fork(comes_late, late);
+	cr_assert_eq(bus_pipe_use(a, BUS_PIPE_SEND), 0);
+	cr_assert_eq(sb_spsc_room(&a->tx, late_len, &room), 0);
+	cr_assert(in_line(room));
+	t_fill(room, late_len, 3);
+	sb_spsc_publish(&a->tx, late_len, BUS_REC_PLAIN);
+	free_pair();
+	make_many(leave_empty);
+	t_gate_open(&gate);
+	t_join(child);
+	t_gate_close(&gate);
+}
+
+/* Ends that are told of in a message --------------------------------------- */
+
+static struct bus_pipe *to_child;
+
+/* Gets refs, takes the ends, and answers through them. */
+static int takes_ends(void *arg)
+{
+	struct bus_pipe_ref ref;
+	struct bus_pipe *end;
+	uint64_t i = 0;
+
+	(void)arg;
+	while (bus_pipe_recv(to_child, &ref, sizeof(ref), NULL, T_LONG) == 0) {
+		T_CHECK(bus_pipe_take(bus, &ref, &end) == 0);
+		recv_n(end, 7, i);
+		T_CHECK(send_n(end, 9, i++, T_LONG) == 0);
+		bus_pipe_free(end);
+		T_CHECK(bus_pipe_take(bus, &ref, &end) == -EBADF);
+	}
+	bus_close(bus);
+	return 0;
+}
+
+Test(pipe, an_end_can_be_told_of_in_a_message)
+{
+	struct bus_pipe *mine;
+	pid_t child;
+
+	pair(256);
+	mine = a;
+	to_child = b;
+	child = t_fork(takes_ends, NULL);
+	for (uint64_t i = 0; i < 300; i++) {
+		struct bus_pipe_ref ref;
+
+		pair(256);
+		cr_assert_eq(bus_pipe_ref(b, &ref), 0);
+		cr_assert_eq(send_n(a, 7, i, 0), 0);
+		bus_pipe_free(b); /* closes nothing */
+		cr_assert_eq(bus_pipe_send(mine, &ref, sizeof(ref), T_LONG), 0);
+		recv_n(a, 9, i);
+		cr_assert_eq(bus_pipe_recv(a, in, 9, NULL, T_LONG), -EPIPE);
+		bus_pipe_free(a);
+	}
+	bus_pipe_free(mine);
+	t_join(child);
+}
+
+Test(pipe, only_an_end_that_nobody_has_is_told_of)
+{
+	struct bus_pipe_ref ref, wrong;
+	struct bus_pipe *p;
+
+	pair(256);
+	cr_assert_eq(bus_pipe_ref(b, NULL), -EINVAL);
+	cr_assert_eq(send_n(a, 1, 1, 0), 0);
+	cr_assert_eq(bus_pipe_ref(a, &ref), -EBADF);
+	cr_assert_eq(bus_pipe_ref(b, &ref), 0);
+	for (int i = 0; i < 3; i++) {
+		wrong = ref;
+		wrong.channel += i == 0;
+		wrong.side += i == 1 ? 1 : 0;
+		wrong.instance += i == 2;
+		cr_assert_eq(bus_pipe_take(bus, &wrong, &p), -EINVAL);
+	}
+	wrong = ref;
+	wrong.side = 0;
+	cr_assert_eq(bus_pipe_take(bus, &wrong, &p), -EBADF);
+	wrong = ref;
+	wrong.instance += BUS_SIDE_INST_ONE;
+	cr_assert_eq(bus_pipe_take(bus, &wrong, &p), -EBADF);
+	cr_assert_eq(bus_pipe_take(bus, &ref, &p), 0);
+	recv_n(p, 1, 1);
+	cr_assert_eq(bus_pipe_recv(b, in, 1, NULL, 0), -EBADF);
+	bus_pipe_free(p);
+	free_pair();
+	/* that pipe is gone; the next one in its place is another */
+	pair(256);
+	cr_assert_eq(bus_pipe_take(bus, &ref, &p), -EBADF);
+	free_pair();
+}
+
+static int makes_and_dies(void *arg)
+{
+	struct bus_pipe_ref ref;
+
+	pair(256);
+	T_CHECK(bus_pipe_ref(b, &ref) == 0);
+	T_CHECK(bus_pipe_send(arg, &ref, sizeof(ref), 0) == 0);
+	return 0; /* without bus_close() */
+}
+
+Test(pipe, an_end_of_a_maker_who_is_gone_is_not_taken)
+{
+	struct bus_pipe_ref ref;
+	struct bus_pipe *mine, *its, *p;
+
+	cr_assert_eq(bus_pipe(bus, NULL, &mine, &its), 0);
+	t_join(t_fork(makes_and_dies, its));
+	cr_assert_eq(bus_pipe_recv(mine, &ref, sizeof(ref), NULL, T_LONG), 0);
+	bus_reap(bus);
+	cr_assert_eq(bus_pipe_take(bus, &ref, &p), -EPIPE);
+	bus_pipe_free(mine);
+	bus_pipe_free(its);
 }
