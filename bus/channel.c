@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 
 #include "bus/channel.h"
+#include "bus/crew.h"
 #include "bus/endpoint.h"
 #include "bus/pipe_side.h"
 #include "bus/recover.h"
@@ -83,6 +84,8 @@ static bool same_shape(const struct bus_channel *c,
 	       c->request_bytes == spec->request_bytes &&
 	       c->head_bytes == spec->head_bytes &&
 	       c->result_bytes == spec->result_bytes &&
+	       c->crew_places == spec->crew_places &&
+	       c->crew_canceled == spec->crew_canceled &&
 	       end->mask + 1 == UINT64_C(1) << spec->log_n &&
 	       end->stride == spec->stride && end->flags == spec->ring_flags &&
 	       end->max_attempts == spec->max_attempts;
@@ -147,6 +150,28 @@ static void set_name(struct bus_dirent *d, const char *name)
 }
 
 /*
+ * What the last crew left is not the next one's.  Nobody writes to it any more,
+ * as nobody has a request in hand; but for a worker that is still in its init,
+ * or leaves, and whose parent died: it may write a text or a word that says
+ * how it stands, for some ms.  Killed in the middle, the ring is still idle.
+ */
+static bool clear_area(struct bus *bus, uint32_t idx,
+		       const struct bus_channel_spec *spec)
+{
+	uint32_t n_places, n_canceled;
+	struct bus_crew_area *area =
+		bus_channel_area(bus, idx, &n_places, &n_canceled);
+
+	if (!spec->crew_places)
+		return true;
+	if (!area || n_places != spec->crew_places ||
+	    n_canceled != spec->crew_canceled)
+		return false;
+	memset((void *)area, 0, bus_crew_bytes(n_places, n_canceled));
+	return true;
+}
+
+/*
  * Take over an idle request ring.  The ring goes on where it was: its words
  * are not reset, because somebody may be looking at them for a recovery.
  */
@@ -167,7 +192,8 @@ static int reuse(struct bus *bus, const char *name,
 		/* Again, in case that somebody was killed right here. */
 		sb_ring_close(end);
 		drain(bus, end);
-		if (sb_ring_unfinished(end) || sb_ring_reopen(end))
+		if (sb_ring_unfinished(end) || !clear_area(bus, i, spec) ||
+		    sb_ring_reopen(end))
 			continue;
 		st_rel(&c->coord, bus_ep_life(bus->map, bus->id));
 		set_name(&bus->map->dir[i], name);
@@ -220,7 +246,8 @@ static int build(struct bus *bus, const char *name,
 
 	if (ret)
 		return ret;
-	bytes = sizeof(*c) + sb_ring_bytes(spec->log_n, spec->stride);
+	bytes = sizeof(*c) + sb_ring_bytes(spec->log_n, spec->stride) +
+		bus_crew_bytes(spec->crew_places, spec->crew_canceled);
 	if (bytes > map->sizes.chan_bytes - off)
 		return -ENOSPC;
 	ret = sb_seg_reserve(&map->seg, map->off.chan + off, bytes);
@@ -233,6 +260,8 @@ static int build(struct bus *bus, const char *name,
 	c->request_bytes = spec->request_bytes;
 	c->head_bytes = spec->head_bytes;
 	c->result_bytes = spec->result_bytes;
+	c->crew_places = spec->crew_places;
+	c->crew_canceled = spec->crew_canceled;
 	st_rlx(&c->coord, bus_ep_life(map, bus->id));
 	sb_ring_init((struct sb_ring *)(c + 1), spec->log_n, spec->stride,
 		     spec->ring_flags, spec->max_attempts, spec->first);
@@ -585,4 +614,35 @@ struct sb_ring_end *bus_channel_end(struct bus *bus, uint32_t idx,
 	}
 	*channel = (struct bus_channel *)(void *)end->ring - 1;
 	return end;
+}
+
+static uint32_t log2_of(uint64_t power)
+{
+	return (uint32_t)__builtin_ctzll(power);
+}
+
+struct bus_crew_area *bus_channel_area(struct bus *bus, uint32_t idx,
+				       uint32_t *n_places, uint32_t *n_canceled)
+{
+	uint32_t kind = bus_channel_kind(bus, idx);
+	struct sb_ring_end *end;
+	struct bus_channel *c;
+	uint64_t off, bytes, at, need;
+
+	if (kind != BUS_CHAN_REQUEST && kind != BUS_CHAN_IDLE)
+		return NULL;
+	/* What follows the ring is computed from its shape, of which we have a
+	 * checked copy. */
+	end = bus_channel_end(bus, idx, &c);
+	if (!end || look_up(bus, idx, sizeof(*c), &off, &bytes) != (void *)c)
+		return NULL;
+	*n_places = *(volatile uint32_t *)&c->crew_places;
+	*n_canceled = *(volatile uint32_t *)&c->crew_canceled;
+	at = sizeof(*c) + sb_ring_bytes(log2_of(end->mask + 1), end->stride);
+	need = bus_crew_bytes(*n_places, *n_canceled);
+	if (!need || *n_places > BUS_CREW_MAX || at > bytes ||
+	    need > bytes - at ||
+	    sb_seg_reserve(&bus->map->seg, off + at, need))
+		return NULL;
+	return (void *)((unsigned char *)c + at);
 }

@@ -17,6 +17,8 @@ struct bus_channel_spec {
 	uint32_t ring_flags;
 	uint32_t max_attempts;
 	uint64_t first; /* position, or lap, to start at */
+	/* requests: the area behind the ring; 0 places: none */
+	uint32_t crew_places, crew_canceled;
 	/* pipes */
 	uint64_t slot_bytes;
 	uint32_t profile; /* enum bus_pipe_profile */
@@ -75,6 +77,16 @@ struct bus_pipe_head *bus_channel_pipe(struct bus *bus, uint32_t idx,
  */
 int bus_channel_attach(struct bus *bus, uint32_t idx,
 		       struct bus_channel **channel, struct sb_ring_end *end);
+
+/*
+ * bus_channel_area - the area of the crew of request ring @idx, and its places
+ *
+ * It lies within the channel, whatever its bytes say.  NULL when there is none
+ * or it is damaged.
+ */
+struct bus_crew_area *bus_channel_area(struct bus *bus, uint32_t idx,
+				       uint32_t *n_places,
+				       uint32_t *n_canceled);
 
 /* Leave our request ring, closed, to the next one. */
 void bus_channel_idle(struct bus *bus, uint32_t idx);

@@ -1,5 +1,5 @@
 /*
- * coord.c - the coordinator: submits requests, collects results, keeps workers
+ * coord.c - the coordinator: submits requests, collects results
  *
  * Life of a request: submitted into a slot of the request ring; taken by a
  * worker, who writes the result beside it and commits with one store; collected
@@ -7,43 +7,26 @@
  * positions that it remembers, oldest first, so there is no second ring and
  * nothing that could arrive twice.
  *
- * It learns of a worker's death from the pidfd, which is in the wait set of
- * every call that blocks.  Recovery puts the dead worker's request back for
- * another to take, or marks it quarantined after max_attempts; then the
- * coordinator notes who died on what, and forks a replacement.
+ * Its workers are crew.c's, which looks after them while a call here waits.
+ * When one dies, recovery puts its request back for another to take, or marks
+ * it quarantined after max_attempts; then the coordinator notes who died on
+ * what.
  *
  * Results that block the window while their owner waits to submit are copied
  * to the heap ("stashed") in the order of their requests.
  */
 #include "config.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "bus/bus.h"
-#include "bus/channel.h"
-#include "bus/endpoint.h"
-#include "bus/recover.h"
+#include "bus/crew.h"
 #include "bus/pace.h"
-#include "bus/request.h"
 #include "bus/settings.h"
-#include "bus/worker.h"
 #include "lib/clock.h"
 
-#define NONE UINT32_MAX
-
-/* Workers take requests in order, so of those that were taken as many as there
- * are workers can be unanswered: further than that, and a few for those that
- * came late, there is nothing to see. */
-#define LOOK_AHEAD(co) ((co)->config.n_workers + 8)
-
-#define BACKOFF_MAX_NS SB_NS_PER_S
-/* So many deaths in a row, each soon after the start and with nothing in hand,
- * and the workers are broken rather than their requests. */
-#define HOPELESS 10u
+/* Further than that there is nothing to see: crew.c. */
+#define LOOK_AHEAD(co) ((co)->crew.look_ahead)
 
 /* A request that was submitted and not yet collected. */
 struct entry {
@@ -56,22 +39,12 @@ struct entry {
 	void *stash; /* struct bus_result and its data, or NULL */
 };
 
-struct worker {
-	struct bus_coord *coord;
-	struct sb_proc proc; /* pid 0: none */
-	struct sb_watch watch;
-	uint64_t started_ns;
-	uint64_t start_at_ns; /* when to fork the next one */
-};
-
 struct bus_coord {
 	struct bus_request_chan c; /* first: the hottest */
 	struct bus_coord_config config;
 	struct bus *bus;
 	struct bus_coord *next;
 	bool foreign; /* we are a forked child of the coordinator */
-	bool leaving;  /* the ring is closed: workers may leave */
-	bool stopping; /* no worker is started any more */
 
 	struct entry *entry; /* index 0 is the head of the list */
 	uint32_t n_entries, free_entry;
@@ -87,16 +60,7 @@ struct bus_coord {
 	uint32_t lent_cell[2];
 	bool lent;
 
-	struct worker *worker;
-	uint64_t next_start_ns; /* earliest start_at_ns, or SB_FOREVER */
-	uint64_t last_poll_ns;
-	uint32_t n_polls;
-	uint32_t n_hopeless;
-	uint64_t backoff_ns;
-	uint64_t last_death_ns; /* that counted for those two */
-	bool progress; /* a result since the last death */
-	bool broken;
-	bool replan; /* next_start_ns has changed: waits set a new deadline */
+	struct bus_crew crew;
 };
 
 /* -------------------------------------------------------------- entries -- */
@@ -155,120 +119,11 @@ static int check(struct bus_coord *co)
 	return co->foreign ? -EINVAL : 0;
 }
 
-static int worker_main(void *arg)
-{
-	struct worker *w = arg;
-	struct bus_coord *co = w->coord;
-
-	/* Runs after bus_coord_after_fork: nothing of the parent is left. */
-	return bus_worker_run(&co->c, co->config.handler, co->config.init,
-			      co->config.ctx);
-}
-
-static uint32_t live_workers(const struct bus_coord *co)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < co->config.n_workers; i++)
-		n += co->worker[i].proc.pid != 0;
-	return n;
-}
-
-static void worker_ready(void *arg, uint32_t events);
-
-static void note_next_start(struct bus_coord *co)
-{
-	co->next_start_ns = SB_FOREVER;
-	for (uint32_t i = 0; i < co->config.n_workers; i++)
-		if (!co->worker[i].proc.pid &&
-		    co->worker[i].start_at_ns < co->next_start_ns)
-			co->next_start_ns = co->worker[i].start_at_ns;
-	co->replan = true;
-}
-
-static int worker_start(struct bus_coord *co, struct worker *w)
-{
-	int ret;
-
-	w->coord = co;
-	ret = sb_proc_fork(&w->proc, worker_main, w);
-	if (ret) {
-		w->proc.pid = 0;
-		return ret;
-	}
-	w->started_ns = sb_now_ns();
-	w->watch = (struct sb_watch){ .fd = w->proc.pidfd,
-				      .events = POLLIN,
-				      .ready = worker_ready,
-				      .arg = w };
-	sb_waiter_watch(&co->bus->waiter, &w->watch);
-	return 0;
-}
-
-/* Fork the workers whose time has come. */
-static void start_due(struct bus_coord *co)
-{
-	uint64_t now = sb_now_ns();
-
-	for (uint32_t i = 0; i < co->config.n_workers; i++) {
-		struct worker *w = &co->worker[i];
-
-		if (w->proc.pid || w->start_at_ns > now || co->broken)
-			continue;
-		if (worker_start(co, w))
-			w->start_at_ns = now + BACKOFF_MAX_NS / 10;
-	}
-	note_next_start(co);
-}
-
-/* A worker died: decide when to replace it. */
-static void plan_restart(struct bus_coord *co, struct worker *w, bool held,
-			 const struct sb_proc_exit *how)
-{
-	uint64_t now = sb_now_ns();
-	bool at_once = now - w->started_ns < SB_NS_PER_S && !co->progress;
-	/* It lived when the last one died: whoever kills several at a time, or
-	 * faster than we look, says nothing about their replacements. */
-	bool same = w->started_ns <= co->last_death_ns;
-
-	if (!same)
-		co->last_death_ns = now;
-	if (same) {
-		/* neither better nor worse */
-	} else if (!at_once) {
-		co->backoff_ns = 0;
-		co->n_hopeless = 0;
-	} else {
-		/* SIGKILL comes from outside and proves nothing. */
-		if (!held && how->signal != SIGKILL &&
-		    ++co->n_hopeless >= HOPELESS)
-			co->broken = true;
-		co->backoff_ns = co->backoff_ns ? co->backoff_ns * 2
-						: co->config.backoff_ns;
-		if (co->backoff_ns > BACKOFF_MAX_NS)
-			co->backoff_ns = BACKOFF_MAX_NS;
-	}
-	co->progress = false;
-	w->start_at_ns = now + co->backoff_ns;
-	note_next_start(co);
-}
-
-/*
- * The ring is closed and the worker found nothing more to take.  Others may
- * still be at work; only if the last one left, and a death brought back a
- * request meanwhile, is another needed.
- */
-static void left(struct bus_coord *co, struct worker *w)
-{
-	w->start_at_ns = live_workers(co) ? SB_FOREVER
-					  : sb_now_ns() + SB_NS_PER_MS;
-	note_next_start(co);
-}
-
 /* Requests that were quarantined because endpoint @id died: note who it was. */
-static void note_death(struct bus_coord *co, uint32_t id, pid_t pid,
+static void note_death(void *arg, uint32_t id, pid_t pid,
 		       const struct sb_proc_exit *how)
 {
+	struct bus_coord *co = arg;
 	const struct sb_ring_end *end = &co->c.end;
 
 	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next) {
@@ -287,80 +142,6 @@ static void note_death(struct bus_coord *co, uint32_t id, pid_t pid,
 	}
 }
 
-/* The worker is dead: recover what it held, then bury it. */
-static void worker_died(struct bus_coord *co, struct worker *w)
-{
-	struct bus_ep_counts *counts = &co->bus->ep->counts;
-	uint64_t before = ld_rlx(&counts->redelivered) +
-			  ld_rlx(&counts->quarantined);
-	struct bus_map *map = co->bus->map;
-	pid_t pid = w->proc.pid;
-	struct sb_proc_exit how = { .exit_status = -1 };
-	bool held;
-
-	sb_waiter_unwatch(&co->bus->waiter, &w->watch);
-	/* Before it is reaped: until then the pid is nobody else's. */
-	bus_recover_pid(co->bus, pid);
-	sb_proc_reap(&w->proc, &how);
-	w->proc.pid = 0;
-	held = before != ld_rlx(&counts->redelivered) +
-				 ld_rlx(&counts->quarantined);
-	for (uint32_t id = 1; id < map->sizes.max_ep; id++)
-		if (bus_ep_pid(ld_rlx(&map->ep[id].state)) == (uint32_t)pid)
-			note_death(co, id, pid, &how);
-	if (co->leaving && !how.signal && how.exit_status == 0)
-		left(co, w);
-	else if (!co->stopping)
-		plan_restart(co, w, held, &how);
-}
-
-static void worker_ready(void *arg, uint32_t events)
-{
-	struct worker *w = arg;
-	struct pollfd p = { .fd = w->proc.pidfd, .events = POLLIN };
-
-	(void)events;
-	if (poll(&p, 1, 0) != 1)
-		return;
-	if (p.revents & POLLNVAL) /* the program has closed it under us */
-		sb_waiter_unwatch(&w->coord->bus->waiter, &w->watch);
-	else if (p.revents & POLLIN)
-		worker_died(w->coord, w);
-}
-
-static void look_for_deaths(struct bus_coord *co)
-{
-	for (uint32_t i = 0; i < co->config.n_workers; i++)
-		if (co->worker[i].proc.pid)
-			worker_ready(&co->worker[i], 0);
-}
-
-static void replace_dead(struct bus_coord *co)
-{
-	if (co->foreign)
-		return;
-	look_for_deaths(co);
-	if (!co->stopping && co->next_start_ns <= sb_now_ns())
-		start_due(co);
-}
-
-/*
- * Somebody who only ever tries never waits on the pidfds: look at them now and
- * then.
- */
-static void poll_deaths(struct bus_coord *co)
-{
-	uint64_t now;
-
-	if (++co->n_polls % 64)
-		return;
-	now = sb_now_ns();
-	if (now - co->last_poll_ns < SB_NS_PER_MS)
-		return;
-	co->last_poll_ns = now;
-	replace_dead(co);
-}
-
 int bus_coord_workers(struct bus_coord *co, pid_t *pids, size_t n)
 {
 	size_t live = 0;
@@ -368,74 +149,21 @@ int bus_coord_workers(struct bus_coord *co, pid_t *pids, size_t n)
 
 	if (ret)
 		return ret;
-	replace_dead(co);
-	for (uint32_t i = 0; i < co->config.n_workers; i++) {
-		if (!co->worker[i].proc.pid)
+	bus_crew_replace(&co->crew);
+	for (uint32_t i = 0; i < co->crew.n_places; i++) {
+		if (!co->crew.member[i].proc.pid)
 			continue;
 		if (live < n)
-			pids[live] = co->worker[i].proc.pid;
+			pids[live] = co->crew.member[i].proc.pid;
 		live++;
 	}
 	return (int)live;
 }
 
-/* --------------------------------------------------------- waiting calls -- */
-
-struct supervised {
-	struct bus_coord *co;
-	const struct sb_wait *wait;
-};
-
-/* -ESTALE ends a wait whose deadline is no longer right. */
-static int try_supervised(void *arg, bool sure)
+/* Absolute, of a call's timeout; 0 for 0. */
+static uint64_t deadline_of(int64_t timeout_ns)
 {
-	struct supervised *s = arg;
-	int ret = s->wait->try_(s->wait->arg, sure);
-
-	if (ret == -EAGAIN && sb_unlikely(s->co->broken && !s->co->stopping))
-		return -ECHILD;
-	if (ret == -EAGAIN && sb_unlikely(s->co->replan))
-		return -ESTALE;
-	return ret;
-}
-
-/* Fork who is due, and say until when a wait may go on. */
-static uint64_t plan(struct bus_coord *co, uint64_t deadline)
-{
-	co->replan = false;
-	if (co->stopping || co->next_start_ns == SB_FOREVER)
-		return deadline;
-	if (co->next_start_ns <= sb_now_ns())
-		start_due(co);
-	co->replan = false;
-	return co->next_start_ns < deadline ? co->next_start_ns : deadline;
-}
-
-/* As bus_wait_for, but workers are replaced meanwhile. */
-static int wait_supervised(struct bus_coord *co, const struct sb_wait *wait,
-			   int64_t timeout_ns)
-{
-	struct supervised s = { .co = co, .wait = wait };
-	struct sb_wait outer = *wait;
-	uint64_t deadline, until;
-	int ret;
-
-	if (timeout_ns == 0) {
-		ret = bus_wait_for(co->bus, wait, 0);
-		if (ret == -EAGAIN)
-			poll_deaths(co);
-		return ret == -EAGAIN && co->broken && !co->stopping ? -ECHILD
-								     : ret;
-	}
-	outer.try_ = try_supervised;
-	outer.arg = &s;
-	deadline = sb_deadline(timeout_ns);
-	do {
-		until = plan(co, deadline);
-		ret = sb_waiter_wait(&co->bus->waiter, &outer, until);
-	} while (ret == -ESTALE || (ret == -ETIMEDOUT && until != deadline));
-	bus_publish_counts(co->bus);
-	return ret;
+	return timeout_ns ? sb_deadline(timeout_ns) : 0;
 }
 
 /* ---------------------------------------------------------------- submit -- */
@@ -467,8 +195,7 @@ static int claim_cells(struct submit *s)
 		ret = sb_blob_claim(&c->bus->blob, s->len, &s->cell[0]);
 		if (ret)
 			return ret;
-		memcpy(sb_blob_data(&c->bus->blob, s->cell[0]), s->buf,
-		       s->len);
+		memcpy(sb_blob_data(&c->bus->blob, s->cell[0]), s->buf, s->len);
 		sb_blob_set_len(&c->bus->blob, s->cell[0], s->len);
 	}
 	if (c->layout.head_bytes && s->cell[1] == SB_BLOB_NONE)
@@ -584,14 +311,13 @@ static int submit_wait(struct bus_coord *co, struct submit *s,
 	struct sb_wait wait = {
 		.try_ = try_submit,
 		.arg = s,
-		.sets = { &co->c.chan->done,
-			  &co->bus->map->header->blob_rx },
+		.sets = { &co->c.chan->done, &co->bus->map->header->blob_rx },
 		.n_sets = 2,
 	};
 	int ret;
 
 	s->blocking = timeout_ns != 0;
-	ret = wait_supervised(co, &wait, timeout_ns);
+	ret = bus_crew_wait(&co->crew, &wait, deadline_of(timeout_ns));
 	if (ret)
 		drop_cells(co->bus, s->cell);
 	return ret;
@@ -727,7 +453,7 @@ static void read_answer(struct bus_coord *co, struct entry *e, uint64_t seq,
 
 	/* Somebody else was faster to recover: whose death was it? */
 	if (sb_unlikely((seq & SB_FLAG_QUAR) && !e->pid))
-		look_for_deaths(co);
+		bus_crew_look(&co->crew);
 	ret = read_result(co, e, seq, r);
 	if (sb_unlikely(ret)) {
 		bus_count(&co->bus->ep->counts.rejected, 1);
@@ -743,9 +469,9 @@ static void read_answer(struct bus_coord *co, struct entry *e, uint64_t seq,
 }
 
 /*
- * Move what lies in the slot to @buf; the slot is free after free_last().  What lies in a cell
- * stays there: before its position is over, after which a sweep would free it,
- * the cell becomes ours.
+ * Move what lies in the slot to @buf; the slot is free after free_last().  What
+ * lies in a cell stays there: before its position is over, after which a sweep
+ * would free it, the cell becomes ours.
  */
 static void empty_slot(struct bus_coord *co, struct entry *e,
 		       struct bus_result *r, void *buf)
@@ -767,7 +493,7 @@ static void empty_slot(struct bus_coord *co, struct entry *e,
 	free_last(co);
 	co->has_last = true;
 	co->last_pos = e->pos;
-	co->progress = true;
+	co->crew.progress = true;
 }
 
 /* Copy one answered request to the heap, so that its slot is free.  0, or
@@ -896,7 +622,7 @@ static int collect_wait(struct collect *c, int64_t timeout_ns)
 		ret = try_collect(c, false);
 	}
 	if (ret == -EAGAIN)
-		ret = wait_supervised(co, &wait, timeout_ns);
+		ret = bus_crew_wait(&co->crew, &wait, deadline_of(timeout_ns));
 	if (!ret)
 		bus_pace_learn(&co->pace, oldest_done(co));
 	return ret;
@@ -935,17 +661,13 @@ size_t bus_coord_outstanding(const struct bus_coord *co)
 	return co->n_outstanding;
 }
 
-/* --------------------------------------------------------- start and stop -- */
+/* -------------------------------------------------------- start and stop -- */
 
 /* In a forked child the workers are no children: forget them. */
 static void disown(struct bus_coord *co)
 {
 	co->foreign = true;
-	for (uint32_t i = 0; i < co->config.n_workers; i++)
-		if (co->worker[i].proc.pid) {
-			close(co->worker[i].proc.pidfd);
-			co->worker[i].proc.pid = 0;
-		}
+	bus_crew_disown(&co->crew);
 }
 
 void bus_coord_after_fork(struct bus_coord *co)
@@ -967,7 +689,7 @@ static void coord_free(struct bus_coord *co)
 		free(co->entry[i].stash);
 	free(co->lent_stash);
 	free(co->entry);
-	free(co->worker);
+	bus_crew_free(&co->crew);
 	free(co->buf);
 	free(co);
 }
@@ -976,6 +698,7 @@ static int channel_up(struct bus_coord *co, const char *name)
 {
 	struct bus_channel_spec spec = { .kind = BUS_CHAN_REQUEST,
 					 .ring_flags = SB_RING_REQUEST };
+	uint32_t n_places, n_canceled;
 	int idx, ret;
 
 	bus_request_plan(co->config.request_bytes, co->config.result_bytes,
@@ -985,14 +708,20 @@ static int channel_up(struct bus_coord *co, const char *name)
 		return -EINVAL;
 	spec.log_n = (uint32_t)__builtin_ctz(co->config.window);
 	spec.max_attempts = co->config.max_attempts;
+	spec.crew_places = co->crew.n_places;
+	spec.crew_canceled = co->crew.hooks.cancels ? co->config.window : 0;
 	idx = bus_channel_make(co->bus, name, &spec);
 	if (idx < 0)
 		return idx;
 	co->c.bus = co->bus;
 	co->c.idx = (uint32_t)idx;
 	ret = bus_channel_attach(co->bus, co->c.idx, &co->c.chan, &co->c.end);
+	co->crew.area =
+		bus_channel_area(co->bus, co->c.idx, &n_places, &n_canceled);
 	/* What lies in a slot follows from the plan: the ring must be it. */
-	if (!ret && (co->c.end.stride != spec.stride ||
+	if (!ret && (!co->crew.area || n_places != spec.crew_places ||
+		     n_canceled != spec.crew_canceled ||
+		     co->c.end.stride != spec.stride ||
 		     co->c.end.mask + 1 != co->config.window ||
 		     co->c.end.flags != spec.ring_flags ||
 		     co->c.end.max_attempts != spec.max_attempts)) {
@@ -1011,9 +740,41 @@ static void channel_down(struct bus_coord *co)
 	bus_channel_idle(co->bus, co->c.idx);
 }
 
-int bus_coord_start(struct bus *bus, const char *name,
-		    const struct bus_coord_config *config,
-		    struct bus_coord **out)
+/* Check what was asked for, and note it. */
+static int configure(struct bus_coord *co,
+		     const struct bus_coord_config *config,
+		     const struct bus_crew_config *hooks)
+{
+	struct bus_crew *crew = &co->crew;
+	int ret = bus_config_copy(&co->config, sizeof(co->config), config);
+
+	if (!ret)
+		ret = bus_coord_config_fill(&co->config);
+	if (ret)
+		return ret;
+	crew->bus = co->bus;
+	crew->c = &co->c;
+	crew->handler = co->config.handler;
+	crew->init = co->config.init;
+	crew->ctx = co->config.ctx;
+	crew->min_backoff_ns = co->config.backoff_ns;
+	crew->died = note_death;
+	crew->arg = co;
+	crew->plain = !hooks;
+	if (hooks)
+		crew->hooks = *hooks;
+	crew->n_wanted = crew->n_places = co->config.n_workers;
+	if (crew->hooks.max_workers)
+		crew->n_places = crew->hooks.max_workers;
+	if (crew->n_places > BUS_CREW_MAX || crew->n_wanted > crew->n_places)
+		return -EINVAL;
+	return bus_crew_fits(crew, crew->n_wanted) ? 0 : -EUSERS;
+}
+
+int bus_coord_start_crew(struct bus *bus, const char *name,
+			 const struct bus_coord_config *config,
+			 const struct bus_crew_config *hooks,
+			 struct bus_coord **out)
 {
 	struct bus_coord *co;
 	int ret;
@@ -1027,19 +788,14 @@ int bus_coord_start(struct bus *bus, const char *name,
 	if (!co)
 		return -ENOMEM;
 	co->bus = bus;
-	co->next_start_ns = SB_FOREVER;
-	ret = bus_config_copy(&co->config, sizeof(co->config), config);
-	if (!ret)
-		ret = bus_coord_config_fill(&co->config);
-	/* Without the nobody, the spare one and us. */
-	if (!ret && co->config.n_workers > bus->map->sizes.max_ep - 3)
-		ret = -EUSERS;
+	ret = configure(co, config, hooks);
 	if (!ret)
 		ret = channel_up(co, name);
+	if (!ret)
+		ret = bus_crew_init(&co->crew);
 	if (!ret) {
-		co->worker = calloc(co->config.n_workers, sizeof(*co->worker));
 		co->buf = malloc(co->c.end.payload_bytes);
-		ret = co->worker && co->buf ? entries_grow(co) : -ENOMEM;
+		ret = co->buf ? entries_grow(co) : -ENOMEM;
 	}
 	if (ret) {
 		channel_down(co);
@@ -1048,14 +804,20 @@ int bus_coord_start(struct bus *bus, const char *name,
 	}
 	co->next = bus->coords;
 	bus->coords = co;
-	for (uint32_t i = 0; i < co->config.n_workers && !ret; i++)
-		ret = worker_start(co, &co->worker[i]);
+	ret = bus_crew_start(&co->crew);
 	if (ret) {
 		bus_coord_stop(co, 0);
 		return ret;
 	}
 	*out = co;
 	return 0;
+}
+
+int bus_coord_start(struct bus *bus, const char *name,
+		    const struct bus_coord_config *config,
+		    struct bus_coord **out)
+{
+	return bus_coord_start_crew(bus, name, config, NULL, out);
 }
 
 struct stopping {
@@ -1072,7 +834,7 @@ static int try_stopped(void *arg, bool sure)
 
 	(void)sure;
 	if (s->for_workers)
-		return live_workers(co) ? -EAGAIN : 0;
+		return bus_crew_live(&co->crew) ? -EAGAIN : 0;
 	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next)
 		if (!is_done(co, &co->entry[i], &seq))
 			return -EAGAIN;
@@ -1087,24 +849,27 @@ static int wait_stopped(struct bus_coord *co, bool for_workers,
 				.arg = &s,
 				.sets = { &co->c.chan->done },
 				.n_sets = 1 };
+
+	return bus_crew_wait(&co->crew, &wait, deadline);
+}
+
+/* Nothing puts it off. */
+static int wait_stopped_for_sure(struct bus_coord *co, bool for_workers,
+				 uint64_t deadline)
+{
 	int ret;
 
-	do {
-		uint64_t now = sb_now_ns();
-		int64_t left = deadline == SB_FOREVER ? -1
-			       : deadline > now ? (int64_t)(deadline - now)
-						: 1;
-
-		ret = wait_supervised(co, &wait, left);
-	} while (ret == -EINTR);
+	do
+		ret = wait_stopped(co, for_workers, deadline);
+	while (ret == -EINTR);
 	return ret;
 }
 
-static void kill_workers(struct bus_coord *co)
+static void end_ring(struct bus_coord *co)
 {
-	for (uint32_t i = 0; i < co->config.n_workers; i++)
-		if (co->worker[i].proc.pid)
-			sb_proc_kill(&co->worker[i].proc, SIGKILL);
+	co->crew.leaving = true;
+	sb_ring_close(&co->c.end);
+	sb_wake_all(&co->c.chan->rx, &co->bus->bells);
 }
 
 /* Free the slots and cells of what nobody will collect. */
@@ -1126,6 +891,36 @@ static void drop_outstanding(struct bus_coord *co)
 	channel_down(co);
 }
 
+static void kill_all(struct bus_coord *co)
+{
+	co->crew.stopping = true;
+	bus_crew_kill(&co->crew);
+	wait_stopped_for_sure(co, true, SB_FOREVER);
+}
+
+int bus_coord_kill_all(struct bus_coord *co)
+{
+	int ret = check(co);
+
+	if (!ret)
+		kill_all(co);
+	return ret;
+}
+
+int bus_coord_leave(struct bus_coord *co, uint64_t deadline_ns)
+{
+	int ret = check(co);
+
+	if (ret)
+		return ret;
+	end_ring(co);
+	ret = wait_stopped(co, false, deadline_ns);
+	if (ret)
+		return ret;
+	co->crew.stopping = true;
+	return wait_stopped(co, true, deadline_ns);
+}
+
 int bus_coord_stop(struct bus_coord *co, int64_t timeout_ns)
 {
 	uint64_t deadline = timeout_ns ? sb_deadline(timeout_ns) : 1;
@@ -1139,17 +934,13 @@ int bus_coord_stop(struct bus_coord *co, int64_t timeout_ns)
 		return 0;
 	}
 	end_loan(co);
-	co->leaving = true;
-	sb_ring_close(&co->c.end);
-	sb_wake_all(&co->c.chan->rx, &co->bus->bells);
-	ret = wait_stopped(co, false, deadline);
-	co->stopping = true;
+	end_ring(co);
+	ret = wait_stopped_for_sure(co, false, deadline);
+	co->crew.stopping = true;
 	if (!ret)
-		ret = wait_stopped(co, true, deadline);
-	if (ret) {
-		kill_workers(co);
-		wait_stopped(co, true, SB_FOREVER);
-	}
+		ret = wait_stopped_for_sure(co, true, deadline);
+	if (ret)
+		kill_all(co);
 	drop_outstanding(co);
 	coord_free(co);
 	return ret ? -ETIMEDOUT : 0;
@@ -1169,17 +960,18 @@ struct sb_sleepers *bus_coord_sleepers(struct bus_coord *co)
 
 uint64_t bus_coord_plan(struct bus_coord *co, uint64_t deadline)
 {
-	return plan(co, deadline);
+	return bus_crew_plan(&co->crew, deadline);
 }
 
 bool bus_coord_replans(const struct bus_coord *co)
 {
-	return co->replan;
+	return co->crew.replan;
 }
 
 void bus_coord_poll(struct bus_coord *co)
 {
-	poll_deaths(co);
+	if (!co->foreign)
+		bus_crew_poll(&co->crew);
 }
 
 static bool any_result(struct bus_coord *co, bool sure)
@@ -1198,7 +990,7 @@ uint32_t bus_coord_ready(struct bus_coord *co, uint32_t events, bool sure)
 	uint32_t ready = 0;
 	bool result = any_result(co, sure);
 
-	if (co->broken && !co->stopping)
+	if (co->crew.broken && !co->crew.stopping)
 		ready |= BUS_POLL_ERR;
 	if ((events & BUS_POLL_IN) && result)
 		ready |= BUS_POLL_IN;
@@ -1207,4 +999,90 @@ uint32_t bus_coord_ready(struct bus_coord *co, uint32_t events, bool sure)
 	    (result || co->n_in_ring - co->has_last < co->config.window))
 		ready |= BUS_POLL_OUT;
 	return ready;
+}
+
+/* ---------------------------------------------------------- for the pool -- */
+
+struct bus_crew_area *bus_coord_area(struct bus_coord *co)
+{
+	return co->crew.area;
+}
+
+uint32_t bus_coord_places(const struct bus_coord *co)
+{
+	return co->crew.n_places;
+}
+
+pid_t bus_coord_pid(const struct bus_coord *co, uint32_t place)
+{
+	return place < co->crew.n_places ? co->crew.member[place].proc.pid : 0;
+}
+
+int bus_coord_scale(struct bus_coord *co, uint32_t n)
+{
+	int ret = check(co);
+
+	return ret ? ret : bus_crew_scale(&co->crew, n);
+}
+
+int bus_coord_signal(struct bus_coord *co, uint32_t place, int sig)
+{
+	int ret = check(co);
+
+	return ret ? ret : bus_crew_signal(&co->crew, place, sig);
+}
+
+const char *bus_coord_error(const struct bus_coord *co)
+{
+	return co->crew.broken ? co->crew.error : "";
+}
+
+struct waiting {
+	struct bus_coord *co;
+	const struct bus_coord_extra *extra;
+};
+
+static int try_result_or(void *arg, bool sure)
+{
+	struct waiting *w = arg;
+
+	if (any_result(w->co, sure))
+		return 0;
+	return w->extra && w->extra->ready &&
+			       w->extra->ready(w->extra->arg, sure)
+		       ? 0
+		       : -EAGAIN;
+}
+
+int bus_coord_wait(struct bus_coord *co, const struct bus_coord_extra *extra,
+		   uint64_t deadline_ns)
+{
+	struct waiting w = { .co = co, .extra = extra };
+	struct sb_sleepers *sets[BUS_COORD_EXTRA_MAX + 1];
+	uint64_t claimed[SB_WAIT_CLAIMED(BUS_COORD_EXTRA_MAX + 1)];
+	struct sb_wait wait = { .try_ = try_result_or,
+				.arg = &w,
+				.many = sets,
+				.n_sets = 1,
+				.claimed = claimed };
+	int ret = check(co);
+
+	if (!ret && extra && extra->n_sets > BUS_COORD_EXTRA_MAX)
+		ret = -EINVAL;
+	if (ret)
+		return ret;
+	ret = try_result_or(&w, false);
+	if (ret == -EAGAIN && deadline_ns && co->pace.steps) {
+		bus_pace_pause(co->pace.steps);
+		ret = try_result_or(&w, false);
+	}
+	if (ret == -EAGAIN) {
+		sets[0] = &co->c.chan->done;
+		for (uint32_t i = 0; extra && i < extra->n_sets; i++)
+			sets[wait.n_sets++] = extra->sets[i];
+		ret = bus_crew_wait(&co->crew, &wait, deadline_ns);
+	}
+	if (!ret)
+		bus_pace_learn(&co->pace, oldest_done(co));
+	return ret;
 }

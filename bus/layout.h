@@ -8,8 +8,11 @@
  *	+-----------------------------+ dir_off
  *	| struct bus_dirent [256]     |  the channels, in order of creation
  *	+-----------------------------+ chan_off
- *	| struct bus_channel, ring    |  a queue or a request ring, each with
- *	| struct bus_channel, ring    |  its slots; see lib/ring.h
+ *	| struct bus_channel, ring    |  a queue, with its slots; lib/ring.h
+ *	| struct bus_channel, ring,   |  a request ring, and what its workers
+ *	|   struct bus_crew_area,     |  do; see crew.h
+ *	|   struct bus_place [],      |
+ *	|   canceled []               |
  *	| struct bus_pipe_head,       |  a pipe, with one or two directions;
  *	|   struct sb_spsc, slots     |  see lib/spsc.h
  *	|   struct sb_spsc, slots     |
@@ -122,18 +125,83 @@ struct bus_channel {
 	uint32_t flags;         /* BUS_QUEUE_* */
 	uint32_t request_bytes; /* requests: see request.h */
 	uint32_t head_bytes;
-	uint32_t reserved;
+	uint32_t crew_places; /* of the area behind the ring; 0 none */
 	uint64_t result_bytes;
 	_Atomic uint64_t coord; /* requests: life of who made it; endpoint.h */
-	uint64_t reserved2[4];
+	uint32_t crew_canceled; /* words of canceled[] in it */
+	uint32_t reserved;
+	uint64_t reserved2[3];
 
 	struct sb_sleepers rx;   /* for not empty */
 	struct sb_sleepers tx;   /* for not full */
 	struct sb_sleepers done; /* for an answer, or for all done */
-	/* struct sb_ring follows */
+	/* struct sb_ring follows, and struct bus_crew_area, if there are places
+	 * in it */
 };
 static_assert(offsetof(struct bus_channel, rx) == SB_FAR, "rx");
 static_assert(sizeof(struct bus_channel) == 4 * SB_FAR, "channel");
+
+/* How a worker stands to its place; the parent writes NONE and STARTING, the
+ * worker the others, once each. */
+enum {
+	BUS_PLACE_NONE,
+	BUS_PLACE_STARTING, /* init is not over */
+	BUS_PLACE_READY,
+	BUS_PLACE_LEAVING /* in good order: exit is what it does next */
+};
+
+/* One worker.  Written by it, but pid, n_deaths, and flags of the word by its
+ * parent; read by anybody. */
+struct bus_place {
+	alignas(SB_FAR) _Atomic uint64_t word; /* id:56 | flags:8; crew.h */
+	_Atomic uint64_t since_ns; /* of CLOCK_MONOTONIC_COARSE; 0 */
+	_Atomic uint64_t n_done;   /* tasks, all lives of the place together */
+	_Atomic uint32_t handler;  /* of the task in hand */
+	_Atomic uint32_t life;     /* BUS_PLACE_* */
+	_Atomic uint32_t pid;      /* 0: nobody */
+	_Atomic uint32_t n_deaths;
+	uint64_t reserved[11];
+};
+static_assert(sizeof(struct bus_place) == SB_FAR, "place");
+
+/* Written by the coordinator or its pool, read by anybody. */
+struct bus_crew_counts {
+	alignas(SB_FAR) _Atomic uint64_t n_submitted;
+	_Atomic uint64_t n_queued;
+	_Atomic uint64_t n_ok, n_failed, n_dead, n_canceled, n_timed_out;
+	_Atomic uint64_t n_callbacks_failed;
+	_Atomic uint64_t n_respawns, n_deaths; /* by crew.c */
+	uint64_t reserved[6];
+};
+static_assert(sizeof(struct bus_crew_counts) == SB_FAR, "crew counts");
+
+#define BUS_CREW_MAX   200u /* places */
+#define BUS_INIT_ERROR 256u /* bytes of a text, with its NUL */
+
+/*
+ * A struct bus_place for each worker follows, and in a pool _Atomic uint64_t
+ * canceled[window]: the id of the task with that index, if it was canceled
+ * while it was in the ring.
+ */
+struct bus_crew_area {
+	struct bus_crew_counts counts;
+
+	/* the coordinator: places from n_wanted on are to be left */
+	alignas(SB_FAR) _Atomic uint32_t n_wanted;
+	_Atomic uint32_t n_inits; /* that went well; workers */
+
+	/* bit i: the worker of place i sends something large.  Set and cleared
+	 * by it; cleared by the parent before it forks the next one. */
+	alignas(SB_FAR) _Atomic uint64_t talking[4];
+
+	/* of the worker whose init failed last; garbled if two did at once */
+	alignas(SB_FAR) char init_error[BUS_INIT_ERROR];
+};
+static_assert(offsetof(struct bus_crew_area, n_wanted) == SB_FAR, "wanted");
+static_assert(offsetof(struct bus_crew_area, talking) == 2 * SB_FAR,
+	      "talking");
+static_assert(sizeof(struct bus_crew_area) == 5 * SB_FAR, "crew area");
+static_assert(BUS_CREW_MAX <= 256, "talking has a bit for each");
 
 /* One direction of a pipe: from side 0 to side 1, or back. */
 struct bus_pipe_dir {

@@ -6,6 +6,8 @@
 #include "config.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,4 +142,81 @@ int bus_coord_config_fill(struct bus_coord_config *c)
 	if (!c->backoff_ns)
 		c->backoff_ns = SB_NS_PER_MS;
 	return 0;
+}
+
+#define WORKERS_MAX 200u /* BUS_CREW_MAX */
+#define CPUS_MAX    65536
+#define NS_PER_YEAR (365 * 24 * 3600 * SB_NS_PER_S)
+#define SIGNALS_MAX 64
+
+/* Processors of the affinity mask, whatever its size; 1 at least. */
+static uint32_t n_processors(void)
+{
+	int n = 0;
+
+	for (int cpus = 1024; cpus <= CPUS_MAX && !n; cpus *= 4) {
+		cpu_set_t *set = CPU_ALLOC((size_t)cpus);
+		size_t bytes = CPU_ALLOC_SIZE((size_t)cpus);
+
+		if (!set)
+			break;
+		if (!sched_getaffinity(0, bytes, set))
+			n = CPU_COUNT_S(bytes, set);
+		CPU_FREE(set);
+	}
+	return n > 0 ? (uint32_t)n : 1;
+}
+
+static int check_pool(const struct bus_pool_config *c)
+{
+	if (!c->handlers || !c->n_handlers || c->n_workers > WORKERS_MAX ||
+	    c->window > 1 << 16 || c->task_bytes > 1024 ||
+	    c->max_attempts > 60 || c->soft_signal < -1 ||
+	    c->soft_signal > SIGNALS_MAX || c->wait > BUS_WAIT_FUTEX ||
+	    c->spin > BUS_SPIN_NEVER || c->flags || c->grace_ns > NS_PER_YEAR)
+		return -EINVAL;
+	for (uint32_t i = 0; i < c->n_handlers; i++)
+		if (!c->handlers[i])
+			return -EINVAL;
+	return 0;
+}
+
+int bus_pool_config_fill(struct bus_pool_config *c)
+{
+	int ret = check_pool(c);
+
+	if (ret)
+		return ret;
+	if (!c->n_workers) {
+		c->n_workers = n_processors();
+		if (c->n_workers > WORKERS_MAX)
+			c->n_workers = WORKERS_MAX;
+	}
+	if (!c->window)
+		c->window = 1024;
+	if (!power_of_two(c->window) || c->window < 2)
+		return -EINVAL;
+	if (!c->task_bytes)
+		c->task_bytes = 24;
+	if (!c->max_attempts)
+		c->max_attempts = 3;
+	if (!c->soft_signal)
+		c->soft_signal = SIGTERM;
+	if (!c->grace_ns)
+		c->grace_ns = 100 * SB_NS_PER_MS;
+	if (!c->backoff_ns)
+		c->backoff_ns = SB_NS_PER_MS;
+	return 0;
+}
+
+int bus_task_config_fill(struct bus_task_config *c)
+{
+	return c->priority > BUS_PRIORITY_LOW || c->flags || c->limit_ns < 0
+		       ? -EINVAL
+		       : 0;
+}
+
+int bus_map_config_fill(struct bus_map_config *c)
+{
+	return c->priority > BUS_PRIORITY_LOW || c->limit_ns < 0 ? -EINVAL : 0;
 }

@@ -21,5 +21,10 @@ int bus_config_fill(struct bus_config *config);
 int bus_queue_config_fill(struct bus_queue_config *config);
 int bus_pipe_config_fill(struct bus_pipe_config *config);
 int bus_coord_config_fill(struct bus_coord_config *config);
+/* n_workers 0 becomes the processors that we may use.  Of a map, chunk and
+ * window may stay 0: they follow from the pool. */
+int bus_pool_config_fill(struct bus_pool_config *config);
+int bus_task_config_fill(struct bus_task_config *config);
+int bus_map_config_fill(struct bus_map_config *config);
 
 #endif

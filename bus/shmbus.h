@@ -880,6 +880,333 @@ BUS_API size_t bus_coord_outstanding(const struct bus_coord *coord);
 /* The pids of the workers that live now, up to @n.  Returns how many live. */
 BUS_API int bus_coord_workers(struct bus_coord *coord, pid_t *pids, size_t n);
 
+/* ----------------------------------------------------------------- pool -- */
+
+/*
+ * A pool of forked workers runs tasks: each is a request to one of the
+ * functions that the workers have in common.  Work goes to whoever is free.
+ *
+ * However a task ends, its future completes: with the function's result or
+ * error, as canceled, as late, or as what killed too many workers.  A worker
+ * that dies, hangs or leaks costs nobody but its own task: the task runs again
+ * elsewhere (up to max_attempts times, so a function should bear to run twice),
+ * and the worker is replaced.
+ *
+ * A pool and its futures belong to the thread that started it.  Tasks are
+ * handed on, workers replaced, deadlines kept and callbacks called while that
+ * thread is in a call of the pool, of a future, or in bus_wait() with one of
+ * its futures.
+ */
+struct bus_pool;   /* opaque */
+struct bus_future; /* the result of one task, once it has come; opaque */
+
+struct bus_pool_config {
+	size_t size;                 /* set by BUS_POOL_CONFIG_INIT */
+	const bus_handler *handlers; /* what tasks run, by index; must be set */
+	uint32_t n_handlers;
+	uint32_t n_workers; /* 1 .. 200; default: the processors that we may
+			     * use */
+	void *ctx;          /* given to handlers, init and exit */
+	/* In each new worker; not 0: it failed, and @error is for its text, of
+	 * up to 256 bytes with the NUL.  After the third failure in a row the
+	 * pool is broken. */
+	int (*init)(void *ctx, char *error, size_t error_bytes);
+	void (*exit)(void *ctx); /* in a worker that leaves, not if it dies */
+	uint32_t window;         /* most tasks submitted and not over; power of
+				  * two, 2 .. 2^16; default 1024 */
+	uint32_t task_bytes;     /* requests up to this lie in the slot, larger
+				  * ones, up to max_message_bytes, in a cell;
+				  * at most 1024, default 24 */
+	uint32_t max_attempts;   /* workers that may die on a task; 1 .. 60,
+				  * default 3 */
+	uint32_t max_tasks_per_worker; /* then it is replaced; 0: never */
+	int32_t soft_signal; /* to a worker whose task is late or canceled;
+			      * default SIGTERM, -1: none */
+	uint32_t wait, spin; /* of workers: enum bus_wait_mode, bus_spin; 0: as
+			      * the endpoint's */
+	uint32_t flags;      /* 0 */
+	uint64_t grace_ns;   /* from telling it to the soft signal, and from
+			      * that to SIGKILL; default 100 ms */
+	uint64_t backoff_ns; /* as in struct bus_coord_config */
+};
+#define BUS_POOL_CONFIG_INIT \
+	{ sizeof(struct bus_pool_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/*
+ * bus_pool_start - fork workers
+ * @name: of the pool on the bus, for bus_pool_stats()
+ *
+ * Returns 0, -EEXIST (the name is taken), -ENOSPC, -EUSERS (more workers than
+ * the bus has endpoints), -EAGAIN or -EMFILE (fork), -EINVAL, -E2BIG, -ENOMEM,
+ * -EPROTO.
+ */
+BUS_API int bus_pool_start(struct bus *bus, const char *name,
+			   const struct bus_pool_config *config,
+			   struct bus_pool **pool);
+
+/*
+ * bus_pool_close     - accept no more tasks; those that were will run
+ * bus_pool_join      - wait until all are over and the workers have left
+ * bus_pool_terminate - kill the workers now; what is not over is canceled
+ *
+ * join is for a pool that was closed or terminated, else it says -EBUSY.  Its
+ * time-out changes nothing: it can be called again.  close and terminate return
+ * 0, also the second time; join 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EBUSY.
+ */
+BUS_API int bus_pool_close(struct bus_pool *pool);
+BUS_API int bus_pool_join(struct bus_pool *pool, int64_t timeout_ns);
+BUS_API int bus_pool_terminate(struct bus_pool *pool);
+
+/* Terminate if it was not joined, and free all; also the futures that were not
+ * freed: they must not be used any more.  NULL does nothing. */
+BUS_API void bus_pool_free(struct bus_pool *pool);
+
+/*
+ * bus_pool_scale - have @n_workers from now on
+ *
+ * More are forked at once; those who are too many leave when they have done
+ * what they have in hand.  Returns 0, -EINVAL, -EUSERS, -EAGAIN or -EMFILE
+ * (fork; it is tried again), -EPIPE (closed).
+ */
+BUS_API int bus_pool_scale(struct bus_pool *pool, uint32_t n_workers);
+
+/* Why calls say -ECHILD: what init said, or how workers died.  "" else. */
+BUS_API const char *bus_pool_error(const struct bus_pool *pool);
+
+/* How futures complete, beside enum bus_result_kind.  data is a text, or
+ * empty. */
+enum {
+	BUS_RESULT_CANCELED = 3, /* code -ECANCELED */
+	BUS_RESULT_TIMEOUT,      /* code -ETIMEDOUT */
+	BUS_RESULT_BROKEN        /* code -ECHILD, data as bus_pool_error() */
+};
+
+/* The lane of a task.  A lower lane gets one task for each 8 of those above
+ * it, so that it is never starved. */
+enum bus_priority { BUS_PRIORITY_NORMAL, BUS_PRIORITY_HIGH, BUS_PRIORITY_LOW };
+
+/* How to run a task; all zero is fine. */
+struct bus_task_config {
+	size_t size;       /* set by BUS_TASK_CONFIG_INIT */
+	uint32_t priority; /* enum bus_priority */
+	uint32_t flags;    /* 0 */
+	int64_t limit_ns;  /* from submit on; then it completes as TIMEOUT, is
+			    * not run any more, and a worker that runs it is
+			    * told, signaled, killed; 0: no limit */
+	/*
+	 * Called when the future is complete, in a call of the owner's.  It may
+	 * submit and cancel, and free that future, but not wait (-EDEADLK).
+	 * What it returns concerns nobody: a count of those that were not 0 is
+	 * in the statistics.
+	 */
+	int (*done)(void *ctx, struct bus_future *future,
+		    const struct bus_result *result);
+	void *ctx;
+};
+#define BUS_TASK_CONFIG_INIT { sizeof(struct bus_task_config), 0, 0, 0, 0, 0 }
+
+/*
+ * bus_pool_submit - give the pool a task
+ * @handler: index of the function in the config's table
+ * @config:  NULL for all defaults
+ * @future:  to be freed with bus_future_free(); or NULL: then it is freed when
+ *           it is complete, and the callback was called
+ *
+ * When the window is full it waits; so memory stays bounded, by the window and
+ * by the futures that the caller keeps.
+ *
+ * Memory: @buf is copied.
+ *
+ * Returns 0, -EAGAIN, -ETIMEDOUT, -EMSGSIZE (larger than max_message_bytes),
+ * -EPIPE (closed), -ECHILD (broken: bus_pool_error()), -EDEADLK (it would have
+ * to wait in a callback), -EINVAL, -E2BIG, -ENOMEM, -EPROTO, -EINTR.
+ */
+BUS_API int bus_pool_submit(struct bus_pool *pool, uint32_t handler,
+			    const void *buf, size_t len_bytes,
+			    const struct bus_task_config *config,
+			    struct bus_future **future, int64_t timeout_ns);
+
+/*
+ * bus_pool_apply - submit and wait for the result
+ *
+ * Memory: result->data is valid until the next apply or until the pool is
+ * freed.  When time is up the task is canceled: -ETIMEDOUT.  Returns as
+ * bus_pool_submit() and bus_future_get().
+ */
+BUS_API int bus_pool_apply(struct bus_pool *pool, uint32_t handler,
+			   const void *buf, size_t len_bytes,
+			   struct bus_result *result, int64_t timeout_ns);
+
+/* Is it complete?  1 or 0; does not wait, but makes progress. */
+BUS_API int bus_future_done(struct bus_future *future);
+
+/*
+ * bus_future_wait - wait until it is complete
+ * bus_future_get  - and say how
+ *
+ * get returns 0 for every kind of completion: look at result->kind.  It can be
+ * called again, also after -ETIMEDOUT.  result->id is the task's number, in
+ * order of submission.
+ *
+ * Memory: result->data is valid until the future is freed.
+ *
+ * Returns 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EDEADLK (in a callback).
+ */
+BUS_API int bus_future_wait(struct bus_future *future, int64_t timeout_ns);
+BUS_API int bus_future_get(struct bus_future *future,
+			   struct bus_result *result, int64_t timeout_ns);
+
+/*
+ * bus_future_cancel - the task shall not run, or stop
+ *
+ * The future completes at once as CANCELED.  A worker that runs it is told
+ * (bus_reply_canceled()), then gets the soft signal, then is killed and
+ * replaced.  Returns 0, or -EALREADY when it was complete.
+ */
+BUS_API int bus_future_cancel(struct bus_future *future);
+
+/* Free it; a task that is not over goes on, and its result is dropped.  NULL
+ * does nothing. */
+BUS_API void bus_future_free(struct bus_future *future);
+
+/* How an item of a map ended. */
+struct bus_map_item {
+	uint32_t kind; /* of struct bus_result */
+	int32_t code;
+	size_t len_bytes; /* of its result in the array */
+	uint32_t attempts;
+	int32_t pid, signal, exit_status;
+	char text[96]; /* of an error, cut to that */
+};
+
+struct bus_map_config {
+	size_t size;       /* set by BUS_MAP_CONFIG_INIT */
+	size_t chunk;      /* items a task; default for a map: so that each
+			    * worker gets four; for imap: 1 */
+	uint32_t priority; /* enum bus_priority */
+	uint32_t window;   /* imap: most items pulled and not yet returned by
+			    * next; default: the pool's */
+	int64_t limit_ns;  /* of each chunk, from when it is submitted on */
+	struct bus_map_item *items; /* map: n of them, to be filled; or NULL */
+};
+#define BUS_MAP_CONFIG_INIT { sizeof(struct bus_map_config), 0, 0, 0, 0, 0 }
+
+/*
+ * bus_pool_map - run a function on each element of an array
+ * @in:  @n elements of @in_bytes
+ * @out: @n elements of @out_bytes, in the same order; a result that is shorter
+ *       leaves the rest of its element as it was, one that is longer fails
+ *       with -EMSGSIZE
+ *
+ * All chunks end before it returns.  An item that fails, or kills its worker
+ * time and again, fails alone, not its chunk.
+ *
+ * Returns how many items failed (0: all is well; see config->items), or
+ * -ETIMEDOUT (what was not over is canceled), or as bus_pool_submit().
+ */
+BUS_API int bus_pool_map(struct bus_pool *pool, uint32_t handler,
+			 const void *in, size_t in_bytes, void *out,
+			 size_t out_bytes, size_t n,
+			 const struct bus_map_config *config,
+			 int64_t timeout_ns);
+
+struct bus_imap; /* opaque */
+
+/*
+ * The input of an imap, called when there is room for more: 1 and an item,
+ * which must stay there until the next call; 0 at the end; or -errno, which is
+ * said by bus_imap_next() in its place, and is the end.
+ */
+typedef int (*bus_source)(void *ctx, const void **item, size_t *len_bytes);
+
+/*
+ * bus_pool_imap           - run a function on all items of a source; results in
+ *                           the order of the items
+ * bus_pool_imap_unordered - as they come
+ *
+ * At most window items are on their way, so the source may be without end.
+ * Several may be open at a time.  Returns 0, or as bus_pool_submit().
+ */
+BUS_API int bus_pool_imap(struct bus_pool *pool, uint32_t handler,
+			  bus_source source, void *ctx,
+			  const struct bus_map_config *config,
+			  struct bus_imap **imap);
+BUS_API int bus_pool_imap_unordered(struct bus_pool *pool, uint32_t handler,
+				    bus_source source, void *ctx,
+				    const struct bus_map_config *config,
+				    struct bus_imap **imap);
+
+/*
+ * bus_imap_next - the next result; result->id is the number of its item
+ *
+ * Memory: result->data is valid until the next call with this imap.
+ *
+ * Returns 0, -ENODATA at the end, -EAGAIN or -ETIMEDOUT (call again), -EINTR,
+ * -EDEADLK, what the source said, or as bus_pool_submit().
+ */
+BUS_API int bus_imap_next(struct bus_imap *imap, struct bus_result *result,
+			  int64_t timeout_ns);
+
+/* Cancel what is on its way, and free it.  NULL does nothing. */
+BUS_API void bus_imap_free(struct bus_imap *imap);
+
+/*
+ * In a handler of a pool:
+ * bus_reply_canceled - shall it stop?  One load; also false in no pool
+ * bus_reply_bus      - the worker's endpoint, to open queues and pipes with
+ */
+BUS_API int bus_reply_canceled(const struct bus_reply *reply);
+BUS_API struct bus *bus_reply_bus(const struct bus_reply *reply);
+
+enum bus_worker_state {
+	BUS_WORKER_NONE, /* there is none now */
+	BUS_WORKER_IDLE,
+	BUS_WORKER_BUSY,
+	BUS_WORKER_TOLD /* busy, and its task is late or canceled */
+};
+
+struct bus_worker_stats {
+	int32_t pid;
+	uint32_t state;    /* enum bus_worker_state */
+	uint64_t task;     /* number of the task in hand */
+	uint32_t handler;  /* and its function */
+	uint32_t n_deaths; /* of workers in this place, and ... */
+	uint64_t n_done;   /* ... tasks done by them */
+	uint64_t since_ns; /* CLOCK_MONOTONIC, some ms coarse: when it took it */
+};
+
+struct bus_pool_stats {
+	size_t size; /* set by BUS_POOL_STATS_INIT */
+	uint32_t n_workers;   /* that it shall have */
+	uint32_t n_places;    /* entries of workers[] there can be */
+	uint64_t n_submitted; /* the sum of all that follow, as long as nobody
+			       * submits meanwhile */
+	uint64_t n_queued;    /* not in a worker's hand yet */
+	uint64_t n_running;
+	uint64_t n_ok;
+	uint64_t n_failed;      /* ERROR */
+	uint64_t n_quarantined; /* DEATH */
+	uint64_t n_canceled;    /* also by terminate, or as it was broken */
+	uint64_t n_timed_out;
+	uint64_t n_deaths; /* not of that sum: of workers; */
+	uint64_t n_respawns;
+	uint64_t n_callbacks_failed;
+};
+#define BUS_POOL_STATS_INIT \
+	{ sizeof(struct bus_pool_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/*
+ * bus_pool_stats - what a pool does just now
+ * @workers: room for @n entries, or NULL
+ *
+ * For any endpoint of the bus, by the pool's name; stops nobody, and works when
+ * the pool hangs.  Returns how many of @workers were filled, or -ENOENT,
+ * -EPROTO, -EINVAL.
+ */
+BUS_API int bus_pool_stats(struct bus *bus, const char *name,
+			   struct bus_pool_stats *stats,
+			   struct bus_worker_stats *workers, size_t n);
+
 /* ----------------------------------------------------------------- wait -- */
 
 struct bus_poll;
@@ -890,7 +1217,8 @@ enum bus_poll_kind {
 	BUS_POLL_PIPE,  /* on.pipe */
 	BUS_POLL_COORD, /* on.coord */
 	BUS_POLL_FD,    /* fd */
-	BUS_POLL_TIMER  /* at_ns */
+	BUS_POLL_TIMER, /* at_ns */
+	BUS_POLL_FUTURE /* on.future */
 };
 
 /*
@@ -900,6 +1228,7 @@ enum bus_poll_kind {
  *	COORD   a result is there        a submit that may wait would not
  *	FD      POLLIN of poll(2)        POLLOUT
  *	TIMER   at_ns has come
+ *	FUTURE  it is complete
  *
  * (bus_pipe_stats() tells how much of a slot is in use.)  A message counts as
  * there from its first part on.
@@ -926,6 +1255,7 @@ struct bus_poll {
 		struct bus_queue *queue;
 		struct bus_pipe *pipe;
 		struct bus_coord *coord;
+		struct bus_future *future;
 	} on;
 };
 
@@ -936,7 +1266,7 @@ struct bus_poll {
  * Level-triggered: what is still ready at the next call is ready again.  Other
  * endpoints may be faster, so a call on what is ready may have to wait after
  * all: use timeout_ns 0 where that must not be.  While it waits for a
- * coordinator, that one's workers are looked after.
+ * coordinator, that one's workers are looked after; for a future, its pool is.
  *
  * Returns how many items are ready, at least 1; or -EAGAIN, -ETIMEDOUT, -EINTR,
  * -ENOMEM, or -EINVAL: an item of another endpoint, of no kind, or with events

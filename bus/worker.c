@@ -5,75 +5,19 @@
  * handler, and commits the answer with one store.  Killed before that store,
  * the request is still whole in its slot and another worker gets it; killed
  * after it, the coordinator has the answer.
+ *
+ * Only between taking and answering does it write to the area of the crew (but
+ * for READY and LEAVING, and the text of a failed init): as long as somebody
+ * holds a request the ring, and the area with it, is nobody else's.
  */
 #include "config.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bus/pace.h"
+#include "bus/reply.h"
 #include "bus/worker.h"
-
-/* Where the result of the current request is. */
-enum place { NOWHERE, IN_SLOT, IN_CELL };
-
-struct bus_reply {
-	struct bus_request_chan *c;
-	uint64_t pos;
-	unsigned char *slot;
-	uint32_t req_cell; /* of the request, or SB_BLOB_NONE */
-	uint32_t res_cell; /* set aside for the result, or SB_BLOB_NONE */
-	enum place place;
-	size_t len;
-	uint32_t attempts;
-	char text[BUS_ERROR_TEXT];
-};
-
-/* ------------------------------------------------- the handler's interface -- */
-
-void *bus_reply_room(struct bus_reply *r, size_t len_bytes)
-{
-	const struct bus_request_layout *l = &r->c->layout;
-	const struct sb_blob *blob = &r->c->bus->blob;
-
-	r->place = NOWHERE;
-	r->len = len_bytes;
-	if (len_bytes <= l->inline_bytes) {
-		r->place = IN_SLOT;
-		return bus_result_area(l, r->slot);
-	}
-	if (r->res_cell == SB_BLOB_NONE || len_bytes > l->result_bytes ||
-	    len_bytes > sb_blob_cell_bytes(blob, r->res_cell))
-		return NULL;
-	r->place = IN_CELL;
-	return sb_blob_data(blob, r->res_cell);
-}
-
-int bus_reply_put(struct bus_reply *r, const void *buf, size_t len_bytes)
-{
-	void *to = bus_reply_room(r, len_bytes);
-
-	if (!to)
-		return -EMSGSIZE;
-	if (len_bytes) /* the buffer of no bytes may be NULL */
-		memcpy(to, buf, len_bytes);
-	return 0;
-}
-
-void bus_reply_error(struct bus_reply *r, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(r->text, sizeof(r->text), format, ap);
-	va_end(ap);
-}
-
-uint32_t bus_reply_attempts(const struct bus_reply *r)
-{
-	return r->attempts;
-}
 
 /* --------------------------------------------------------------- answers -- */
 
@@ -88,11 +32,10 @@ static void answer(struct bus_reply *r, uint32_t len, uint64_t flags)
 	}
 	/* The answer fenced already: K2. */
 	if (sb_unlikely(sb_sleepers_any(&c->chan->done))) {
-		uint64_t own = ld_rlx(&c->end.pown[sb_ring_idx(&c->end,
-							       r->pos)]);
+		uint64_t own =
+			ld_rlx(&c->end.pown[sb_ring_idx(&c->end, r->pos)]);
 
-		sb_wake_one_slow(&c->chan->done, &c->bus->bells,
-				 SB_OWNER(own));
+		sb_wake_one_slow(&c->chan->done, &c->bus->bells, SB_OWNER(own));
 	}
 }
 
@@ -126,45 +69,48 @@ static void answer_error(struct bus_reply *r, int code)
 	struct bus_request_error error = { .code = code };
 
 	error.cell = put_text(r);
-	memcpy(bus_result_area(&r->c->layout, r->slot), &error, sizeof(error));
+	memcpy(r->room, &error, sizeof(error));
 	answer(r, BUS_LEN_ERROR, 0);
 }
 
 static void answer_result(struct bus_reply *r)
 {
-	if (r->place == IN_CELL) {
+	if (r->where == BUS_REPLY_IN_CELL) {
 		sb_blob_set_len(&r->c->bus->blob, r->res_cell, r->len);
 		answer(r, 0, SB_FLAG_BLOB);
 	} else {
-		answer(r, r->place == IN_SLOT ? (uint32_t)r->len : 0, 0);
+		answer(r, r->where == BUS_REPLY_IN_ROOM ? (uint32_t)r->len : 0,
+		       0);
 	}
 }
 
-/* ---------------------------------------------------------------- serving -- */
+/* --------------------------------------------------------------- serving -- */
 
 /* Find the request that we took.  0 or -EPROTO. */
 static int find_request(struct bus_reply *r, const void **req, size_t *len)
 {
 	const struct bus_request_layout *l = &r->c->layout;
 	const struct sb_blob *blob = &r->c->bus->blob;
+	unsigned char *slot = sb_ring_slot(&r->c->end, r->pos)->data;
 	uint64_t seq = sb_ring_seq(&r->c->end, r->pos), blob_len;
 	uint32_t cell;
 
+	r->room = bus_result_area(l, slot);
 	r->req_cell = r->res_cell = SB_BLOB_NONE;
 	if (l->head_bytes) {
-		memcpy(&cell, r->slot, sizeof(cell));
+		memcpy(&cell, slot, sizeof(cell));
 		if (!sb_blob_is(blob, cell, r->c->idx, r->pos) ||
 		    sb_blob_cell_bytes(blob, cell) < l->result_bytes)
 			return -EPROTO;
 		r->res_cell = cell;
 	}
-	*req = bus_request_area(l, r->slot);
+	*req = bus_request_area(l, slot);
 	*len = SB_SEQ_LEN(seq);
 	if (!(seq & SB_SEQ_FLAGS))
 		return *len <= l->request_bytes ? 0 : -EPROTO;
 	memcpy(&cell, *req, sizeof(cell));
-	if (!sb_blob_is(blob, cell, r->c->idx, r->pos) ||
-	    cell == r->res_cell || sb_blob_get_len(blob, cell, &blob_len))
+	if (!sb_blob_is(blob, cell, r->c->idx, r->pos) || cell == r->res_cell ||
+	    sb_blob_get_len(blob, cell, &blob_len))
 		return -EPROTO;
 	r->req_cell = cell;
 	*req = sb_blob_data(blob, cell);
@@ -172,44 +118,51 @@ static int find_request(struct bus_reply *r, const void **req, size_t *len)
 	return 0;
 }
 
-static void serve(struct bus_request_chan *c, uint64_t pos,
-		  bus_handler handler, void *ctx)
+static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos)
 {
-	struct bus_reply r;
+	struct bus_request_chan *c = w->c;
 	const void *req;
 	size_t len;
 	int code;
 
-	r.c = c;
-	r.pos = pos;
-	r.slot = sb_ring_slot(&c->end, pos)->data;
-	r.place = NOWHERE;
-	r.len = 0;
-	r.text[0] = 0;
-	r.attempts = sb_ring_attempts(&c->end, pos);
-	if (sb_unlikely(find_request(&r, &req, &len))) {
+	r->pos = pos;
+	r->where = BUS_REPLY_NOWHERE;
+	r->len = 0;
+	r->text[0] = 0;
+	r->attempts = sb_ring_attempts(&c->end, pos);
+	if (sb_unlikely(find_request(r, &req, &len))) {
 		bus_count(&c->bus->ep->counts.rejected, 1);
-		answer_error(&r, -EPROTO);
+		answer_error(r, -EPROTO);
 		return;
 	}
 	bus_count(&c->bus->ep->counts.got, 1);
-	code = handler(ctx, req, len, &r);
+	code = w->handler(w->ctx, req, len, r);
+	if (sb_unlikely(bus_reply_forked(r)))
+		_exit(0); /* a child of the worker has no business here */
 	if (sb_unlikely(code))
-		answer_error(&r, code);
+		answer_error(r, code);
 	else
-		answer_result(&r);
+		answer_result(r);
 	bus_count(&c->bus->ep->counts.put, 1);
 }
+
+/* What an attempt to take says if the place is to be left. */
+#define TOO_MANY 2
 
 struct taking {
 	struct bus_request_chan *c;
 	uint64_t pos;
+	/* of a crew that can be scaled: as many places as there shall be */
+	const _Atomic uint32_t *n_wanted;
+	uint32_t place;
 };
 
 static int try_take(void *arg, bool sure)
 {
 	struct taking *t = arg;
 
+	if (t->n_wanted && sb_unlikely(ld_rlx(t->n_wanted) <= t->place))
+		return TOO_MANY;
 	return sb_ring_take(&t->c->end, 1, sure, &t->pos);
 }
 
@@ -238,32 +191,95 @@ static int wait_for_request(struct taking *t, struct bus_pace *pace)
 	if (ret == -EAGAIN || ret == -EBUSY)
 		ret = bus_wait_for(c->bus, &wait, -1);
 	if (ret == 1)
-		bus_pace_learn(pace, sb_ring_published(&c->end,
-						       t->pos + SB_POS_ONE));
+		bus_pace_learn(pace,
+			       sb_ring_published(&c->end, t->pos + SB_POS_ONE));
 	return ret;
 }
 
-int bus_worker_run(struct bus_request_chan *c, bus_handler handler,
-		   int (*init)(void *ctx), void *ctx)
+/* ----------------------------------------------------------- life of one -- */
+
+static void set_life(const struct bus_worker *w, uint32_t life)
 {
-	struct taking t = { .c = c };
+	if (w->area)
+		st_rel(&bus_crew_place(w->area, w->place)->life, life);
+}
+
+/* What init said, for the parent and for who looks at the pool. */
+static void say_why(struct bus_crew_area *area, const char *text)
+{
+	volatile char *to = area->init_error;
+
+	for (size_t i = 0; i < BUS_INIT_ERROR; i++)
+		to[i] = text[i];
+}
+
+/* 0, or init failed. */
+static int begin(const struct bus_worker *w)
+{
+	char text[BUS_INIT_ERROR] = "";
+	int ret = 0;
+
+	if (w->hooks && w->hooks->init)
+		ret = w->hooks->init(w->hooks->ctx, w->place, text,
+				     sizeof(text));
+	else if (!w->hooks && w->init)
+		ret = w->init(w->ctx);
+	if (w->c->bus->fork_gen != sb_fork_gen)
+		_exit(0);
+	text[sizeof(text) - 1] = 0;
+	if (w->area && ret)
+		say_why(w->area, text);
+	else if (w->area)
+		add_acqrel(&w->area->n_inits, 1);
+	if (!ret)
+		set_life(w, BUS_PLACE_READY);
+	return ret;
+}
+
+/* Leave in good order. */
+static int leave(const struct bus_worker *w, int status)
+{
+	if (w->hooks && w->hooks->exit)
+		w->hooks->exit(w->hooks->ctx);
+	if (w->c->bus->fork_gen == sb_fork_gen)
+		set_life(w, BUS_PLACE_LEAVING);
+	return status;
+}
+
+int bus_worker_run(const struct bus_worker *w)
+{
+	struct bus_request_chan *c = w->c;
+	struct taking t = { .c = c, .place = w->place };
 	struct bus_pace pace = { 0 };
+	struct bus_reply r = { .c = c, .area = w->area, .place_idx = w->place };
+	uint32_t left = w->hooks ? w->hooks->max_tasks : 0;
 	int ret = bus_check(c->bus);
 
 	if (ret)
 		return 1;
 	sb_ring_reattach(&c->end, c->bus->id);
-	if (init && init(ctx))
+	if (begin(w))
 		return BUS_WORKER_INIT_FAILED;
+	if (w->hooks && w->area)
+		t.n_wanted = &w->area->n_wanted;
+	if (w->area)
+		r.place = bus_crew_place(w->area, w->place);
+	r.fork_gen = sb_fork_gen;
+	r.room_bytes = c->layout.inline_bytes;
 	for (;;) {
 		ret = try_take(&t, false);
 		if (ret == -EAGAIN || ret == -EBUSY)
 			ret = wait_for_request(&t, &pace);
-		if (ret == 1)
-			serve(c, t.pos, handler, ctx);
-		else if (ret == -EPIPE)
-			return 0;
-		else if (ret != -EINTR)
+		if (ret == 1) {
+			serve(w, &r, t.pos);
+			if (left && !--left)
+				return leave(w, BUS_WORKER_RETIRED);
+		} else if (ret == TOO_MANY) {
+			return leave(w, BUS_WORKER_RETIRED);
+		} else if (ret == -EPIPE) {
+			return leave(w, 0);
+		} else if (ret != -EINTR) {
 			return 1;
+		}
 	}
 }

@@ -4,10 +4,23 @@
 #ifndef BUS_WORKER_H
 #define BUS_WORKER_H
 
-#include "bus/request.h"
+#include "bus/crew.h"
 
-/* Exit status of a worker whose init failed. */
+/* Exit status of a worker whose init failed, and of one that leaves as it has
+ * done its share, or as there are to be fewer. */
 #define BUS_WORKER_INIT_FAILED 125
+#define BUS_WORKER_RETIRED     124
+
+/* What a worker is to do. */
+struct bus_worker {
+	struct bus_request_chan *c;
+	bus_handler handler;
+	void *ctx; /* the handler's */
+	int (*init)(void *ctx);
+	struct bus_crew_area *area; /* NULL: there is none, as in tests */
+	uint32_t place;
+	const struct bus_crew_config *hooks; /* NULL: a plain one */
+};
 
 /*
  * bus_worker_run - take requests and answer them until the ring is closed
@@ -15,7 +28,6 @@
  * Who: a process that the coordinator has just forked; it becomes an endpoint
  * of its own.  Returns the exit status for the process.
  */
-int bus_worker_run(struct bus_request_chan *c, bus_handler handler,
-		   int (*init)(void *ctx), void *ctx);
+int bus_worker_run(const struct bus_worker *w);
 
 #endif

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 
+#include "bus/crew.h"
 #include "bus/recover.h"
 #include "tests/bus/t_bus.h"
 
@@ -398,4 +399,94 @@ Test(channel, a_name_without_an_end_is_not_read_over)
 	memset(bus->map->dir[0].name, 'n', BUS_NAME_BYTES);
 	cr_assert_eq(bus_channel_find(bus, "a"), -ENOENT);
 	cr_assert_eq(make("a"), 1);
+}
+
+/* The area of a crew ------------------------------------------------------ */
+
+static int make_crew(const char *name, uint32_t places, uint32_t canceled)
+{
+	struct bus_channel_spec spec = spec_of(BUS_CHAN_REQUEST);
+
+	spec.crew_places = places;
+	spec.crew_canceled = canceled;
+	return bus_channel_make(bus, name, &spec);
+}
+
+static struct bus_crew_area *area_of(int idx)
+{
+	uint32_t n_places, n_canceled;
+
+	return bus_channel_area(bus, (uint32_t)idx, &n_places, &n_canceled);
+}
+
+Test(channel, an_area_lies_behind_the_ring_and_is_zero)
+{
+	int idx = make_crew("a", 3, 5), next = make("q");
+	struct bus_dirent *d = &bus->map->dir[idx];
+	unsigned char *base = bus->map->seg.base, *area;
+	uint32_t n_places, n_canceled;
+
+	area = (void *)bus_channel_area(bus, (uint32_t)idx, &n_places,
+					&n_canceled);
+	cr_assert_not_null(area);
+	cr_assert_eq(n_places, 3);
+	cr_assert_eq(n_canceled, 5);
+	cr_assert_eq(area, base + d->off + sizeof(struct bus_channel) +
+				   sb_ring_bytes(2, 64));
+	cr_assert_eq((uintptr_t)area % SB_FAR, 0);
+	cr_assert_eq(area + bus_crew_bytes(3, 5), base + d->off + d->bytes);
+	cr_assert_eq(bus->map->dir[next].off, d->off + d->bytes);
+	for (size_t i = 0; i < bus_crew_bytes(3, 5); i++)
+		cr_assert_eq(area[i], 0);
+	cr_assert_eq((unsigned char *)bus_crew_canceled((void *)area, 3),
+		     area + sizeof(struct bus_crew_area) +
+			     3 * sizeof(struct bus_place));
+}
+
+Test(channel, others_have_no_area)
+{
+	cr_assert_null(area_of(make("q")));
+	cr_assert_null(area_of(make_request("r")));
+	cr_assert_null(area_of(99));
+}
+
+/* Killed at clearing, the ring was still idle, and half of it cleared. */
+Test(channel, an_area_is_cleared_when_the_ring_is_used_again)
+{
+	int idx = make_crew("a", 2, 4);
+	unsigned char *area = (void *)area_of(idx);
+
+	for (int round = 0; round < 2; round++) {
+		memset(area, 0xff, bus_crew_bytes(2, 4));
+		bus_channel_idle(bus, (uint32_t)idx);
+		cr_assert_eq(make_crew("b", 2, 4), idx);
+		for (size_t i = 0; i < bus_crew_bytes(2, 4); i++)
+			cr_assert_eq(area[i], 0);
+	}
+}
+
+Test(channel, a_ring_with_another_area_is_not_used_again)
+{
+	int idx = make_crew("a", 2, 4);
+
+	bus_channel_idle(bus, (uint32_t)idx);
+	cr_assert_neq(make_crew("b", 3, 4), idx);
+	cr_assert_neq(make_crew("c", 2, 8), idx);
+	cr_assert_neq(make_request("d"), idx);
+	cr_assert_eq(make_crew("e", 2, 4), idx);
+}
+
+/* It says that it has what was asked for, but is not large enough for it. */
+Test(channel, an_idle_ring_that_lies_about_its_area_is_not_used)
+{
+	int idx = make_crew("a", 2, 4);
+	struct bus_channel *c;
+
+	cr_assert_not_null(bus_channel_end(bus, (uint32_t)idx, &c));
+	bus_channel_idle(bus, (uint32_t)idx);
+	c->crew_places = 200;
+	c->crew_canceled = 1 << 16;
+	cr_assert_neq(make_crew("b", 200, 1 << 14), idx);
+	c->crew_canceled = 1 << 14;
+	cr_assert_neq(make_crew("c", 200, 1 << 14), idx);
 }

@@ -4,6 +4,8 @@
 #include "config.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "bus/settings.h"
@@ -187,6 +189,96 @@ Test(settings, coord_settings_have_ranges)
 	cr_assert_eq(COORD_FILL(c->max_attempts = 61), -EINVAL);
 	cr_assert_eq(COORD_FILL(c->result_bytes = UINT64_MAX), -EINVAL);
 	cr_assert_eq(COORD_FILL(c->request_bytes = UINT32_MAX), -EINVAL);
+}
+
+static const bus_handler handlers[] = { handler, handler, NULL };
+
+#define POOL_FILL(...)                                                         \
+	FILL(bus_pool_config, bus_pool_config_fill, c->handlers = handlers,    \
+	     c->n_handlers = 2, __VA_ARGS__)
+#define TASK_FILL(...) FILL(bus_task_config, bus_task_config_fill, __VA_ARGS__)
+#define MAP_FILL(...)  FILL(bus_map_config, bus_map_config_fill, __VA_ARGS__)
+
+Test(settings, pool_settings_have_ranges)
+{
+	cr_assert_eq(POOL_FILL(c->flags = 0), 0);
+	cr_assert_eq(POOL_FILL(c->flags = 1), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->handlers = NULL), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->n_handlers = 0), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->n_handlers = 3), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->n_workers = 200), 0);
+	cr_assert_eq(POOL_FILL(c->n_workers = 201), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->window = 1), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->window = 2), 0);
+	cr_assert_eq(POOL_FILL(c->window = 48), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->window = 1 << 16), 0);
+	cr_assert_eq(POOL_FILL(c->window = 1 << 17), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->task_bytes = 1024), 0);
+	cr_assert_eq(POOL_FILL(c->task_bytes = 1025), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->max_attempts = 60), 0);
+	cr_assert_eq(POOL_FILL(c->max_attempts = 61), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->soft_signal = -1), 0);
+	cr_assert_eq(POOL_FILL(c->soft_signal = -2), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->soft_signal = 64), 0);
+	cr_assert_eq(POOL_FILL(c->soft_signal = 65), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->wait = BUS_WAIT_FUTEX), 0);
+	cr_assert_eq(POOL_FILL(c->wait = BUS_WAIT_FUTEX + 1), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->spin = BUS_SPIN_NEVER), 0);
+	cr_assert_eq(POOL_FILL(c->spin = BUS_SPIN_NEVER + 1), -EINVAL);
+	cr_assert_eq(POOL_FILL(c->grace_ns = UINT64_MAX), -EINVAL);
+}
+
+Test(settings, pool_has_defaults)
+{
+	struct bus_pool_config c = BUS_POOL_CONFIG_INIT;
+	cpu_set_t mine;
+
+	c.handlers = handlers;
+	c.n_handlers = 1;
+	cr_assert_eq(bus_pool_config_fill(&c), 0);
+	cr_assert_eq(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	cr_assert_eq(c.n_workers, (uint32_t)CPU_COUNT(&mine));
+	cr_assert_eq(c.window, 1024);
+	cr_assert_eq(c.task_bytes, 24);
+	cr_assert_eq(c.max_attempts, 3);
+	cr_assert_eq(c.max_tasks_per_worker, 0);
+	cr_assert_eq(c.soft_signal, SIGTERM);
+	cr_assert_eq(c.grace_ns, 100 * SB_NS_PER_MS);
+	cr_assert_eq(c.backoff_ns, SB_NS_PER_MS);
+	c.soft_signal = -1;
+	cr_assert_eq(bus_pool_config_fill(&c), 0);
+	cr_assert_eq(c.soft_signal, -1);
+}
+
+Test(settings, as_many_workers_as_processors_that_we_may_use)
+{
+	struct bus_pool_config c = BUS_POOL_CONFIG_INIT;
+	cpu_set_t mine, one;
+	int cpu = 0;
+
+	cr_assert_eq(sched_getaffinity(0, sizeof(mine), &mine), 0);
+	while (!CPU_ISSET(cpu, &mine))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+	c.handlers = handlers;
+	c.n_handlers = 1;
+	cr_assert_eq(bus_pool_config_fill(&c), 0);
+	cr_assert_eq(c.n_workers, 1);
+}
+
+Test(settings, task_and_map_settings_have_ranges)
+{
+	cr_assert_eq(TASK_FILL(c->priority = BUS_PRIORITY_LOW), 0);
+	cr_assert_eq(TASK_FILL(c->priority = BUS_PRIORITY_LOW + 1), -EINVAL);
+	cr_assert_eq(TASK_FILL(c->flags = 1), -EINVAL);
+	cr_assert_eq(TASK_FILL(c->limit_ns = INT64_MAX), 0);
+	cr_assert_eq(TASK_FILL(c->limit_ns = -1), -EINVAL);
+	cr_assert_eq(MAP_FILL(c->priority = BUS_PRIORITY_LOW), 0);
+	cr_assert_eq(MAP_FILL(c->priority = BUS_PRIORITY_LOW + 1), -EINVAL);
+	cr_assert_eq(MAP_FILL(c->limit_ns = -1), -EINVAL);
+	cr_assert_eq(MAP_FILL(c->chunk = SIZE_MAX), 0);
 }
 
 Test(settings, environment_decides_where_the_config_says_auto)

@@ -63,8 +63,12 @@ static int double_it(void *ctx, const void *req, size_t len,
 
 static int run(void *arg)
 {
+	struct bus_worker w = { .c = &chan,
+				.handler = double_it,
+				.ctx = &chan };
+
 	(void)arg;
-	return bus_worker_run(&chan, double_it, NULL, &chan);
+	return bus_worker_run(&w);
 }
 
 /* Publish what is in the slot, let a worker answer it, and return seq. */
@@ -196,8 +200,12 @@ static int fails(void *ctx)
 
 static int run_init_fails(void *arg)
 {
+	struct bus_worker w = { .c = &chan,
+				.handler = double_it,
+				.init = fails };
+
 	(void)arg;
-	return bus_worker_run(&chan, double_it, fails, NULL);
+	return bus_worker_run(&w);
 }
 
 Test(worker, a_failing_init_has_its_exit_status)
