@@ -11,6 +11,8 @@
 struct bus_queue;
 struct bus_pipe;
 struct bus_coord;
+struct bus_pool;
+struct bus_future;
 
 /* The mapping, shared by the endpoints of a process. */
 struct bus_map {
@@ -95,6 +97,19 @@ struct sb_sleepers *bus_coord_sleepers(struct bus_coord *coord);
 uint64_t bus_coord_plan(struct bus_coord *coord, uint64_t deadline);
 bool bus_coord_replans(const struct bus_coord *coord);
 void bus_coord_poll(struct bus_coord *coord);
+
+/*
+ * The same of a future: is it complete?  Nothing happens to it but in progress
+ * of its pool, which calls callbacks and so must not be made within a wait.
+ * News: there is something that progress would take up, or the plan is old.
+ */
+struct bus *bus_future_endpoint(const struct bus_future *future);
+struct bus_pool *bus_future_pool(const struct bus_future *future);
+bool bus_future_ready(const struct bus_future *future);
+uint32_t bus_pool_progress(struct bus_pool *pool, bool sure);
+bool bus_pool_news(struct bus_pool *pool, bool sure);
+uint64_t bus_pool_plan(struct bus_pool *pool, uint64_t deadline);
+struct sb_sleepers *bus_pool_sleepers(struct bus_pool *pool);
 
 /* Unmap in a child what only the parent may use; see bus.c. */
 void bus_map_put(struct bus_map *map);

@@ -48,7 +48,7 @@ static bool has_valid_events(const struct bus_poll *it)
 {
 	uint32_t known = BUS_POLL_IN | BUS_POLL_OUT;
 
-	if (it->kind == BUS_POLL_TIMER)
+	if (it->kind == BUS_POLL_TIMER || it->kind == BUS_POLL_FUTURE)
 		known = BUS_POLL_IN;
 	return !(it->events & ~known);
 }
@@ -67,6 +67,10 @@ static int check_item(const struct bus *bus, const struct bus_poll *it)
 	case BUS_POLL_COORD:
 		owner = it->on.coord ? bus_coord_endpoint(it->on.coord) : NULL;
 		break;
+	case BUS_POLL_FUTURE:
+		owner = it->on.future ? bus_future_endpoint(it->on.future)
+				      : NULL;
+		break;
 	case BUS_POLL_NONE:
 	case BUS_POLL_FD:
 	case BUS_POLL_TIMER:
@@ -77,7 +81,7 @@ static int check_item(const struct bus *bus, const struct bus_poll *it)
 	return owner == bus && has_valid_events(it) ? 0 : -EINVAL;
 }
 
-/* ---------------------------------------------------------- descriptors -- */
+/* ----------------------------------------------------------- descriptors -- */
 
 static short poll_events(const struct bus_poll *it)
 {
@@ -176,7 +180,7 @@ static void forget_events(struct waiting *w)
 		w->fds[i].got = 0;
 }
 
-/* ----------------------------------------------------------------- look -- */
+/* ------------------------------------------------------------------ look -- */
 
 /* What is true of an item that is no descriptor. */
 static uint32_t look(struct bus_poll *it, bool sure)
@@ -188,6 +192,8 @@ static uint32_t look(struct bus_poll *it, bool sure)
 		return bus_pipe_ready(it->on.pipe, it->events, sure);
 	case BUS_POLL_COORD:
 		return bus_coord_ready(it->on.coord, it->events, sure);
+	case BUS_POLL_FUTURE:
+		return bus_future_ready(it->on.future) ? BUS_POLL_IN : 0;
 	case BUS_POLL_TIMER:
 		return sb_now_ns() >= it->at_ns ? BUS_POLL_IN : 0;
 	default:
@@ -195,11 +201,37 @@ static uint32_t look(struct bus_poll *it, bool sure)
 	}
 }
 
+/* Of which pool is it, unless the last one that we had is the same? */
+static struct bus_pool *another_pool(const struct bus_poll *it,
+				     struct bus_pool **last)
+{
+	struct bus_pool *pool;
+
+	if (it->kind != BUS_POLL_FUTURE)
+		return NULL;
+	pool = bus_future_pool(it->on.future);
+	if (pool == *last)
+		return NULL;
+	*last = pool;
+	return pool;
+}
+
+/* Pools go on only when they are asked to. */
+static void make_progress(struct bus_poll *items, size_t n)
+{
+	struct bus_pool *last = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (another_pool(&items[i], &last))
+			bus_pool_progress(last, true);
+}
+
 /* Fill in what is ready.  Returns how many are. */
 static int look_at_all(struct bus_poll *items, size_t n)
 {
 	int n_ready = 0;
 
+	make_progress(items, n);
 	look_at_fds(items, n);
 	for (size_t i = 0; i < n; i++) {
 		if (items[i].kind != BUS_POLL_FD)
@@ -212,10 +244,14 @@ static int look_at_all(struct bus_poll *items, size_t n)
 static int try_any(void *arg, bool sure)
 {
 	struct waiting *w = arg;
+	struct bus_pool *last = NULL;
 
 	for (size_t i = 0; i < w->n; i++) {
 		struct bus_poll *it = &w->items[i];
 
+		/* Out of the wait, to take it up. */
+		if (another_pool(it, &last) && bus_pool_news(last, sure))
+			return -ESTALE;
 		if (it->kind == BUS_POLL_FD ? w->fds[i].got != 0
 		    : it->kind == BUS_POLL_TIMER
 			    ? false /* that is the deadline's */
@@ -228,7 +264,7 @@ static int try_any(void *arg, bool sure)
 	return -EAGAIN;
 }
 
-/* ---------------------------------------------------------------- sleep -- */
+/* ----------------------------------------------------------------- sleep -- */
 
 static bool more(void *arg, uint32_t i)
 {
@@ -258,6 +294,7 @@ static struct sb_sleepers *sleepers_of(struct bus_poll *it, uint32_t event)
 static void collect_sets(struct waiting *w)
 {
 	static const uint32_t events[] = { BUS_POLL_IN, BUS_POLL_OUT };
+	struct bus_pool *last = NULL;
 
 	for (size_t i = 0; i < w->n; i++)
 		for (int k = 0; k < 2; k++) {
@@ -267,7 +304,9 @@ static void collect_sets(struct waiting *w)
 			if (events[k] == BUS_POLL_OUT &&
 			    !(w->items[i].events & BUS_POLL_OUT))
 				continue;
-			set = sleepers_of(&w->items[i], events[k]);
+			set = another_pool(&w->items[i], &last)
+				      ? bus_pool_sleepers(last)
+				      : sleepers_of(&w->items[i], events[k]);
 			if (!set)
 				continue;
 			w->sets[w->n_sets] = set;
@@ -280,6 +319,8 @@ static void collect_sets(struct waiting *w)
  * be started. */
 static uint64_t plan(struct waiting *w, uint64_t deadline)
 {
+	struct bus_pool *last = NULL;
+
 	for (size_t i = 0; i < w->n; i++) {
 		struct bus_poll *it = &w->items[i];
 
@@ -287,6 +328,8 @@ static uint64_t plan(struct waiting *w, uint64_t deadline)
 			deadline = it->at_ns;
 		if (it->kind == BUS_POLL_COORD)
 			deadline = bus_coord_plan(it->on.coord, deadline);
+		if (another_pool(it, &last))
+			deadline = bus_pool_plan(last, deadline);
 	}
 	return deadline ? deadline : 1; /* 0 would be a pure try */
 }

@@ -1,0 +1,346 @@
+/*
+ * pool_lane.c - tasks: made, queued in lanes, handed on to the workers,
+ * answered
+ *
+ * Three lanes, each first in first out.  A task that comes while all of them
+ * are empty and the ring is not ahead enough goes into the ring at once, and is
+ * not even copied first.
+ *
+ * How far ahead.  What is in the ring is beyond our reach: no priority holds
+ * there any more, and a cancel needs a worker to see it.  So we go only so far
+ * ahead that no worker waits for us, and that depends on how long tasks take:
+ * half of what is in the ring shall be 200 to 500 us of work.  Each time that
+ * half of it was answered we look at the clock, once, and double or halve.  At
+ * the least it is two a worker: one in hand, one to go on with.
+ *
+ * Ageing.  A lane that has something gets its turn after 8 tasks from the lanes
+ * above it, so the lowest of three that are all full gets one in 9 or so.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus/pool.h"
+
+#define AGE          8u
+#define LAP_SHORT_NS (200 * SB_NS_PER_US)
+#define LAP_LONG_NS  (500 * SB_NS_PER_US)
+#define SLAB_TASKS   64u
+#define TASK_ALIGN   64u
+
+/* ---------------------------------------------------------------- memory -- */
+
+static size_t task_bytes(const struct bus_pool *p)
+{
+	return SB_ROUND_UP(sizeof(struct bus_future) + p->room_bytes,
+			   TASK_ALIGN);
+}
+
+int bus_tasks_more(struct bus_pool *p)
+{
+	size_t bytes = task_bytes(p);
+	unsigned char *mem;
+
+	if (!(p->n_slabs & (p->n_slabs - 1))) {
+		uint32_t n = p->n_slabs ? p->n_slabs * 2 : 1;
+		void **slab = realloc(p->slab, n * sizeof(*slab));
+
+		if (!slab)
+			return -ENOMEM;
+		p->slab = slab;
+	}
+	mem = aligned_alloc(TASK_ALIGN, SLAB_TASKS * bytes);
+	if (!mem)
+		return -ENOMEM;
+	p->slab[p->n_slabs++] = mem;
+	for (uint32_t i = SLAB_TASKS; i-- > 0;) {
+		struct bus_future *t = (void *)(mem + i * bytes);
+
+		memset(t, 0, sizeof(*t));
+		t->pool = p;
+		t->next = p->free;
+		p->free = t;
+	}
+	return 0;
+}
+
+static void free_request(struct bus_future *t)
+{
+	if (t->req != t->room)
+		free(t->req);
+	t->req = NULL;
+}
+
+void bus_task_free_more(struct bus_future *t)
+{
+	if (!t->has_more)
+		return;
+	free_request(t);
+	free(t->got.data);
+	free(t->data);
+	t->has_more = false;
+}
+
+void bus_tasks_free(struct bus_pool *p)
+{
+	size_t bytes = task_bytes(p);
+
+	for (uint32_t k = 0; k < p->n_slabs; k++) {
+		for (uint32_t i = 0; i < SLAB_TASKS; i++) {
+			struct bus_future *t =
+				(void *)((unsigned char *)p->slab[k] +
+					 i * bytes);
+
+			bus_task_free_more(t);
+		}
+		free(p->slab[k]);
+	}
+	free(p->slab);
+}
+
+unsigned char *bus_task_request(struct bus_future *t, size_t len)
+{
+	size_t bytes = len + sizeof(struct bus_task_head);
+
+	if (bytes < len)
+		return NULL;
+	bus_task_more(t);
+	free_request(t);
+	t->req = bytes <= t->pool->room_bytes ? t->room : malloc(bytes);
+	t->req_len = len;
+	return t->req ? t->req + sizeof(struct bus_task_head) : NULL;
+}
+
+/* ----------------------------------------------------------------- lanes -- */
+
+static void lane_append(struct bus_future *t)
+{
+	struct bus_lane *l = &t->pool->lane[t->lane];
+
+	t->next = NULL;
+	t->prev = l->last;
+	if (l->last)
+		l->last->next = t;
+	else
+		l->first = t;
+	l->last = t;
+	t->queued = true;
+	t->pool->n_queued++;
+}
+
+void bus_lane_remove(struct bus_future *t)
+{
+	struct bus_lane *l = &t->pool->lane[t->lane];
+
+	if (t->prev)
+		t->prev->next = t->next;
+	else
+		l->first = t->next;
+	if (t->next)
+		t->next->prev = t->prev;
+	else
+		l->last = t->prev;
+	t->queued = false;
+	t->pool->n_queued--;
+}
+
+/* Whose turn is it?  Some lane is not empty. */
+static uint32_t next_lane(const struct bus_pool *p)
+{
+	uint32_t i;
+
+	for (i = BUS_LANES - 1; i > 0; i--)
+		if (p->lane[i].first && p->lane[i].passed >= AGE)
+			return i;
+	while (!p->lane[i].first)
+		i++;
+	return i;
+}
+
+static void had_turn(struct bus_pool *p, uint32_t lane)
+{
+	p->lane[lane].passed = 0;
+	for (uint32_t i = lane + 1; i < BUS_LANES; i++)
+		if (p->lane[i].first)
+			p->lane[i].passed++;
+}
+
+/* --------------------------------------------------------------- hand on -- */
+
+static void write_head(const struct bus_future *t, uint64_t id, void *to)
+{
+	struct bus_task_head h = {
+		.id_flags = id << 8 | (t->chunk ? BUS_TASK_CHUNK : 0),
+		.when = bus_task_when(t->handler,
+				      t->limited ? t->deadline_ns : SB_FOREVER),
+	};
+
+	memcpy(to, &h, sizeof(h));
+}
+
+/* Room for a request of @len with its head. */
+static unsigned char *scratch(struct bus_pool *p, size_t len)
+{
+	unsigned char *s;
+
+	if (sb_likely(len <= p->scratch_bytes))
+		return p->scratch;
+	s = realloc(p->scratch, len);
+	if (!s)
+		return NULL;
+	p->scratch = s;
+	p->scratch_bytes = len;
+	return s;
+}
+
+/* Put it into the ring.  -EAGAIN: not now. */
+static int hand_on(struct bus_future *t, const void *buf, size_t len)
+{
+	struct bus_pool *p = t->pool;
+	size_t bytes = len + sizeof(struct bus_task_head);
+	unsigned char *req = t->has_more ? t->req : NULL;
+	uint16_t index;
+	uint64_t id;
+	int ret;
+
+	if (sb_unlikely(!p->n_free_index))
+		return -EAGAIN;
+	if (sb_likely(!req)) {
+		req = scratch(p, bytes);
+		if (!req)
+			return -ENOMEM;
+		sb_spsc_copy(req + sizeof(struct bus_task_head), buf, len);
+	}
+	index = p->free_index[p->n_free_index - 1];
+	id = t->number << BUS_TASK_INDEX_BITS | index;
+	write_head(t, id, req);
+	ret = bus_submit(p->co, id, req, bytes, 0);
+	if (sb_unlikely(ret))
+		return ret == -ECHILD ? -EAGAIN : ret;
+	p->n_free_index--;
+	p->flight[index] = t;
+	p->n_in_ring++;
+	t->index = index;
+	t->flying = true;
+	if (sb_unlikely(t->has_more && !t->keep))
+		free_request(t);
+	return 0;
+}
+
+/* Nobody can be asked any more whether that would be possible later. */
+static void fail(struct bus_future *t, int code)
+{
+	bus_task_end(t, BUS_RESULT_ERROR, code);
+	bus_task_settle(t);
+}
+
+void bus_lanes_refill(struct bus_pool *p)
+{
+	while (p->n_queued && p->n_in_ring < p->depth) {
+		uint32_t lane = next_lane(p);
+		struct bus_future *t = p->lane[lane].first;
+		int ret = hand_on(t, NULL, t->req_len);
+
+		/* A full ring will have room when there are answers; cells may
+		 * be in the hands of others. */
+		p->starved = ret == -EAGAIN && !p->n_in_ring;
+		if (ret == -EAGAIN)
+			return;
+		bus_lane_remove(t);
+		had_turn(p, lane);
+		if (ret)
+			fail(t, ret);
+	}
+}
+
+/* Put it into its lane, with a copy of the request. */
+static int queue(struct bus_future *t, const void *buf, size_t len)
+{
+	unsigned char *to;
+
+	if (!t->has_more || !t->req) {
+		to = bus_task_request(t, len);
+		if (!to)
+			return -ENOMEM;
+		if (len)
+			memcpy(to, buf, len);
+	}
+	lane_append(t);
+	return 0;
+}
+
+int bus_task_post(struct bus_future *t, const void *buf, size_t len)
+{
+	struct bus_pool *p = t->pool;
+	int ret = -EAGAIN;
+
+	if (sb_unlikely(len > p->max_request))
+		return -EMSGSIZE;
+	t->number = p->next_number;
+	if (sb_unlikely(t->limited)) {
+		t->stage = BUS_STAGE_LIMIT;
+		t->due_ns = t->deadline_ns;
+		if (bus_due_add(t))
+			return -ENOMEM;
+	}
+	if (sb_likely(bus_lane_direct(p)))
+		ret = hand_on(t, buf, len);
+	if (ret == -EAGAIN)
+		ret = queue(t, buf, len);
+	if (sb_unlikely(ret)) {
+		if (t->heap_at)
+			bus_due_remove(t);
+		return ret;
+	}
+	p->next_number++;
+	p->n_live++;
+	bus_count(&p->area->counts.n_submitted, t->n_items);
+	return 0;
+}
+
+/* --------------------------------------------------------------- answers -- */
+
+static uint32_t depth_min(const struct bus_pool *p)
+{
+	uint32_t n = 2 * p->config.n_workers;
+
+	return n < BUS_POOL_DEPTH_MAX ? n : BUS_POOL_DEPTH_MAX;
+}
+
+/* Is half of the ring answered?  Then see how long that took. */
+void bus_lanes_adapt(struct bus_pool *p)
+{
+	uint64_t now, lap;
+
+	if (sb_likely(p->n_answered * 2 < p->depth))
+		return;
+	now = sb_now_ns();
+	lap = now - p->lap_ns;
+	if (lap < LAP_SHORT_NS && p->depth < BUS_POOL_DEPTH_MAX)
+		p->depth *= 2;
+	else if (lap > LAP_LONG_NS)
+		p->depth /= 2;
+	if (p->depth < depth_min(p))
+		p->depth = depth_min(p);
+	if (p->depth > BUS_POOL_DEPTH_MAX)
+		p->depth = BUS_POOL_DEPTH_MAX;
+	p->lap_ns = now;
+	p->n_answered = 0;
+}
+
+int bus_lanes_up(struct bus_pool *p)
+{
+	uint32_t n = BUS_POOL_RING;
+
+	p->flight = calloc(n, sizeof(*p->flight));
+	p->free_index = calloc(n, sizeof(*p->free_index));
+	if (!p->flight || !p->free_index ||
+	    !scratch(p, sizeof(struct bus_task_head) + p->config.task_bytes))
+		return -ENOMEM;
+	for (uint32_t i = n; i-- > 0;)
+		p->free_index[p->n_free_index++] = (uint16_t)i;
+	p->depth = depth_min(p);
+	p->next_number = 1;
+	return 0;
+}

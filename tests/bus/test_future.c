@@ -1,0 +1,704 @@
+/*
+ * test_future.c - tests of bus/future.c, and of lanes, limits, cancels and
+ * callbacks: Criterion suite "future"
+ *
+ * A pool of one worker has its tasks done in the order in which they are handed
+ * on; while the worker holds, a second one is in the ring and the others wait
+ * in the lanes.
+ */
+#include "config.h"
+
+#include <criterion/criterion.h>
+
+#include "tests/bus/t_pool.h"
+
+TestSuite(future, .init = setup, .fini = teardown, .timeout = 200.0);
+
+static struct bus_task_config limit(int64_t ns)
+{
+	struct bus_task_config c = BUS_TASK_CONFIG_INIT;
+
+	c.limit_ns = ns;
+	return c;
+}
+
+static struct bus_task_config lane(uint32_t priority)
+{
+	struct bus_task_config c = BUS_TASK_CONFIG_INIT;
+
+	c.priority = priority;
+	return c;
+}
+
+/* --------------------------------------------------------------- results -- */
+
+Test(future, bad_arguments_are_refused)
+{
+	struct bus_task_config c = lane(3);
+	struct bus_future *f;
+
+	t_pool(1);
+	cr_assert_eq(bus_pool_submit(NULL, 0, "", 0, NULL, &f, -1), -EINVAL);
+	cr_assert_eq(bus_pool_submit(pool, 1, "", 0, NULL, &f, -1), -EINVAL);
+	cr_assert_eq(bus_pool_submit(pool, 0, NULL, 1, NULL, &f, -1), -EINVAL);
+	cr_assert_eq(bus_pool_submit(pool, 0, "", 0, &c, &f, -1), -EINVAL);
+	c = limit(-1);
+	cr_assert_eq(bus_pool_submit(pool, 0, "", 0, &c, &f, -1), -EINVAL);
+	c = limit(0);
+	c.flags = 1;
+	cr_assert_eq(bus_pool_submit(pool, 0, "", 0, &c, &f, -1), -EINVAL);
+	bus_future_free(NULL);
+}
+
+Test(future, has_the_result_as_long_as_it_lives)
+{
+	struct bus_future *f[50];
+
+	t_pool(2);
+	for (int i = 0; i < 50; i++)
+		f[i] = t_submit(ECHO, i);
+	for (int k = 0; k < 2; k++)
+		for (int i = 49; i >= 0; i--) {
+			const struct order *o = t_get(f[i], BUS_RESULT_OK);
+
+			cr_assert_eq(o->n, i);
+			cr_assert_eq(result.id, (uint64_t)i + 1);
+			cr_assert_eq(result.len_bytes, sizeof(*o));
+			cr_assert_eq(bus_future_done(f[i]), 1);
+			cr_assert_eq(bus_future_cancel(f[i]), -EALREADY);
+		}
+	for (int i = 0; i < 50; i++)
+		bus_future_free(f[i]);
+}
+
+Test(future, an_error_comes_with_code_and_text)
+{
+	t_pool(1);
+	t_get(t_submit(FAIL, 42), BUS_RESULT_ERROR);
+	cr_assert_eq(result.code, 42);
+	cr_assert_str_eq(result.data, "failed with 42");
+	cr_assert_eq(result.len_bytes, strlen("failed with 42"));
+	t_get(t_submit(FAIL, -7), BUS_RESULT_ERROR);
+	cr_assert_eq(result.code, -7);
+	cr_assert_eq(t_pool_stats().n_failed, 2);
+}
+
+Test(future, requests_have_any_size)
+{
+	static unsigned char req[T_MESSAGE_MAX];
+	size_t sizes[] = {
+		0, 1, 8, 24, 25, 72, 73, 1000, 1040, 4096, T_MESSAGE_MAX - 16
+	};
+
+	t_pool(1);
+	memset(req, 0, sizeof(req));
+	for (int k = 0; k < 2; k++) {
+		struct bus_future *f[lengthof(sizes)], *hold = NULL;
+
+		shared->go = 0;
+		if (k) /* in the lanes */
+			hold = t_submit(HOLD, 1);
+		for (size_t i = 0; i < lengthof(sizes); i++) {
+			if (sizes[i] > 8)
+				t_fill(req + 8, sizes[i] - 8, i);
+			cr_assert_eq(bus_pool_submit(pool, 0, req, sizes[i],
+						     NULL, &f[i], T_LONG),
+				     0);
+		}
+		shared->go = 1;
+		bus_future_free(hold);
+		for (size_t i = 0; i < lengthof(sizes); i++) {
+			const unsigned char *d = t_get(f[i], BUS_RESULT_OK);
+
+			cr_assert_eq(result.len_bytes, sizes[i]);
+			cr_assert(sizes[i] <= 8 ||
+				  t_is(d + 8, sizes[i] - 8, i));
+			bus_future_free(f[i]);
+		}
+	}
+	cr_assert_eq(bus_pool_submit(pool, 0, req, T_MESSAGE_MAX + 1, NULL,
+				     NULL, -1),
+		     -EMSGSIZE);
+}
+
+Test(future, wait_ends_in_time_and_can_be_called_again)
+{
+	struct bus_future *f;
+
+	t_pool(1);
+	f = t_submit(HOLD, 1);
+	cr_assert_eq(bus_future_done(f), 0);
+	cr_assert_eq(bus_future_get(f, &result, 0), -EAGAIN);
+	cr_assert_eq(bus_future_wait(f, 0), -EAGAIN);
+	cr_assert_eq(bus_future_get(f, &result, 3 * MS), -ETIMEDOUT);
+	cr_assert_eq(bus_future_wait(f, 3 * MS), -ETIMEDOUT);
+	shared->go = 1;
+	cr_assert_eq(bus_future_wait(f, T_LONG), 0);
+	cr_assert_eq(bus_future_get(f, &result, 0), 0);
+}
+
+static bool all_done(void *n)
+{
+	return t_pool_stats().n_ok >= *(uint64_t *)n;
+}
+
+Test(future, nobody_needs_to_keep_it)
+{
+	struct order o = { LOG, 0 };
+	uint64_t n = 150;
+
+	t_pool(2);
+	for (int i = 0; i < 100; i++)
+		cr_assert_eq(bus_pool_submit(pool, 0, &o, sizeof(o), NULL, NULL,
+					     T_LONG),
+			     0);
+	for (int i = 0; i < 50; i++)
+		bus_future_free(t_submit(LOG, 1));
+	cr_assert(t_progress_until(all_done, &n));
+	cr_assert_eq(shared->n_log, 150);
+}
+
+/* ----------------------------------------------------------------- apply -- */
+
+Test(future, apply_submits_and_waits)
+{
+	struct order o = { HOLD, 1 };
+
+	t_pool(1);
+	t_apply(ECHO, 5, BUS_RESULT_OK);
+	cr_assert_eq(((const struct order *)result.data)->n, 5);
+	t_apply(FAIL, 5, BUS_RESULT_ERROR);
+	cr_assert_eq(bus_pool_apply(pool, 0, &o, sizeof(o), NULL, -1), -EINVAL);
+	cr_assert_eq(bus_pool_apply(pool, 0, &o, sizeof(o), &result, 5 * MS),
+		     -ETIMEDOUT);
+	cr_assert_eq(bus_pool_apply(pool, 0, &o, sizeof(o), &result, 0),
+		     -EAGAIN);
+	t_apply(ECHO, 6, BUS_RESULT_OK); /* the worker was freed of it */
+	cr_assert_eq(t_pool_stats().n_canceled, 2);
+}
+
+/* ------------------------------------------------------------ priorities -- */
+
+static void expect_log(const int *n, size_t count)
+{
+	cr_assert_eq(shared->n_log, count);
+	for (size_t i = 0; i < count; i++)
+		cr_assert_eq(shared->log[i], n[i], "%zu: %d", i,
+			     (int)shared->log[i]);
+}
+
+Test(future, higher_lanes_go_first)
+{
+	struct bus_task_config c[] = { lane(BUS_PRIORITY_LOW),
+				       lane(BUS_PRIORITY_NORMAL),
+				       lane(BUS_PRIORITY_HIGH) };
+	int order[] = { 20, 21, 22, 10, 11, 12, 0, 1, 2 };
+	struct bus_future *f[9];
+
+	t_pool(1);
+	t_submit(HOLD, 1);
+	t_submit(HOLD, 1);
+	for (int i = 0; i < 9; i++)
+		f[i] = t_submit_with(LOG, i / 3 * 10 + i % 3, &c[i / 3]);
+	shared->go = 1;
+	for (int i = 0; i < 9; i++)
+		t_get(f[i], BUS_RESULT_OK);
+	expect_log(order, lengthof(order));
+}
+
+/* After 8 from above a lane has its turn. */
+Test(future, lower_lanes_are_not_starved)
+{
+	struct bus_task_config low = lane(BUS_PRIORITY_LOW),
+			       high = lane(BUS_PRIORITY_HIGH);
+	struct bus_future *f[33];
+	int order[33];
+
+	t_pool(1);
+	t_submit(HOLD, 1);
+	t_submit(HOLD, 1);
+	for (int i = 0; i < 3; i++)
+		f[i] = t_submit_with(LOG, 100 + i, &low);
+	for (int i = 0; i < 30; i++)
+		f[3 + i] = t_submit_with(LOG, i, &high);
+	shared->go = 1;
+	for (int i = 0; i < 33; i++)
+		t_get(f[i], BUS_RESULT_OK);
+	for (int i = 0, h = 0, l = 0; i < 33; i++)
+		order[i] = i % 9 == 8 && l < 3 ? 100 + l++ : h++;
+	expect_log(order, lengthof(order));
+}
+
+/* ---------------------------------------------------------------- limits -- */
+
+Test(future, a_task_that_is_late_in_its_lane_does_not_run)
+{
+	struct bus_task_config c = limit(5 * MS);
+	struct bus_future *f[20];
+
+	t_pool(1);
+	t_submit(HOLD, 1);
+	for (int i = 0; i < 20; i++)
+		f[i] = t_submit_with(LOG, i, &c);
+	for (int i = 0; i < 20; i++) {
+		t_get(f[i], BUS_RESULT_TIMEOUT);
+		cr_assert_eq(result.code, -ETIMEDOUT);
+	}
+	shared->go = 1;
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(shared->n_log, 0);
+	cr_assert_eq(t_pool_stats().n_timed_out, 20);
+	cr_assert_eq(t_pool_stats().n_deaths, 0);
+}
+
+/* Its owner makes no call while it becomes late in the ring: so it is the
+ * worker who sheds it. */
+Test(future, a_worker_sheds_what_is_late)
+{
+	struct bus_task_config c = limit(2 * MS);
+	struct bus_future *f;
+
+	t_pool(1);
+	t_submit(HOLD, 1);
+	t_await_begun(1);
+	f = t_submit_with(LOG, 1, &c);
+	nap(10 * MS);
+	shared->go = 1;
+	nap(20 * MS);
+	t_get(f, BUS_RESULT_TIMEOUT);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(shared->n_log, 0);
+}
+
+Test(future, a_limit_that_is_kept_does_nothing)
+{
+	struct bus_task_config c = limit(T_LONG);
+
+	t_pool(1);
+	for (int i = 0; i < 200; i++)
+		t_get(t_submit_with(ECHO, i, &c), BUS_RESULT_OK);
+	cr_assert_eq(t_pool_stats().n_timed_out, 0);
+}
+
+static bool is_idle(void *place)
+{
+	return t_worker(*(uint32_t *)place).state == BUS_WORKER_IDLE;
+}
+
+static bool was_killed(void *n)
+{
+	return t_pool_stats().n_deaths >= *(uint64_t *)n;
+}
+
+/* A task of which a worker has begun when its time is up: where the machine is
+ * so slow that it was shed, again. */
+static void run_late(uint32_t what)
+{
+	struct bus_task_config c = limit(50 * MS);
+	uint32_t before = shared->n_begun;
+
+	t_apply(ECHO, 0, BUS_RESULT_OK); /* it has started */
+	do
+		t_get(t_submit_with(what, 0, &c), BUS_RESULT_TIMEOUT);
+	while (shared->n_begun == before);
+}
+
+Test(future, a_late_task_is_told)
+{
+	uint32_t place = 0;
+
+	t_pool(1);
+	run_late(POLITE);
+	cr_assert(t_eventually(is_idle, &place, 20000));
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(t_pool_stats().n_deaths, 0);
+}
+
+Test(future, a_late_task_may_handle_the_soft_signal)
+{
+	struct bus_pool_config pc = t_pool_config(1);
+
+	pc.grace_ns = (uint64_t)(2000 * MS);
+	t_pool_with(&pc);
+	run_late(HANDLED);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(shared->n_soft, 1);
+	cr_assert_eq(t_pool_stats().n_deaths, 0);
+}
+
+Test(future, a_late_task_dies_of_the_soft_signal)
+{
+	struct bus_pool_config pc = t_pool_config(1);
+	uint64_t start;
+
+	pc.grace_ns = (uint64_t)(300 * MS);
+	t_pool_with(&pc);
+	start = sb_now_ns();
+	run_late(STUCK);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_geq(sb_now_ns() - start, (uint64_t)(350 * MS));
+	cr_assert_eq(t_pool_stats().n_deaths, 1);
+	cr_assert_eq(shared->n_begun, 1); /* it is not run again */
+}
+
+Test(future, a_late_task_is_killed_in_the_end)
+{
+	uint64_t one = 1;
+
+	t_pool(2);
+	run_late(STUBBORN);
+	cr_assert(t_progress_until(was_killed, &one));
+	cr_assert_eq(shared->n_begun, 1);
+}
+
+Test(future, without_a_soft_signal_it_is_killed)
+{
+	struct bus_pool_config pc = t_pool_config(1);
+
+	pc.soft_signal = -1;
+	t_pool_with(&pc);
+	run_late(HANDLED);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(shared->n_soft, 0);
+	cr_assert_eq(t_pool_stats().n_deaths, 1);
+}
+
+/* ---------------------------------------------------------------- cancel -- */
+
+Test(future, cancel_in_a_lane_or_in_the_ring)
+{
+	struct bus_future *f[20];
+
+	t_pool(1);
+	t_submit(HOLD, 1);
+	t_await_begun(1);
+	for (int i = 0; i < 20; i++)
+		f[i] = t_submit(LOG, i);
+	for (int i = 0; i < 20; i += 2) {
+		cr_assert_eq(bus_future_cancel(f[i]), 0);
+		cr_assert_eq(bus_future_cancel(f[i]), -EALREADY);
+		t_get(f[i], BUS_RESULT_CANCELED);
+		cr_assert_eq(result.code, -ECANCELED);
+		if (i % 4)
+			bus_future_free(f[i]);
+	}
+	shared->go = 1;
+	for (int i = 1; i < 20; i += 2)
+		t_get(f[i], BUS_RESULT_OK);
+	cr_assert_eq(shared->n_log, 10);
+	for (int i = 0; i < 10; i++)
+		cr_assert_eq(shared->log[i], 2 * i + 1);
+	cr_assert_eq(t_pool_stats().n_canceled, 10);
+}
+
+Test(future, cancel_of_a_running_one_tells_it)
+{
+	struct bus_future *f;
+	uint32_t place = 0;
+
+	t_pool(1);
+	f = t_submit(POLITE, 0);
+	t_await_begun(1);
+	cr_assert_eq(bus_future_cancel(f), 0);
+	t_get(f, BUS_RESULT_CANCELED);
+	bus_future_free(f);
+	cr_assert(t_eventually(is_idle, &place, 20000));
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(t_pool_stats().n_deaths, 0);
+	cr_assert_eq(t_pool_stats().n_canceled, 1);
+}
+
+Test(future, cancel_of_a_running_one_kills_it_in_the_end)
+{
+	struct bus_future *f;
+
+	t_pool(1);
+	f = t_submit(STUBBORN, 0);
+	t_await_begun(1);
+	cr_assert_eq(bus_future_cancel(f), 0);
+	cr_assert_eq(t_worker(0).state, BUS_WORKER_TOLD);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(t_pool_stats().n_deaths, 1);
+	cr_assert_eq(shared->n_begun, 1);
+}
+
+Test(future, free_of_a_running_one_lets_it_go_on)
+{
+	struct bus_future *f;
+
+	t_pool(1);
+	f = t_submit(HOLD, 1);
+	t_await_begun(1);
+	bus_future_free(f);
+	shared->go = 1;
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(t_pool_stats().n_ok, 2);
+}
+
+/* ------------------------------------------------------------- callbacks -- */
+
+static int n_called, last_kind;
+
+static int count_call(void *ctx, struct bus_future *f,
+		      const struct bus_result *r)
+{
+	(void)f;
+	n_called++;
+	last_kind = (int)r->kind;
+	return ctx ? -1 : 0;
+}
+
+static struct bus_task_config calls(int (*done)(void *, struct bus_future *,
+						const struct bus_result *),
+				    void *ctx)
+{
+	struct bus_task_config c = BUS_TASK_CONFIG_INIT;
+
+	c.done = done;
+	c.ctx = ctx;
+	return c;
+}
+
+Test(future, a_callback_is_called_once)
+{
+	struct bus_task_config c = calls(count_call, NULL);
+	struct bus_future *f;
+
+	t_pool(1);
+	t_get(t_submit_with(ECHO, 1, &c), BUS_RESULT_OK);
+	cr_assert_eq(n_called, 1);
+	t_get(t_submit_with(FAIL, 1, &c), BUS_RESULT_ERROR);
+	cr_assert_eq(last_kind, BUS_RESULT_ERROR);
+	f = t_submit_with(HOLD, 1, &c);
+	bus_future_cancel(f);
+	cr_assert_eq(n_called, 3);
+	cr_assert_eq(last_kind, BUS_RESULT_CANCELED);
+	c.limit_ns = MS;
+	t_get(t_submit_with(STUCK, 1, &c), BUS_RESULT_TIMEOUT);
+	cr_assert_eq(n_called, 4);
+	bus_pool_terminate(pool);
+	cr_assert_eq(n_called, 4);
+}
+
+Test(future, a_callback_that_fails_is_counted)
+{
+	struct bus_task_config c = calls(count_call, shared);
+
+	t_pool(1);
+	for (int i = 0; i < 5; i++)
+		t_get(t_submit_with(ECHO, 1, &c), BUS_RESULT_OK);
+	cr_assert_eq(t_pool_stats().n_callbacks_failed, 5);
+	cr_assert_eq(t_pool_stats().n_ok, 5);
+}
+
+Test(future, terminate_calls_back)
+{
+	struct bus_task_config c = calls(count_call, NULL);
+
+	t_pool(1);
+	for (int i = 0; i < 30; i++)
+		bus_future_free(t_submit_with(HOLD, 1, &c));
+	bus_pool_terminate(pool);
+	cr_assert_eq(n_called, 30);
+	cr_assert_eq(last_kind, BUS_RESULT_CANCELED);
+}
+
+/* Submits the next one, and frees its own. */
+static int chain(void *ctx, struct bus_future *f, const struct bus_result *r)
+{
+	struct bus_task_config c = calls(chain, ctx);
+	struct order o = { LOG, ++n_called };
+	struct bus_future *g;
+
+	T_CHECK(r->kind == BUS_RESULT_OK);
+	if (n_called < 200)
+		T_CHECK(bus_pool_submit(pool, 0, &o, sizeof(o), &c, &g, 0) ==
+			0);
+	bus_future_free(f);
+	return 0;
+}
+
+static bool chain_is_over(void *n)
+{
+	return n_called >= *(int *)n;
+}
+
+Test(future, a_callback_may_submit_and_free)
+{
+	struct bus_task_config c = calls(chain, NULL);
+	int n = 200;
+
+	t_pool(2);
+	t_submit_with(ECHO, 0, &c);
+	cr_assert(t_progress_until(chain_is_over, &n));
+	cr_assert_eq(shared->n_log, 199);
+}
+
+/* What it was refused. */
+static int wait_in_callback(void *ctx, struct bus_future *f,
+			    const struct bus_result *r)
+{
+	struct bus_future *other = ctx;
+	uint64_t item = 0;
+	struct bus_result res;
+
+	(void)r;
+	n_called++;
+	T_CHECK(bus_future_get(f, &res, -1) == 0);
+	T_CHECK(bus_future_get(other, &res, 0) == -EAGAIN);
+	T_CHECK(bus_future_get(other, &res, -1) == -EDEADLK);
+	T_CHECK(bus_future_wait(other, MS) == -EDEADLK);
+	T_CHECK(bus_pool_apply(pool, 0, "", 0, &res, -1) == -EDEADLK);
+	T_CHECK(bus_pool_map(pool, 0, &item, 8, &item, 8, 1, NULL, -1) ==
+		-EDEADLK);
+	bus_pool_close(pool);
+	T_CHECK(bus_pool_join(pool, -1) == -EDEADLK);
+	T_CHECK(bus_future_cancel(other) == 0);
+	return 0;
+}
+
+Test(future, a_callback_may_not_wait)
+{
+	struct bus_task_config c;
+	struct bus_future *f;
+
+	t_pool(2);
+	f = t_submit(POLITE, 1);
+	t_await_begun(1);
+	c = calls(wait_in_callback, f);
+	t_get(t_submit_with(ECHO, 0, &c), BUS_RESULT_OK);
+	cr_assert_eq(n_called, 1);
+	t_get(f, BUS_RESULT_CANCELED);
+	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
+}
+
+/* ---------------------------------------------------------------- window -- */
+
+static int submit_in_callback(void *ctx, struct bus_future *f,
+			      const struct bus_result *r)
+{
+	struct order o = { HOLD, 1 };
+	int ret = 0;
+
+	(void)ctx;
+	(void)f;
+	(void)r;
+	while (!ret) {
+		n_called++;
+		ret = bus_pool_submit(pool, 0, &o, sizeof(o), NULL, NULL, -1);
+	}
+	T_CHECK(ret == -EDEADLK);
+	T_CHECK(bus_pool_submit(pool, 0, &o, sizeof(o), NULL, NULL, 0) ==
+		-EAGAIN);
+	return 0;
+}
+
+Test(future, submit_waits_for_the_window)
+{
+	struct bus_pool_config pc = t_pool_config(1);
+	struct bus_task_config c = calls(submit_in_callback, NULL);
+	struct order o = { HOLD, 1 };
+	int n = 0;
+
+	pc.window = 8;
+	t_pool_with(&pc);
+	while (!bus_pool_submit(pool, 0, &o, sizeof(o), NULL, NULL, 0))
+		n++;
+	cr_assert_eq(n, 8);
+	cr_assert_eq(bus_pool_submit(pool, 0, &o, sizeof(o), NULL, NULL, 0),
+		     -EAGAIN);
+	cr_assert_eq(
+		bus_pool_submit(pool, 0, &o, sizeof(o), NULL, NULL, 3 * MS),
+		-ETIMEDOUT);
+	shared->go = 1;
+	for (int i = 0; i < 100; i++)
+		bus_future_free(t_submit(ECHO, i));
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	shared->go = 0;
+	t_get(t_submit_with(ECHO, 1, &c), BUS_RESULT_OK);
+	cr_assert_eq(n_called, 9);
+	shared->go = 1;
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+}
+
+/* A task that is canceled counts until its worker has let go of it. */
+Test(future, the_window_is_bounded_by_what_workers_hold)
+{
+	struct bus_pool_config pc = t_pool_config(1);
+	struct order o = { ECHO, 1 };
+	struct bus_future *f;
+
+	pc.window = 2;
+	pc.grace_ns = (uint64_t)T_LONG;
+	t_pool_with(&pc);
+	f = t_submit(HOLD, 1);
+	t_await_begun(1);
+	bus_future_free(t_submit(ECHO, 1));
+	bus_future_cancel(f);
+	cr_assert_eq(
+		bus_pool_submit(pool, 0, &o, sizeof(o), NULL, NULL, 3 * MS),
+		-ETIMEDOUT);
+	shared->go = 1;
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+}
+
+/* -------------------------------------------------------------- bus_wait -- */
+
+Test(future, bus_wait_takes_futures_and_others)
+{
+	struct bus_queue *q = t_queue(bus, "q", 8, 8, 0);
+	struct bus_poll it[] = {
+		{ .kind = BUS_POLL_FUTURE, .events = BUS_POLL_IN },
+		{ .kind = BUS_POLL_FUTURE, .events = BUS_POLL_IN },
+		{ .kind = BUS_POLL_QUEUE, .events = BUS_POLL_IN },
+		{ .kind = BUS_POLL_TIMER },
+	};
+
+	t_pool(2);
+	it[0].on.future = t_submit(HOLD, 1);
+	it[1].on.future = t_submit(NAP, 5);
+	it[2].on.queue = q;
+	it[3].at_ns = sb_now_ns() + (uint64_t)T_LONG;
+	cr_assert_eq(bus_wait(bus, it, 1, 0), -EAGAIN);
+	cr_assert_eq(bus_wait(bus, it, 1, 3 * MS), -ETIMEDOUT);
+	cr_assert_eq(bus_wait(bus, it, 4, T_LONG), 1);
+	cr_assert_eq(it[1].ready, BUS_POLL_IN);
+	it[1].kind = BUS_POLL_NONE;
+	t_submit(HAS_BUS, 9);
+	cr_assert_eq(bus_wait(bus, it, 4, T_LONG), 1);
+	cr_assert_eq(it[2].ready, BUS_POLL_IN);
+	cr_assert_eq(t_get_u64(q), 9);
+	it[3].at_ns = sb_now_ns() + (uint64_t)(3 * MS);
+	cr_assert_eq(bus_wait(bus, it, 4, T_LONG), 1);
+	cr_assert_eq(it[3].ready, BUS_POLL_IN);
+	it[3].kind = BUS_POLL_NONE;
+	shared->go = 1;
+	cr_assert_eq(bus_wait(bus, it, 4, T_LONG), 1);
+	cr_assert_eq(it[0].ready, BUS_POLL_IN);
+	it[0].events = BUS_POLL_OUT;
+	cr_assert_eq(bus_wait(bus, it, 1, T_LONG), -EINVAL);
+	bus_queue_free(q);
+}
+
+/* While it waits, deadlines are kept, the dead replaced, large results taken
+ * in, and callbacks called. */
+Test(future, bus_wait_looks_after_the_pool)
+{
+	struct bus_poll it = { .kind = BUS_POLL_FUTURE, .events = BUS_POLL_IN };
+	struct bus_task_config late = limit(5 * MS),
+			       call = calls(count_call, NULL);
+
+	t_pool(2);
+	it.on.future = t_submit_with(STUBBORN, 0, &late);
+	cr_assert_eq(bus_wait(bus, &it, 1, T_LONG), 1);
+	t_get(it.on.future, BUS_RESULT_TIMEOUT);
+	it.on.future = t_submit_with(DIE_TIMES, 2, &call);
+	cr_assert_eq(bus_wait(bus, &it, 1, T_LONG), 1);
+	t_get(it.on.future, BUS_RESULT_OK);
+	cr_assert_eq(n_called, 1);
+	it.on.future = t_submit(SIZE, 3000000);
+	cr_assert_eq(bus_wait(bus, &it, 1, T_LONG), 1);
+	t_get(it.on.future, BUS_RESULT_OK);
+	cr_assert_eq(result.len_bytes, 3000000);
+	cr_assert(t_is(result.data, result.len_bytes, 5));
+}

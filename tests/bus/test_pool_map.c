@@ -1,0 +1,575 @@
+/*
+ * test_pool_map.c - tests of bus/pool_map.c and bus/pool_imap.c; Criterion
+ * suites "map" and "imap"
+ */
+#include "config.h"
+
+#include <criterion/criterion.h>
+
+#include "tests/bus/t_pool.h"
+
+TestSuite(map, .init = setup, .fini = teardown, .timeout = 200.0);
+TestSuite(imap, .init = setup, .fini = teardown, .timeout = 200.0);
+
+#define N 500
+
+static struct order in[N];
+static struct order out[N];
+static struct bus_map_item items[N];
+
+static struct bus_map_config chunked(size_t chunk)
+{
+	struct bus_map_config c = BUS_MAP_CONFIG_INIT;
+
+	c.chunk = chunk;
+	c.items = items;
+	return c;
+}
+
+static void echo_all(void)
+{
+	for (int i = 0; i < N; i++)
+		in[i] = (struct order){ ECHO, i };
+	memset(out, 0xee, sizeof(out));
+	memset(items, 0xee, sizeof(items));
+}
+
+static int map(const struct bus_map_config *c)
+{
+	return bus_pool_map(pool, 0, in, sizeof(*in), out, sizeof(*out), N, c,
+			    T_LONG);
+}
+
+static const size_t chunks[] = { 1, 2, 7, 64, 0, N, N + 1, SIZE_MAX };
+
+/* ------------------------------------------------------------------- map -- */
+
+Test(map, bad_arguments_are_refused)
+{
+	struct bus_map_config c = chunked(1);
+
+	t_pool(1);
+	cr_assert_eq(bus_pool_map(pool, 1, in, 8, out, 8, N, NULL, -1),
+		     -EINVAL);
+	cr_assert_eq(bus_pool_map(pool, 0, NULL, 8, out, 8, N, NULL, -1),
+		     -EINVAL);
+	cr_assert_eq(bus_pool_map(pool, 0, in, 8, NULL, 8, N, NULL, -1),
+		     -EINVAL);
+	c.priority = 3;
+	cr_assert_eq(map(&c), -EINVAL);
+	cr_assert_eq(bus_pool_map(pool, 0, in, T_MESSAGE_MAX + 1, out, 8, 1,
+				  NULL, -1),
+		     -EMSGSIZE);
+	cr_assert_eq(bus_pool_map(pool, 0, NULL, 8, NULL, 8, 0, NULL, -1), 0);
+	bus_pool_close(pool);
+	cr_assert_eq(map(NULL), -EPIPE);
+}
+
+Test(map, puts_results_in_order)
+{
+	t_pool(3);
+	for (size_t k = 0; k < lengthof(chunks); k++) {
+		struct bus_map_config c = chunked(chunks[k]);
+
+		echo_all();
+		cr_assert_eq(map(&c), 0, "chunk %zu", chunks[k]);
+		for (int i = 0; i < N; i++) {
+			cr_assert_eq(out[i].n, i);
+			cr_assert_eq(items[i].kind, BUS_RESULT_OK);
+			cr_assert_eq(items[i].len_bytes, sizeof(*out));
+		}
+	}
+	cr_assert_eq(t_pool_stats().n_ok, N * lengthof(chunks));
+}
+
+Test(map, an_item_that_fails_fails_alone)
+{
+	t_pool(2);
+	for (size_t k = 0; k < lengthof(chunks); k++) {
+		struct bus_map_config c = chunked(chunks[k]);
+
+		echo_all();
+		for (int i = 0; i < N; i += 10)
+			in[i].what = FAIL;
+		in[0].n = 12345678; /* its text is as long as no other */
+		cr_assert_eq(map(&c), N / 10);
+		for (int i = 0; i < N; i++) {
+			char text[64];
+
+			if (i % 10) {
+				cr_assert_eq(out[i].n, i);
+				continue;
+			}
+			snprintf(text, sizeof(text), "failed with %d", in[i].n);
+			cr_assert_eq(items[i].kind, BUS_RESULT_ERROR);
+			cr_assert_eq(items[i].code, in[i].n);
+			cr_assert_str_eq(items[i].text, text);
+		}
+	}
+	cr_assert_eq(t_pool_stats().n_failed, N / 10 * lengthof(chunks));
+}
+
+Test(map, results_may_be_shorter_and_not_longer)
+{
+	t_pool(2);
+	for (size_t k = 0; k < lengthof(chunks); k++) {
+		struct bus_map_config c = chunked(chunks[k]);
+
+		echo_all();
+		in[3] = (struct order){ SIZE, 3 };
+		in[4] = (struct order){ SIZE, 0 };
+		in[5] = (struct order){ SIZE, 9 };
+		in[6] = (struct order){ SIZE, 1000 };
+		cr_assert_eq(map(&c), 2);
+		cr_assert_eq(items[3].len_bytes, 3);
+		cr_assert(t_is(&out[3], 3, 5));
+		cr_assert_eq(out[3].n, (int)0xeeeeeeee);
+		cr_assert_eq(items[4].kind, BUS_RESULT_OK);
+		cr_assert_eq(items[5].code, -EMSGSIZE);
+		cr_assert_eq(items[6].code, -EMSGSIZE);
+	}
+}
+
+Test(map, an_item_that_kills_is_given_up_alone)
+{
+	t_pool(2);
+	for (size_t k = 0; k < lengthof(chunks); k++) {
+		struct bus_map_config c = chunked(chunks[k]);
+
+		echo_all();
+		in[77].what = DIE;
+		cr_assert_eq(map(&c), 1, "chunk %zu", chunks[k]);
+		cr_assert_eq(items[77].kind, BUS_RESULT_DEATH);
+		cr_assert_eq(items[77].code, -EOWNERDEAD);
+		cr_assert_eq(items[77].signal, SIGKILL);
+		cr_assert_eq(items[77].attempts, 3);
+		for (int i = 0; i < N; i++)
+			cr_assert(i == 77 || out[i].n == i);
+	}
+	cr_assert_eq(t_pool_stats().n_quarantined, lengthof(chunks));
+	cr_assert_eq(t_pool_stats().n_submitted, N * lengthof(chunks));
+}
+
+Test(map, elements_of_any_size)
+{
+	static unsigned char from[8 * 30000], to[8 * 30000];
+	size_t sizes[] = { 8, 9, 100, 30000 };
+
+	t_pool(2);
+	for (size_t k = 0; k < lengthof(sizes); k++) {
+		t_fill(from, 8 * sizes[k], k);
+		for (int i = 0; i < 8; i++)
+			memset(from + (size_t)i * sizes[k], 0, 8);
+		memset(to, 0xee, sizeof(to));
+		cr_assert_eq(bus_pool_map(pool, 0, from, sizes[k], to, sizes[k],
+					  8, NULL, T_LONG),
+			     0);
+		cr_assert(!memcmp(from, to, 8 * sizes[k]));
+	}
+	cr_assert_eq(bus_pool_map(pool, 0, NULL, 0, NULL, 0, 100, NULL, T_LONG),
+		     0);
+}
+
+Test(map, gives_up_when_time_is_up)
+{
+	struct bus_map_config c = chunked(1);
+
+	t_pool(2);
+	for (size_t k = 1; k < 20; k += 6) {
+		c.chunk = k;
+		echo_all();
+		in[300].what = HOLD;
+		in[300].n = -1;
+		cr_assert_eq(bus_pool_map(pool, 0, in, sizeof(*in), out,
+					  sizeof(*out), N, &c, 50 * MS),
+			     -ETIMEDOUT);
+		cr_assert_eq(items[300].kind, BUS_RESULT_CANCELED);
+	}
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	echo_all();
+	cr_assert_eq(map(NULL), 0);
+}
+
+Test(map, chunks_may_have_a_limit)
+{
+	struct bus_map_config c = chunked(5);
+
+	t_pool(2);
+	c.limit_ns = 200 * MS;
+	echo_all();
+	in[301].what = STUCK;
+	cr_assert_eq(map(&c), 5);
+	for (int i = 0; i < N; i++)
+		cr_assert(i / 5 == 60 ? items[i].kind == BUS_RESULT_TIMEOUT
+				      : out[i].n == i);
+}
+
+/* While others wait in the lanes, and the window is small. */
+Test(map, shares_the_pool_with_futures)
+{
+	struct bus_pool_config pc = t_pool_config(1);
+	struct bus_map_config c = chunked(1);
+	struct bus_future *f[30];
+
+	pc.window = 32;
+	t_pool_with(&pc);
+	for (int i = 0; i < 30; i++)
+		f[i] = t_submit(LOG, i);
+	echo_all();
+	cr_assert_eq(map(&c), 0);
+	for (int i = 0; i < N; i++)
+		cr_assert_eq(out[i].n, i);
+	for (int i = 0; i < 30; i++) {
+		t_get(f[i], BUS_RESULT_OK);
+		cr_assert_eq(shared->log[i], i);
+	}
+}
+
+static int bad_init(void *ctx, char *error, size_t n)
+{
+	(void)ctx;
+	snprintf(error, n, "never");
+	return -1;
+}
+
+Test(map, says_when_the_pool_is_broken)
+{
+	struct bus_pool_config pc = t_pool_config(1);
+	struct bus_map_config c = chunked(1);
+
+	pc.init = bad_init;
+	t_pool_with(&pc);
+	echo_all();
+	cr_assert_eq(map(&c), -ECHILD);
+	cr_assert_str_eq(bus_pool_error(pool), "never");
+}
+
+/* ------------------------------------------------------------------ imap -- */
+
+struct source {
+	int next, n; /* n < 0: without end */
+	int fail_at; /* -1: never */
+	int poison;
+	uint32_t what;
+	size_t len;
+	unsigned char item[70000];
+};
+
+static int pull(void *ctx, const void **item, size_t *len)
+{
+	struct source *s = ctx;
+	struct order o = { s->what, s->next };
+
+	if (s->next == s->fail_at)
+		return -EIO;
+	if (s->next == s->n)
+		return 0;
+	if (s->next == s->poison)
+		o.what = DIE;
+	memset(s->item, 0xaa, sizeof(s->item)); /* the last one is over */
+	memcpy(s->item, &o, sizeof(o));
+	s->next++;
+	*item = s->item;
+	*len = s->len ? s->len : sizeof(o);
+	return 1;
+}
+
+static struct source source = { .n = N, .fail_at = -1, .poison = -1 };
+
+static struct bus_imap *start(const struct bus_map_config *c, bool ordered)
+{
+	struct bus_imap *im;
+
+	T_CHECK((ordered ? bus_pool_imap : bus_pool_imap_unordered)(
+			pool, 0, pull, &source, c, &im) == 0);
+	return im;
+}
+
+static int value(void)
+{
+	struct order o;
+
+	T_CHECK(result.kind == BUS_RESULT_OK && result.len_bytes >= sizeof(o));
+	memcpy(&o, result.data, sizeof(o));
+	return o.n;
+}
+
+static const size_t imap_chunks[] = { 1, 2, 7, 64, N + 1 };
+
+Test(imap, bad_arguments_are_refused)
+{
+	struct bus_imap *im;
+
+	t_pool(1);
+	cr_assert_eq(bus_pool_imap(pool, 0, NULL, NULL, NULL, &im), -EINVAL);
+	cr_assert_eq(bus_pool_imap(pool, 9, pull, &source, NULL, &im), -EINVAL);
+	cr_assert_eq(bus_imap_next(NULL, &result, -1), -EINVAL);
+	bus_imap_free(NULL);
+	bus_pool_close(pool);
+	cr_assert_eq(bus_pool_imap(pool, 0, pull, &source, NULL, &im), -EPIPE);
+}
+
+Test(imap, gives_all_results_in_order)
+{
+	t_pool(3);
+	for (size_t k = 0; k < lengthof(imap_chunks); k++) {
+		struct bus_map_config c = chunked(imap_chunks[k]);
+		struct bus_imap *im = start(&c, true);
+
+		source.next = 0;
+		for (int i = 0; i < N; i++) {
+			cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+			cr_assert_eq(result.id, (uint64_t)i);
+			cr_assert_eq(value(), i);
+		}
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENODATA);
+		cr_assert_eq(bus_imap_next(im, &result, 0), -ENODATA);
+		bus_imap_free(im);
+	}
+	cr_assert_eq(t_pool_stats().n_ok, N * lengthof(imap_chunks));
+}
+
+Test(imap, unordered_gives_each_result_once)
+{
+	t_pool(3);
+	for (size_t k = 0; k < lengthof(imap_chunks); k++) {
+		struct bus_map_config c = chunked(imap_chunks[k]);
+		struct bus_imap *im = start(&c, false);
+		bool seen[N] = { false };
+
+		source.next = 0;
+		for (int i = 0; i < N; i++) {
+			cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+			cr_assert_eq(result.id, (uint64_t)value());
+			cr_assert(!seen[value()]);
+			seen[value()] = true;
+		}
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENODATA);
+		bus_imap_free(im);
+	}
+}
+
+/* The first hangs; the others do not wait for it. */
+Test(imap, unordered_gives_what_is_there)
+{
+	struct bus_imap *im;
+	struct bus_future *f;
+
+	t_pool(2);
+	f = t_submit(HOLD, 1);
+	t_await_begun(1);
+	source.n = 10;
+	im = start(NULL, false);
+	for (int i = 0; i < 10; i++)
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+	shared->go = 1;
+	t_get(f, BUS_RESULT_OK);
+	bus_imap_free(im);
+}
+
+Test(imap, pulls_no_more_than_the_window)
+{
+	struct bus_map_config c = chunked(1);
+	struct bus_imap *im;
+
+	t_pool(2);
+	source.n = -1;
+	c.window = 5;
+	for (int k = 0; k < 2; k++) {
+		source.next = 0;
+		im = start(&c, k);
+		cr_assert_eq(source.next, 0); /* nobody has asked yet */
+		for (int i = 0; i < 100; i++) {
+			cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+			cr_assert_gt(source.next, i);
+			cr_assert_leq(source.next, i + 5);
+		}
+		bus_imap_free(im);
+	}
+	c.chunk = 3;
+	source.next = 0;
+	im = start(&c, true);
+	for (int i = 0; i < 100; i++) {
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+		cr_assert_leq(source.next, i + 5);
+		cr_assert_eq(value(), i);
+	}
+	bus_imap_free(im);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+}
+
+/* Without a window of its own it has the pool's; and slow ones are not pulled
+ * far ahead. */
+Test(imap, a_source_without_end_is_bounded_by_the_pool)
+{
+	struct bus_pool_config pc = t_pool_config(2);
+	struct bus_imap *im;
+
+	pc.window = 16;
+	t_pool_with(&pc);
+	source.n = -1;
+	im = start(NULL, true);
+	for (int i = 0; i < 300; i++) {
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+		cr_assert_leq(source.next, i + 16);
+	}
+	bus_imap_free(im);
+}
+
+Test(imap, an_error_of_the_source_is_said_in_its_place)
+{
+	t_pool(2);
+	for (int k = 0; k < 4; k++) {
+		struct bus_map_config c = chunked(k < 2 ? 1 : 8);
+		struct bus_imap *im = start(&c, k % 2);
+
+		source.next = 0;
+		source.fail_at = 20;
+		for (int i = 0; i < 20; i++) {
+			cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+			cr_assert(k % 2 == 0 || value() == i);
+		}
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), -EIO);
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENODATA);
+		bus_imap_free(im);
+	}
+}
+
+Test(imap, next_ends_in_time_and_can_be_called_again)
+{
+	struct bus_imap *im;
+
+	t_pool(1);
+	source.what = HOLD;
+	shared->go = 999;
+	im = start(NULL, true);
+	cr_assert_eq(bus_imap_next(im, &result, 0), -EAGAIN);
+	cr_assert_eq(bus_imap_next(im, &result, 3 * MS), -ETIMEDOUT);
+	for (int i = 0; i < 20; i++) {
+		shared->go = (uint32_t)i;
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+		cr_assert_eq(value(), i);
+	}
+	bus_imap_free(im); /* which cancels what hangs */
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+}
+
+Test(imap, an_item_that_kills_is_given_up_alone)
+{
+	t_pool(2);
+	source.poison = 123;
+	for (size_t k = 0; k < lengthof(imap_chunks); k++)
+		for (int ordered = 0; ordered < 2; ordered++) {
+			struct bus_map_config c = chunked(imap_chunks[k]);
+			struct bus_imap *im = start(&c, ordered);
+			int dead = 0;
+
+			source.next = 0;
+			for (int i = 0; i < N; i++) {
+				cr_assert_eq(bus_imap_next(im, &result, T_LONG),
+					     0);
+				cr_assert(!ordered || result.id == (uint64_t)i);
+				if (result.id == 123) {
+					cr_assert_eq(result.kind,
+						     BUS_RESULT_DEATH);
+					dead++;
+				} else {
+					cr_assert_eq((uint64_t)value(),
+						     result.id);
+				}
+			}
+			cr_assert_eq(bus_imap_next(im, &result, T_LONG),
+				     -ENODATA);
+			cr_assert_eq(dead, 1);
+			bus_imap_free(im);
+		}
+	cr_assert_eq(t_pool_stats().n_submitted, 2 * N * lengthof(imap_chunks));
+	cr_assert_eq(t_pool_stats().n_quarantined, 2 * lengthof(imap_chunks));
+}
+
+Test(imap, items_of_any_size)
+{
+	struct bus_map_config c = chunked(16);
+	size_t sizes[] = { 8, 100, 5000, T_MESSAGE_MAX - 40 };
+	struct bus_imap *im;
+
+	t_pool(2);
+	source.n = 20;
+	for (size_t k = 0; k < lengthof(sizes); k++) {
+		source.next = 0;
+		source.len = sizes[k];
+		im = start(&c, true);
+		for (int i = 0; i < 20; i++) {
+			cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+			cr_assert_eq(value(), i);
+			cr_assert_eq(result.len_bytes, sizes[k]);
+		}
+		bus_imap_free(im);
+	}
+	for (int k = 0; k < 2; k++) {
+		c.chunk = k ? 16 : 1;
+		source.next = 0;
+		source.len = T_MESSAGE_MAX + 1;
+		im = start(&c, true);
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), -EMSGSIZE);
+		bus_imap_free(im);
+	}
+}
+
+Test(imap, ends_with_the_pool)
+{
+	struct bus_imap *im;
+
+	t_pool(2);
+	source.n = -1;
+	im = start(NULL, true);
+	cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+	bus_pool_terminate(pool);
+	for (int i = 0; i < 5000; i++) {
+		int ret = bus_imap_next(im, &result, T_LONG);
+
+		if (ret == -EPIPE)
+			break;
+		cr_assert_eq(ret, 0);
+		cr_assert_neq(i, 4999);
+	}
+	cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENODATA);
+	bus_imap_free(im);
+	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
+}
+
+/* One feeds on the other. */
+static struct bus_imap *first;
+static struct order link_item;
+
+static int pull_from_first(void *ctx, const void **item, size_t *len)
+{
+	struct bus_result r;
+	int ret = bus_imap_next(first, &r, T_LONG);
+
+	(void)ctx;
+	if (ret)
+		return ret == -ENODATA ? 0 : ret;
+	memcpy(&link_item, r.data, sizeof(link_item));
+	link_item.n *= 2;
+	*item = &link_item;
+	*len = sizeof(link_item);
+	return 1;
+}
+
+Test(imap, a_chain_of_two)
+{
+	struct bus_imap *im;
+
+	t_pool(2);
+	first = start(NULL, true);
+	cr_assert_eq(bus_pool_imap(pool, 0, pull_from_first, NULL, NULL, &im),
+		     0);
+	for (int i = 0; i < N; i++) {
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+		cr_assert_eq(value(), 2 * i);
+	}
+	cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENODATA);
+	bus_imap_free(first);
+	bus_imap_free(im);
+}
