@@ -2,15 +2,18 @@
 #
 # busbench_rivals.py - one round of a Python rival, run by busbench
 #
-# python-queue is multiprocessing.Queue, python-pipe multiprocessing.Pipe, used
-# as their documentation shows.  The loads are those of busbench: messages are
-# made from a sequence number, written whole, compared whole; between
-# processes, made by fork.  Prints one JSON object.
+# python-queue is multiprocessing.Queue, python-pipe multiprocessing.Pipe,
+# python-pool-* multiprocessing.Pool and python-executor ProcessPoolExecutor of
+# concurrent.futures, used as their documentation shows.  The loads are those of
+# busbench: messages are made from a sequence number, written whole, compared
+# whole; between processes, made by fork.  Prints one JSON object.
 #
 # Nothing is left behind: with fork the semaphores have no name, and all
 # processes die with their parent.
 
 import argparse
+import collections
+import concurrent.futures
 import ctypes
 import json
 import multiprocessing
@@ -21,6 +24,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 PR_SET_PDEATHSIG = 1
 WINDOW = 4096       # of a Queue; python-queue would otherwise grow for ever
@@ -29,6 +33,7 @@ AHEAD_BYTES = 4096  # of such messages; for larger ones there is a thread
 IDLE_S = 0.010      # before each wake-up
 SETTLE_S = 0.050    # before idle processes are watched
 MASK = (1 << 64) - 1
+N_ITEMS = 4096      # different ones that an imap has
 
 fork = multiprocessing.get_context("fork")
 now_ns = time.monotonic_ns
@@ -306,6 +311,160 @@ def load_farm(options):
     return call(options, options.workers, options.inflight)
 
 
+# pool: pairs to multiply, in each way to hand them to a pool ------------------
+
+def multiply(item):
+    return item[0] * item[1] & MASK
+
+
+def die_with(parent, options):
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    pin(options, 1)
+
+
+class Pool:
+    def __init__(self, options):
+        self.pool = fork.Pool(options.workers, die_with,
+                              (os.getpid(), options))
+        self.map, self.imap = self.pool.map, self.pool.imap
+        self.imap_unordered = self.pool.imap_unordered
+
+    def apply(self, item):
+        return self.pool.apply(multiply, (item,))
+
+    def submit(self, item):
+        return self.pool.apply_async(multiply, (item,)).get
+
+    def close(self):
+        self.pool.close()
+        self.pool.join()
+
+
+class Executor:
+    def __init__(self, options):
+        self.pool = concurrent.futures.ProcessPoolExecutor(
+            options.workers, fork, die_with, (os.getpid(), options))
+
+    def apply(self, item):
+        return self.pool.submit(multiply, item).result()
+
+    def submit(self, item):
+        return self.pool.submit(multiply, item).result
+
+    def map(self, function, items, chunk):
+        return list(self.pool.map(function, items, chunksize=chunk or 1))
+
+    def close(self):
+        self.pool.shutdown()
+
+
+POOLS = {"python-pool-map": Pool, "python-pool-imap": Pool,
+         "python-pool-apply": Pool, "python-executor": Executor}
+
+
+class Count:
+    def __init__(self, options):
+        self.sent = self.got = self.wrong = self.disorder = 0
+        self.spans = []
+        self.apart = 0  # ns that went into comparing
+        self.options = options
+        self.start()
+
+    def start(self):
+        self.begin = now_ns()
+        self.stop = self.begin + int(self.options.seconds * 1e9)
+
+    def take(self, seq, product, since):
+        a, b = operands(seq)
+        self.wrong += product != a * b & MASK
+        self.spans.append(now_ns() - since)
+        self.got += 1
+
+
+def pool_apply(options, pool, count):
+    while (now := now_ns()) < count.stop:
+        product = pool.apply(operands(count.sent))
+        count.sent += 1
+        count.take(count.got, product, now)
+
+
+def pool_submit(options, pool, count):
+    outstanding = collections.deque()
+    while True:
+        now = now_ns()
+        while now < count.stop and len(outstanding) < options.inflight:
+            outstanding.append((pool.submit(operands(count.sent)), now))
+            count.sent += 1
+            now = now_ns()
+        if not outstanding:
+            return
+        get, since = outstanding.popleft()
+        count.take(count.got, get(), since)
+
+
+# The products are compared as one list with another, which does not count.
+def pool_map(options, pool, count):
+    items = [operands(seq) for seq in range(options.items)]
+    expected = [multiply(item) for item in items]
+    count.start()
+    while now_ns() < count.stop:
+        products = pool.map(multiply, items, options.chunk)
+        count.sent += len(items)
+        count.got += len(products)
+        before = now_ns()
+        if products != expected:
+            count.wrong += 1
+        count.apart += now_ns() - before
+
+
+# It pulls as many as a pipe holds.  Unordered products say no number, so they
+# are compared as sums.
+def pool_imap(options, pool, count):
+    ordered = options.method == "imap"
+    items = [operands(seq) for seq in range(N_ITEMS)]
+    expected = [multiply(item) for item in items]
+    count.start()
+
+    def pull():
+        while now_ns() < count.stop:
+            count.sent += 1
+            yield items[(count.sent - 1) % N_ITEMS]
+
+    results = (pool.imap if ordered else pool.imap_unordered)(
+        multiply, pull(), options.chunk or 1)
+    total, got = 0, 0
+    for product in results:
+        if ordered and product != expected[got % N_ITEMS]:
+            count.wrong += 1
+        total += product
+        got += 1
+    count.got = got
+    rounds, rest = divmod(count.sent, N_ITEMS)
+    if total != rounds * sum(expected) + sum(expected[:rest]):
+        count.wrong += 1
+
+
+def load_pool(options):
+    before = cpu_ns()
+    pool = POOLS[options.rival](options)
+    for _ in range(options.workers):
+        pool.apply(operands(0))
+    pin(options, 0)
+    count = Count(options)
+    {"apply": pool_apply, "submit": pool_submit, "map": pool_map,
+     "imap": pool_imap, "imap_unordered": pool_imap}[options.method](
+         options, pool, count)
+    seconds = (now_ns() - count.begin - count.apart) / 1e9
+    pool.close()
+    return {"seconds": seconds, "messages": count.got,
+            "cpu_ns": cpu_ns() - before,
+            "lost": max(0, count.sent - count.got),
+            "dup": max(0, count.got - count.sent), "wrong": count.wrong,
+            "disorder": count.disorder, "ns": quantiles(count.spans)}
+
+
 # wake ------------------------------------------------------------------------
 
 def receive(options, lane, results):
@@ -365,24 +524,33 @@ def load_idle(options):
 def parse():
     parser = argparse.ArgumentParser(
         description="One round of a Python rival; used by busbench.")
-    parser.add_argument("--rival", choices=sorted(LANES), required=True)
+    parser.add_argument("--rival", choices=sorted(LANES | POOLS),
+                        required=True)
     parser.add_argument("--load", required=True, choices=[
-        "rtt", "stream", "duplex", "mpmc", "farm", "wake", "idle"])
+        "rtt", "stream", "duplex", "mpmc", "farm", "pool", "wake", "idle"])
     parser.add_argument("--bytes", type=int, default=8)
     parser.add_argument("--producers", type=int, default=1)
     parser.add_argument("--consumers", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--inflight", type=int, default=1024)
+    parser.add_argument("--method", default="map", choices=[
+        "apply", "submit", "map", "imap", "imap_unordered"])
+    parser.add_argument("--chunk", type=int, help="0: the default")
+    parser.add_argument("--items", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--pin", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.chunk = options.chunk or None
+    return options
 
 
 def main():
     loads = {"rtt": load_rtt, "stream": load_queue, "duplex": load_duplex,
-             "mpmc": load_queue, "farm": load_farm, "wake": load_wake,
-             "idle": load_idle}
+             "mpmc": load_queue, "farm": load_farm, "pool": load_pool,
+             "wake": load_wake, "idle": load_idle}
     options = parse()
+    # Of forks beside threads; the standard error is part of our output.
+    warnings.simplefilter("ignore", DeprecationWarning)
     print(json.dumps(loads[options.load](options)))
 
 

@@ -13,7 +13,8 @@ void load_run(const struct transport *transport, const struct spec *spec,
 					   struct outcome *out) = {
 		[LOAD_RTT] = load_rtt,       [LOAD_STREAM] = load_stream,
 		[LOAD_DUPLEX] = load_duplex, [LOAD_MPMC] = load_queue,
-		[LOAD_FARM] = load_farm,     [LOAD_WAKE] = load_wake,
+		[LOAD_FARM] = load_farm,     [LOAD_POOL] = load_pool,
+		[LOAD_WAKE] = load_wake,     [LOAD_RECOVER] = load_recover,
 		[LOAD_IDLE] = load_idle,
 	};
 

@@ -28,6 +28,14 @@ void load_rtt(const struct transport *transport, const struct spec *spec,
 void load_farm(const struct transport *transport, const struct spec *spec,
 	       struct outcome *out);
 
+/* A pool, in one of the ways to hand it tasks; or bare requests, as farm. */
+void load_pool(const struct transport *transport, const struct spec *spec,
+	       struct outcome *out);
+
+/* A worker is killed in the middle of a request. */
+void load_recover(const struct transport *transport, const struct spec *spec,
+		  struct outcome *out);
+
 /* One way to a receiver that has been idle for 10 ms. */
 void load_wake(const struct transport *transport, const struct spec *spec,
 	       struct outcome *out);

@@ -26,6 +26,7 @@ double result_value(enum load load, const struct outcome *out)
 	switch (load) {
 	case LOAD_RTT:
 	case LOAD_WAKE:
+	case LOAD_RECOVER:
 		return out->has_ns ? (double)out->ns.p50 : NAN;
 	case LOAD_IDLE:
 		return out->cpu_percent;
@@ -38,7 +39,7 @@ double result_value(enum load load, const struct outcome *out)
 bool result_more_is_better(enum load load)
 {
 	return load == LOAD_STREAM || load == LOAD_DUPLEX ||
-	       load == LOAD_MPMC || load == LOAD_FARM;
+	       load == LOAD_MPMC || load == LOAD_FARM || load == LOAD_POOL;
 }
 
 static bool is_usable(const struct result *result)

@@ -25,6 +25,9 @@ enum key {
 	KEY_SIZE,
 	KEY_BATCH,
 	KEY_INFLIGHT,
+	KEY_METHOD,
+	KEY_CHUNK,
+	KEY_ITEMS,
 	KEY_DURATION,
 	KEY_RUNS,
 	KEY_WAIT,
@@ -41,7 +44,9 @@ enum key {
 
 static const struct argp_option option_table[] = {
 	{ "workers", KEY_WORKERS, "N[,N...]", 0,
-	  "farm, idle: workers (default 1,2,4,8)", 0 },
+	  "farm, pool, recover, idle: workers (default 1,2,4,8; as many as "
+	  "processors, 8 at most; 2; 1)",
+	  0 },
 	{ "producers", KEY_PRODUCERS, "N", 0, "mpmc: writers", 0 },
 	{ "consumers", KEY_CONSUMERS, "N", 0,
 	  "mpmc: readers (default 1x1, 2x2, 4x4, 8x8)", 0 },
@@ -51,7 +56,17 @@ static const struct argp_option option_table[] = {
 	{ "batch", KEY_BATCH, "N", 0,
 	  "stream, mpmc: messages a call, where the transport can", 0 },
 	{ "inflight", KEY_INFLIGHT, "N", 0,
-	  "farm: requests outstanding (default 1024)", 0 },
+	  "farm, pool: requests outstanding (default 1024)", 0 },
+	{ "method", KEY_METHOD, "NAME[,NAME...]", 0,
+	  "pool: apply, submit, map, imap, imap_unordered (default: all)", 0 },
+	{ "chunk", KEY_CHUNK, "N", 0,
+	  "pool: items a task of map and imap, or 'default' (default: both for "
+	  "map, 1 for imap)",
+	  0 },
+	{ "items", KEY_ITEMS, "N", 0,
+	  "pool: elements of the array of a map (default 5000 where chunk is "
+	  "given, else 20000)",
+	  0 },
 	{ "duration", KEY_DURATION, "SECONDS", 0, "of one round", 0 },
 	{ "runs", KEY_RUNS, "N", 0,
 	  "rounds of each transport, in turn with the others; the median is "
@@ -87,12 +102,17 @@ static const struct {
 	const char *name;
 	unsigned loads;
 } uses[] = {
-	{ KEY_WORKERS, "workers", LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_IDLE) },
+	{ KEY_WORKERS, "workers",
+	  LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL) | LOAD_BIT(LOAD_RECOVER) |
+		  LOAD_BIT(LOAD_IDLE) },
 	{ KEY_PRODUCERS, "producers", LOAD_BIT(LOAD_MPMC) },
 	{ KEY_CONSUMERS, "consumers", LOAD_BIT(LOAD_MPMC) },
 	{ KEY_SIZE, "size", LOAD_SIZED },
 	{ KEY_BATCH, "batch", LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) },
-	{ KEY_INFLIGHT, "inflight", LOAD_BIT(LOAD_FARM) },
+	{ KEY_INFLIGHT, "inflight", LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL) },
+	{ KEY_METHOD, "method", LOAD_BIT(LOAD_POOL) },
+	{ KEY_CHUNK, "chunk", LOAD_BIT(LOAD_POOL) },
+	{ KEY_ITEMS, "items", LOAD_BIT(LOAD_POOL) },
 	{ KEY_COPY, "copy", LOAD_BIT(LOAD_STREAM) },
 	{ KEY_LOAN, "loan", LOAD_BIT(LOAD_STREAM) },
 };
@@ -199,7 +219,7 @@ static void add_rival(struct argp_state *state, struct options *options,
 		      const char *name)
 {
 	const struct transport *rival = rival_find(name);
-	char known[200];
+	char known[400];
 
 	if (!rival) {
 		list_rivals(known, sizeof(known));
@@ -232,6 +252,35 @@ static void rivals(struct argp_state *state, struct options *options,
 				add_rival(state, options, transports[i]->name);
 	}
 	free(copy);
+}
+
+static void methods(struct argp_state *state, struct options *options,
+		    const char *text)
+{
+	char *copy = strdup(text), *rest = copy, *one;
+
+	while (copy && (one = strsep(&rest, ","))) {
+		int method = 0;
+
+		while (method < METHOD_FARM &&
+		       strcmp(one, method_names[method]) != 0)
+			method++;
+		if (method == METHOD_FARM)
+			argp_error(state,
+				   "unknown --method '%s'; there are apply, "
+				   "submit, map, imap and imap_unordered",
+				   one);
+		options->methods |= METHOD_BIT(method);
+	}
+	free(copy);
+}
+
+static void chunk(struct argp_state *state, struct options *options,
+		  const char *text)
+{
+	options->chunk_given = true;
+	if (strcmp(text, "default") != 0)
+		options->chunk = number(state, "chunk", text, 1, MAX_ITEMS);
 }
 
 static void kinds(struct argp_state *state, struct parse *parse,
@@ -328,7 +377,7 @@ static void workload(struct argp_state *state, struct options *options,
 	argp_error(
 		state,
 		"unknown workload '%s'; there are rtt, stream, duplex, mpmc, "
-		"farm, wake and idle",
+		"farm, pool, wake, recover and idle",
 		text);
 }
 
@@ -386,6 +435,15 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		options->inflight = (unsigned)number(state, "inflight", arg, 1,
 						     MAX_INFLIGHT);
 		break;
+	case KEY_METHOD:
+		methods(state, options, arg);
+		break;
+	case KEY_CHUNK:
+		chunk(state, options, arg);
+		break;
+	case KEY_ITEMS:
+		options->items = number(state, "items", arg, 1, MAX_ITEMS);
+		break;
 	case KEY_DURATION:
 		options->seconds = seconds(state, arg);
 		break;
@@ -436,7 +494,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 /* The lists behind the options. */
 static char *help_filter(int key, const char *text, void *input)
 {
-	char buf[2000];
+	char buf[4000];
 	size_t len;
 
 	(void)input;
@@ -446,7 +504,7 @@ static char *help_filter(int key, const char *text, void *input)
 	for (size_t i = 0; transports[i] && len < sizeof(buf); i++)
 		if (!transports[i]->ours)
 			len += (size_t)snprintf(
-				buf + len, sizeof(buf) - len, "  %-13s %s\n",
+				buf + len, sizeof(buf) - len, "  %-17s %s\n",
 				transports[i]->name, transports[i]->what);
 	if (len < sizeof(buf))
 		snprintf(buf + len, sizeof(buf) - len, "\n%s", text);
@@ -471,7 +529,10 @@ void options_parse(struct options *options, int argc, char **argv)
 		"  duplex        two processes, both send and receive\n"
 		"  mpmc          many writers and readers on one queue\n"
 		"  farm          a coordinator with many requests to workers\n"
+		"  pool          tasks to a pool: apply, submit, map, imap\n"
 		"  wake          to a receiver that has been idle for 10 ms\n"
+		"  recover       a worker is killed in the middle of a "
+		"request\n"
 		"  idle          what a waiting process costs\n\n"
 		"Without a workload: a quick table of all of them."
 		"\vExit status: 0; 1 when messages were lost, duplicated or "

@@ -12,7 +12,7 @@
 
 #define MAX_LIST   16
 #define MAX_OURS   4
-#define MAX_RIVALS 16
+#define MAX_RIVALS 24
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
 
@@ -32,9 +32,13 @@ struct options {
 	unsigned inflight;
 	unsigned runs;
 	double seconds;
-	int wait;        /* enum wait_kind; -1: the default */
-	int pin;         /* 1, 0; -1: the default */
-	bool copy, loan; /* stream: which; neither: the default */
+	int wait;         /* enum wait_kind; -1: the default */
+	int pin;          /* 1, 0; -1: the default */
+	bool copy, loan;  /* stream: which; neither: the default */
+	unsigned methods; /* pool: METHOD_BIT()s; 0: the default */
+	bool chunk_given; /* pool */
+	size_t chunk;     /* 0: what each takes by default */
+	size_t items;
 	bool ours_given;
 	unsigned n_ours;
 	const struct transport *ours[MAX_OURS]; /* the first is compared */

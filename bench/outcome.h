@@ -25,9 +25,10 @@ struct outcome {
 	uint64_t messages; /* received; in rtt and farm: answers */
 	bool has_ns;
 	struct quantiles ns;
-	double cpu_ns;      /* of all processes; NAN if not known */
-	double cpu_percent; /* idle only, else NAN */
-	double pingpong_ns; /* just before the round; NAN if not known */
+	struct quantiles again_ns; /* recover: until it ran again */
+	double cpu_ns;             /* of all processes; NAN if not known */
+	double cpu_percent;        /* idle only, else NAN */
+	double pingpong_ns;        /* just before the round; NAN if not known */
 
 	/* All zero, or the transport or its user is broken. */
 	uint64_t lost;

@@ -23,12 +23,16 @@
  * the ping-pong. */
 #define START_SECONDS        0.01
 #define PYTHON_START_SECONDS 0.15
+#define PYTHON_POOL_SECONDS  0.25 /* and the map that it is in at the end */
 
 /* The quick table has loans only of what is long enough to be lent. */
 #define QUICK_LOAN_BYTES 65536
 
 #define DEFAULT_INFLIGHT 1024
 #define DEFAULT_BATCH    32
+/* Of a map.  Items that go one by one are slow, in Python. */
+#define DEFAULT_ITEMS    20000
+#define CHUNKED_ITEMS    5000
 
 /* Seconds and rounds of each transport. */
 struct effort {
@@ -37,18 +41,23 @@ struct effort {
 };
 
 static const struct effort quick[LOAD_N] = {
-	[LOAD_RTT] = { 0.03, 3 },    [LOAD_STREAM] = { 0.03, 3 },
-	[LOAD_DUPLEX] = { 0.03, 3 }, [LOAD_MPMC] = { 0.04, 3 },
-	[LOAD_FARM] = { 0.04, 3 },   [LOAD_WAKE] = { 0.15, 1 },
+	[LOAD_RTT] = { 0.02, 3 },    [LOAD_STREAM] = { 0.02, 3 },
+	[LOAD_DUPLEX] = { 0.02, 3 }, [LOAD_MPMC] = { 0.03, 3 },
+	[LOAD_FARM] = { 0.03, 3 },   [LOAD_POOL] = { 0.03, 3 },
+	[LOAD_WAKE] = { 0.15, 1 },   [LOAD_RECOVER] = { 0.15, 1 },
 	[LOAD_IDLE] = { 0.25, 1 },
 };
 
 static const struct effort thorough[LOAD_N] = {
 	[LOAD_RTT] = { 0.2, 5 },    [LOAD_STREAM] = { 0.2, 5 },
 	[LOAD_DUPLEX] = { 0.2, 5 }, [LOAD_MPMC] = { 0.2, 5 },
-	[LOAD_FARM] = { 0.2, 5 },   [LOAD_WAKE] = { 0.5, 3 },
+	[LOAD_FARM] = { 0.2, 5 },   [LOAD_POOL] = { 0.2, 5 },
+	[LOAD_WAKE] = { 0.5, 3 },   [LOAD_RECOVER] = { 1.0, 3 },
 	[LOAD_IDLE] = { 1.0, 1 },
 };
+
+/* A round of a Python pool does some thousand tasks in this time. */
+static const struct effort python_pool = { 0.4, 3 };
 
 #define B(load) LOAD_BIT(LOAD_##load)
 
@@ -74,6 +83,10 @@ static const struct {
 	{ &rival_mq, LOAD_ALL, B(RTT) | B(FARM) | B(WAKE) },
 	{ &rival_python_queue, LOAD_ALL, B(MPMC) | B(FARM) },
 	{ &rival_python_pipe, LOAD_ALL, B(RTT) | B(STREAM) | B(WAKE) },
+	{ &rival_python_pool_map, B(POOL), B(POOL) },
+	{ &rival_python_pool_imap, B(POOL), B(POOL) },
+	{ &rival_python_pool_apply, B(POOL), B(POOL) },
+	{ &rival_python_executor, B(POOL), 0 },
 };
 
 #undef B
@@ -121,9 +134,14 @@ static void add_entry(struct bench_case *bench_case,
 		&(is_quick(options) ? quick : thorough)[bench_case->spec.load];
 	struct entry *entry = &bench_case->entry[bench_case->n++];
 
+	if (is_python(transport) && bench_case->spec.load == LOAD_POOL &&
+	    !is_quick(options))
+		effort = &python_pool;
+
 	*entry = (struct entry){
 		.transport = transport,
 		.wait = wait,
+		.method = bench_case->spec.method,
 		.batch = transport->batches ? batch : 1,
 		.runs = options->runs ? options->runs : effort->runs,
 		.seconds = options->seconds > 0 ? options->seconds
@@ -448,6 +466,132 @@ static void plan_farm(struct plan *plan, const struct options *options)
 			 spec.workers, spec.workers > 1 ? "s" : "");
 		add_ours(added, options, 1u << WAIT_ADAPTIVE);
 		add_rivals(added, options);
+		if (is_quick(options) && !options->rivals_given && i > 0)
+			drop_python(added);
+	}
+}
+
+static unsigned some_workers(void)
+{
+	int n = cpus_count();
+
+	return n < 1 ? 1 : n > 8 ? 8 : (unsigned)n;
+}
+
+/* Beside ours, whatever it is: the same without a pool. */
+static void add_farm(struct bench_case *bench_case,
+		     const struct options *options)
+{
+	unsigned n = bench_case->n;
+
+	for (unsigned i = 0; i < n; i++) {
+		add_entry(bench_case, options, &transport_farm,
+			  bench_case->entry[i].wait, 1);
+		bench_case->entry[bench_case->n - 1].method = METHOD_FARM;
+	}
+}
+
+/* A rival that is a pool and has not got this method is not even absent. */
+static void add_pool_rivals(struct bench_case *bench_case,
+			    const struct options *options)
+{
+	const struct spec *spec = &bench_case->spec;
+
+	for (size_t i = 0; transports[i]; i++) {
+		const struct transport *rival = transports[i];
+
+		if (rival->ours || !is_wanted(options, rival, LOAD_POOL))
+			continue;
+		if (rival->methods &&
+		    !(rival->methods & METHOD_BIT(spec->method)))
+			continue;
+		/* Its default is 1: that is another case. */
+		if (rival == &rival_python_executor && !spec->chunk)
+			continue;
+		add_entry(bench_case, options, rival, WAIT_ADAPTIVE, 1);
+	}
+}
+
+static void add_pool(struct plan *plan, const struct options *options,
+		     enum method method, size_t chunk, unsigned workers)
+{
+	struct spec spec = { .load = LOAD_POOL,
+			     .bytes = OPERANDS_BYTES,
+			     .workers = workers,
+			     .batch = 1,
+			     .method = method,
+			     .chunk = chunk };
+	struct bench_case *added;
+	char number[24] = "";
+
+	spec.inflight = method == METHOD_APPLY ? 1
+			: options->inflight    ? options->inflight
+					       : DEFAULT_INFLIGHT;
+	if (method == METHOD_MAP)
+		spec.items = options->items ? options->items
+			     : chunk        ? CHUNKED_ITEMS
+					    : DEFAULT_ITEMS;
+	added = add_case(plan, options, &spec);
+	if (method == METHOD_MAP || chunk != 1)
+		snprintf(number, sizeof(number), chunk ? "/%zu" : "/default",
+			 chunk);
+	snprintf(added->title, sizeof(added->title), "%s%s x%u",
+		 method_names[method], number, workers);
+	add_ours(added, options, 1u << WAIT_ADAPTIVE);
+	add_farm(added, options);
+	add_pool_rivals(added, options);
+}
+
+static void plan_pool(struct plan *plan, const struct options *options)
+{
+	static const unsigned quick_methods = METHOD_BIT(METHOD_SUBMIT) |
+					      METHOD_BIT(METHOD_MAP) |
+					      METHOD_BIT(METHOD_IMAP_UNORDERED);
+	struct list some = { 1, { some_workers() } };
+	const struct list *workers =
+		options->workers.n ? &options->workers : &some;
+	unsigned methods = options->methods    ? options->methods
+			   : is_quick(options) ? quick_methods
+					       : METHOD_BIT(METHOD_FARM) - 1;
+
+	for (unsigned i = 0; i < workers->n; i++)
+		for (enum method method = 0; method < METHOD_FARM; method++) {
+			unsigned n = (unsigned)workers->value[i];
+			bool single = method == METHOD_APPLY ||
+				      method == METHOD_SUBMIT;
+
+			if (!(methods & METHOD_BIT(method)))
+				continue;
+			add_pool(plan, options, method,
+				 options->chunk_given && !single
+					 ? options->chunk
+					 : 1,
+				 n);
+			if (method == METHOD_MAP && !options->chunk_given)
+				add_pool(plan, options, METHOD_MAP, 0, n);
+		}
+}
+
+static void plan_recover(struct plan *plan, const struct options *options)
+{
+	static const struct list default_workers = { 1, { 2 } };
+	const struct list *workers =
+		options->workers.n ? &options->workers : &default_workers;
+
+	for (unsigned i = 0; i < workers->n; i++) {
+		struct spec spec = { .load = LOAD_RECOVER,
+				     .bytes = OPERANDS_BYTES,
+				     .workers = (unsigned)workers->value[i],
+				     .batch = 1,
+				     .inflight = 1 };
+		struct bench_case *added = add_case(plan, options, &spec);
+
+		snprintf(added->title, sizeof(added->title), "%u worker%s",
+			 spec.workers, spec.workers > 1 ? "s" : "");
+		add_ours(added, options, 1u << WAIT_ADAPTIVE);
+		add_farm(added, options);
+		if (options->rivals_given)
+			add_rivals(added, options);
 	}
 }
 
@@ -511,7 +655,8 @@ void plan_make(struct plan *plan, const struct options *options)
 					    const struct options *options) = {
 		[LOAD_RTT] = plan_rtt,       [LOAD_STREAM] = plan_stream,
 		[LOAD_DUPLEX] = plan_duplex, [LOAD_MPMC] = plan_mpmc,
-		[LOAD_FARM] = plan_farm,     [LOAD_WAKE] = plan_wake,
+		[LOAD_FARM] = plan_farm,     [LOAD_POOL] = plan_pool,
+		[LOAD_WAKE] = plan_wake,     [LOAD_RECOVER] = plan_recover,
 		[LOAD_IDLE] = plan_idle,
 	};
 
@@ -528,6 +673,11 @@ struct spec plan_spec(const struct bench_case *bench_case,
 	struct spec spec = bench_case->spec;
 
 	spec.variant = entry->transport->variant;
+	spec.method = entry->method;
+	if (spec.method == METHOD_FARM) {
+		spec.chunk = 1;
+		spec.items = 0;
+	}
 	spec.wait = entry->wait;
 	spec.batch = entry->batch;
 	spec.seconds = entry->seconds;
@@ -542,9 +692,9 @@ double plan_seconds(const struct bench_case *bench_case)
 
 	for (unsigned i = 0; i < bench_case->n; i++) {
 		const struct entry *entry = &bench_case->entry[i];
-		double start = is_python(entry->transport)
-				       ? PYTHON_START_SECONDS
-				       : START_SECONDS;
+		double start = !is_python(entry->transport) ? START_SECONDS
+			       : load == LOAD_POOL ? PYTHON_POOL_SECONDS
+						   : PYTHON_START_SECONDS;
 
 		if (warm)
 			start += crew_warm_seconds(entry->seconds);

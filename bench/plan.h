@@ -8,13 +8,14 @@
 #include "bench/spec.h"
 #include "bench/transport.h"
 
-#define MAX_ENTRIES 20
-#define MAX_CASES   128
+#define MAX_ENTRIES 32
+#define MAX_CASES   320 /* of all workloads, with lists as long as may be */
 
 /* One who takes part in a case. */
 struct entry {
 	const struct transport *transport;
 	enum wait_kind wait; /* ours */
+	enum method method;  /* pool: as the case, or METHOD_FARM */
 	unsigned batch;
 	unsigned runs;
 	double seconds;

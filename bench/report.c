@@ -132,15 +132,34 @@ static json_t *count_or_null(uint64_t value)
 	return value ? json_integer((json_int_t)value) : json_null();
 }
 
-static json_t *json_ns(const struct outcome *out)
+static json_t *json_ns(const struct quantiles *ns, bool has_ns)
 {
-	if (!out->has_ns)
+	if (!has_ns)
 		return json_null();
-	return json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I}", "min",
-		(json_int_t)out->ns.min, "p50", (json_int_t)out->ns.p50, "p90",
-		(json_int_t)out->ns.p90, "p99", (json_int_t)out->ns.p99, "p999",
-		(json_int_t)out->ns.p999, "max", (json_int_t)out->ns.max);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "min",
+			 (json_int_t)ns->min, "p50", (json_int_t)ns->p50, "p90",
+			 (json_int_t)ns->p90, "p99", (json_int_t)ns->p99,
+			 "p999", (json_int_t)ns->p999, "max",
+			 (json_int_t)ns->max);
+}
+
+/* Of a pool: how many items a task has. */
+static json_t *json_chunk(const struct spec *spec)
+{
+	if (spec->load != LOAD_POOL)
+		return json_null();
+	return spec->chunk ? json_integer((json_int_t)spec->chunk)
+			   : json_string("default");
+}
+
+/* How many requests are outstanding, where that was asked for. */
+static unsigned inflight(const struct spec *spec)
+{
+	if (!spec->workers || spec->load == LOAD_IDLE)
+		return 0;
+	return spec->load == LOAD_POOL && spec->method == METHOD_MAP
+		       ? 0
+		       : spec->inflight;
 }
 
 static json_t *json_warnings(const struct warnings *warnings)
@@ -176,10 +195,11 @@ static json_t *json_row(const struct case_result *results,
 			const struct result *result,
 			const struct warnings *warnings)
 {
-	const struct spec *spec = &results->bench_case->spec;
 	const struct entry *entry = result->entry;
+	const struct spec entry_spec = plan_spec(results->bench_case, entry);
+	const struct spec *spec = &entry_spec;
 	const struct outcome *out = &result->median;
-	bool one_way = !spec->workers,
+	bool one_way = !spec->workers, is_pool = spec->load == LOAD_POOL,
 	     batched = LOAD_BIT(spec->load) &
 		       (LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC));
 	json_t *row = json_object();
@@ -196,9 +216,11 @@ static json_t *json_row(const struct case_result *results,
 	SET("consumers", count_or_null(one_way ? spec->consumers : 0));
 	SET("workers", count_or_null(spec->workers));
 	SET("batch", count_or_null(batched ? entry->batch : 0));
-	SET("inflight", count_or_null(spec->load == LOAD_IDLE ? 0
-				      : spec->workers         ? spec->inflight
-							      : 0));
+	SET("inflight", count_or_null(inflight(spec)));
+	SET("method",
+	    is_pool ? json_string(method_names[spec->method]) : json_null());
+	SET("chunk", json_chunk(spec));
+	SET("items", count_or_null(is_pool ? spec->items : 0));
 	SET("by", spec->load != LOAD_STREAM ? json_null()
 		  : spec->loan              ? json_string("loan")
 					    : json_string("copy"));
@@ -213,7 +235,9 @@ static json_t *json_row(const struct case_result *results,
 	    real_or_null(result->runs && result_more_is_better(spec->load)
 				 ? result->best
 				 : NAN));
-	SET("ns", json_ns(out));
+	SET("ns", json_ns(&out->ns, out->has_ns));
+	SET("again_ns",
+	    json_ns(&out->again_ns, out->has_ns && spec->load == LOAD_RECOVER));
 	SET("best_p50_ns",
 	    real_or_null(result->runs && out->has_ns &&
 					 !result_more_is_better(spec->load)
@@ -263,8 +287,8 @@ static void csv_value(const json_t *value)
 	}
 }
 
-/* Its names (@names) or its values.  The object of ns is always there, so
- * that all rows have the same columns. */
+/* Its names (@names) or its values.  An object of ns has all its columns also
+ * when it is null, so that all rows have the same. */
 static void csv_line(json_t *row, bool names)
 {
 	static const char *const ns[] = { "min", "p50",  "p90",
@@ -274,7 +298,7 @@ static void csv_line(json_t *row, bool names)
 
 	json_object_foreach(row, key, value)
 	{
-		bool is_ns = !strcmp(key, "ns");
+		bool is_ns = !strcmp(key, "ns") || !strcmp(key, "again_ns");
 
 		if (!strcmp(key, "warnings"))
 			continue;

@@ -26,8 +26,12 @@ static const char *const about[LOAD_N] = {
 	[LOAD_MPMC] = "writers x readers on one queue; 8 bytes if not said",
 	[LOAD_FARM] = "a coordinator with many requests outstanding to "
 		      "workers; ns: submit to collect",
+	[LOAD_POOL] = "tasks to a pool of workers (method/chunk x workers); "
+		      "ns: hand over to result",
 	[LOAD_WAKE] = "one message to a receiver that has been idle for "
 		      "10 ms",
+	[LOAD_RECOVER] = "a worker is killed in the middle of a request; from "
+			 "SIGKILL on",
 	[LOAD_IDLE] = "processor time of a process that waits",
 };
 
@@ -91,11 +95,17 @@ static void close_table(void)
 		       table.flipped ? "near and far" : pingpong_regime(last));
 }
 
+/* Of the first column: the title of a case. */
+static int title_width(enum load load)
+{
+	return load == LOAD_POOL ? 18 : 12;
+}
+
 static void open_table(enum load load, bool pinned)
 {
 	printf("\n%s: %s%s\n", load_names[load], about[load],
 	       pinned ? "; pinned to two processors" : "; not pinned");
-	printf("  %-12s %-19s %-8s", "", "transport", "wait");
+	printf("  %-*s %-19s %-8s", title_width(load), "", "transport", "wait");
 	switch (load) {
 	case LOAD_RTT:
 	case LOAD_WAKE:
@@ -105,6 +115,14 @@ static void open_table(enum load load, bool pinned)
 		break;
 	case LOAD_IDLE:
 		printf("%9s", "cpu");
+		break;
+	case LOAD_RECOVER:
+		printf("%9s %9s %9s %9s %9s %9s %9s", "kills", "again p50",
+		       "p99", "max", "done p50", "p99", "max");
+		break;
+	case LOAD_POOL:
+		printf("%9s %11s %9s %9s %9s %9s", "tasks", "tasks/s", "best/s",
+		       "cpu/task", "p50", "p99");
 		break;
 	default:
 		printf("%9s/s %9s %9s", "messages", "best/s", "cpu/msg");
@@ -138,6 +156,21 @@ static void print_latency(const struct outcome *out, enum load load,
 	}
 }
 
+/* Until it ran again, and until its result was there. */
+static void print_recovery(const struct outcome *out)
+{
+	const uint64_t value[] = { out->again_ns.p50, out->again_ns.p99,
+				   out->again_ns.max, out->ns.p50,
+				   out->ns.p99,       out->ns.max };
+	char text[32];
+
+	printf("%9llu ", (unsigned long long)out->messages);
+	for (size_t i = 0; i < sizeof(value) / sizeof(value[0]); i++) {
+		span(text, sizeof(text), (double)value[i]);
+		printf("%9s ", text);
+	}
+}
+
 static void print_rate(const struct result *result, const struct spec *spec)
 {
 	const struct outcome *out = &result->median;
@@ -145,6 +178,8 @@ static void print_rate(const struct result *result, const struct spec *spec)
 	double bytes = rate * (double)spec->bytes / 1e9;
 	char text[32];
 
+	if (spec->load == LOAD_POOL)
+		printf("%9llu ", (unsigned long long)out->messages);
 	si(text, sizeof(text), rate);
 	printf("%11s", text);
 	si(text, sizeof(text), result->best);
@@ -154,12 +189,16 @@ static void print_rate(const struct result *result, const struct spec *spec)
 	else
 		strcpy(text, "-");
 	printf(" %9s", text);
-	if (spec->load != LOAD_FARM) {
+	if (spec->load != LOAD_FARM && spec->load != LOAD_POOL) {
 		printf(" %8.*f",
 		       bytes < 0.995  ? 3
 		       : bytes < 9.95 ? 2
 				      : 1,
 		       bytes);
+		return;
+	}
+	if (!out->has_ns) {
+		printf(" %9s %9s", "-", "-");
 		return;
 	}
 	span(text, sizeof(text), (double)out->ns.p50);
@@ -214,8 +253,8 @@ static void print_row(const struct case_result *results, unsigned i)
 					 : wait_names[entry->wait]);
 	if (entry->batch > 1)
 		snprintf(wait, sizeof(wait), "x%u", entry->batch);
-	printf("  %-12s %-19s %-8s", i == 0 ? bench_case->title : "",
-	       entry->transport->name, wait);
+	printf("  %-*s %-19s %-8s", title_width(spec->load),
+	       i == 0 ? bench_case->title : "", entry->transport->name, wait);
 	if (out->status != OUTCOME_OK) {
 		printf("  %s: %s\n",
 		       out->status == OUTCOME_ABSENT ? "absent"
@@ -226,6 +265,8 @@ static void print_row(const struct case_result *results, unsigned i)
 	}
 	if (spec->load == LOAD_RTT || spec->load == LOAD_WAKE)
 		print_latency(out, spec->load, out->pingpong_ns);
+	else if (spec->load == LOAD_RECOVER)
+		print_recovery(out);
 	else if (spec->load == LOAD_IDLE)
 		printf("%8.4f%%", out->cpu_percent);
 	else

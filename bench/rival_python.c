@@ -1,5 +1,6 @@
 /*
- * rival_python.c - multiprocessing.Queue and Pipe
+ * rival_python.c - Queue, Pipe and Pool of multiprocessing, and the executor of
+ * concurrent.futures
  *
  * A round is one run of busbench_rivals.py, which prints its outcome as a
  * JSON object.  /usr/bin/python3 comes first: distributions build theirs with
@@ -31,9 +32,9 @@
 #define NO_PYTHON     127 /* as shells say it */
 
 struct command {
-	const char *argv[32];
+	const char *argv[40];
 	unsigned n;
-	char text[8][24]; /* numbers as text */
+	char text[12][24]; /* numbers as text */
 	unsigned n_text;
 };
 
@@ -95,6 +96,12 @@ static void compose(struct command *command, const char *script,
 	add_number(command, "--workers", workers);
 	add_number(command, "--inflight", spec->inflight);
 	add_number(command, "--seconds", spec->seconds);
+	if (spec->load == LOAD_POOL) {
+		add(command, "--method");
+		add(command, method_names[spec->method]);
+		add_number(command, "--chunk", (double)spec->chunk);
+		add_number(command, "--items", (double)spec->items);
+	}
 	if (spec->pin)
 		add(command, "--pin");
 	add(command, NULL);
@@ -288,6 +295,43 @@ const struct transport rival_python_pipe = {
 	.loads = LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_STREAM) |
 		 LOAD_BIT(LOAD_DUPLEX) | LOAD_BIT(LOAD_WAKE) |
 		 LOAD_BIT(LOAD_IDLE),
+	.waits = "block",
+	.run = python_run,
+};
+
+const struct transport rival_python_pool_map = {
+	.name = "python-pool-map",
+	.what = "map() of Python's multiprocessing.Pool",
+	.loads = LOAD_BIT(LOAD_POOL),
+	.methods = METHOD_BIT(METHOD_MAP),
+	.waits = "block",
+	.run = python_run,
+};
+
+const struct transport rival_python_pool_imap = {
+	.name = "python-pool-imap",
+	.what = "imap() and imap_unordered() of the same",
+	.loads = LOAD_BIT(LOAD_POOL),
+	.methods = METHOD_BIT(METHOD_IMAP) | METHOD_BIT(METHOD_IMAP_UNORDERED),
+	.waits = "block",
+	.run = python_run,
+};
+
+const struct transport rival_python_pool_apply = {
+	.name = "python-pool-apply",
+	.what = "apply() and apply_async() of the same",
+	.loads = LOAD_BIT(LOAD_POOL),
+	.methods = METHOD_BIT(METHOD_APPLY) | METHOD_BIT(METHOD_SUBMIT),
+	.waits = "block",
+	.run = python_run,
+};
+
+const struct transport rival_python_executor = {
+	.name = "python-executor",
+	.what = "Python's concurrent.futures.ProcessPoolExecutor",
+	.loads = LOAD_BIT(LOAD_POOL),
+	.methods = METHOD_BIT(METHOD_APPLY) | METHOD_BIT(METHOD_SUBMIT) |
+		   METHOD_BIT(METHOD_MAP),
 	.waits = "block",
 	.run = python_run,
 };

@@ -45,7 +45,8 @@ struct floor {
 	alignas(128) _Atomic uint32_t n_watched; /* idle: whose time counts */
 	pid_t watched[MAX_PROCESSES];
 	struct tally tally[CREW_MAX];
-	struct hist hist; /* of the one member that measures */
+	struct hist hist;  /* of the one member that measures */
+	struct hist again; /* recover: of the other thing */
 };
 
 /* A member's place. */

@@ -14,15 +14,19 @@ enum load {
 	LOAD_DUPLEX,
 	LOAD_MPMC,
 	LOAD_FARM,
+	LOAD_POOL,
 	LOAD_WAKE,
+	LOAD_RECOVER,
 	LOAD_IDLE,
 	LOAD_N
 };
 
 #define LOAD_BIT(load) (1u << (load))
 #define LOAD_ALL       (LOAD_BIT(LOAD_N) - 1u)
+/* Those for which a transport must be a pool of workers, or have one. */
+#define LOAD_POOLS     (LOAD_BIT(LOAD_POOL) | LOAD_BIT(LOAD_RECOVER))
 /* Those that need no more of a transport than lanes. */
-#define LOAD_LANES     (LOAD_ALL & ~LOAD_BIT(LOAD_DUPLEX))
+#define LOAD_LANES     (LOAD_ALL & ~LOAD_BIT(LOAD_DUPLEX) & ~LOAD_POOLS)
 /* Those whose messages have any size. */
 #define LOAD_SIZED                                                             \
 	(LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_DUPLEX) | LOAD_BIT(LOAD_MPMC) | \
@@ -37,13 +41,28 @@ enum wait_kind {
 	WAIT_N
 };
 
+/* In what way tasks are handed to a pool. */
+enum method {
+	METHOD_APPLY,  /* one, and wait for its result */
+	METHOD_SUBMIT, /* many outstanding, a future each */
+	METHOD_MAP,    /* an array */
+	METHOD_IMAP,   /* what a source says, results in its order */
+	METHOD_IMAP_UNORDERED,
+	METHOD_FARM, /* no pool: bare requests, the yardstick */
+	METHOD_N
+};
+
+#define METHOD_BIT(method) (1u << (method))
+
 extern const char *const load_names[LOAD_N];
+extern const char *const method_names[METHOD_N];
 extern const char *const wait_names[WAIT_N];
 
 #define MAX_PROCESSES 64 /* producers, consumers or workers */
 #define MAX_BATCH     4096
 #define MAX_INFLIGHT  65536
 #define MAX_BYTES     (16u << 20)
+#define MAX_ITEMS     (1u << 24) /* of a map */
 
 struct spec {
 	enum load load;
@@ -57,7 +76,13 @@ struct spec {
 	bool pin;
 	bool loan;        /* stream: written and read in place */
 	unsigned variant; /* of transports that share their code: which */
-	double seconds;   /* of one round */
+
+	/* pool */
+	enum method method;
+	size_t chunk; /* items a task; 0: the default */
+	size_t items; /* map: elements of the array */
+
+	double seconds; /* of one round */
 
 	/* What our queue takes for this size by default.  A ring that is
 	 * compared with it gets the same memory, because the footprint of a

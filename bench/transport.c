@@ -12,6 +12,7 @@ const struct transport *const transports[] = {
 	&transport_pipe_latency,
 	&transport_pipe_stream,
 	&transport_shmbus,
+	&transport_farm,
 	&rival_vyukov,
 	&rival_spsc,
 	&rival_spsc_mem,
@@ -24,14 +25,28 @@ const struct transport *const transports[] = {
 	&rival_mq,
 	&rival_python_queue,
 	&rival_python_pipe,
+	&rival_python_pool_map,
+	&rival_python_pool_imap,
+	&rival_python_pool_apply,
+	&rival_python_executor,
 	NULL,
 };
 
 const char *const load_names[LOAD_N] = {
 	[LOAD_RTT] = "rtt",       [LOAD_STREAM] = "stream",
 	[LOAD_DUPLEX] = "duplex", [LOAD_MPMC] = "mpmc",
-	[LOAD_FARM] = "farm",     [LOAD_WAKE] = "wake",
+	[LOAD_FARM] = "farm",     [LOAD_POOL] = "pool",
+	[LOAD_WAKE] = "wake",     [LOAD_RECOVER] = "recover",
 	[LOAD_IDLE] = "idle",
+};
+
+const char *const method_names[METHOD_N] = {
+	[METHOD_APPLY] = "apply",
+	[METHOD_SUBMIT] = "submit",
+	[METHOD_MAP] = "map",
+	[METHOD_IMAP] = "imap",
+	[METHOD_IMAP_UNORDERED] = "imap_unordered",
+	[METHOD_FARM] = "farm",
 };
 
 const char *const wait_names[WAIT_N] = {

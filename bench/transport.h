@@ -23,6 +23,8 @@
 
 struct lane;  /* each transport has its own */
 struct calls; /* likewise */
+struct tasks;
+struct crash;
 struct source;
 struct sink;
 
@@ -71,6 +73,68 @@ struct duplex_ops {
 		    size_t n);
 };
 
+/* Two numbers, of which the product is wanted. */
+struct operands {
+	uint64_t a, b;
+};
+
+/* The next item of an imap; false at the end. */
+typedef bool (*task_source)(void *ctx, struct operands *item);
+
+/*
+ * A pool whose workers multiply.  All that waits, waits until it is done;
+ * -EBADMSG: a task ended in another way than with a product, and why() says
+ * how.
+ */
+struct task_ops {
+	/* Parent.  On failure sets @out and returns -1. */
+	int (*open)(const struct spec *spec, struct tasks **tasks,
+		    struct outcome *out);
+	void (*close)(struct tasks *tasks);
+
+	/* The process whose pool it is.  stop() waits for the workers, and
+	 * then says how many multiplications they did. */
+	int (*start)(struct tasks *tasks);
+	int (*stop)(struct tasks *tasks, uint64_t *n_run);
+	const char *(*why)(const struct tasks *tasks);
+
+	int (*apply)(struct tasks *tasks, const struct operands *item,
+		     uint64_t *product);
+
+	int (*submit)(struct tasks *tasks, const struct operands *item,
+		      void **future);
+	int (*get)(struct tasks *tasks, void *future, uint64_t *product);
+
+	/* @chunk 0: the default.  Products that did not come stay as they
+	 * are. */
+	int (*map)(struct tasks *tasks, const struct operands *items,
+		   uint64_t *products, size_t n, size_t chunk);
+
+	/* One at a time; next() says the number of the item, from 0 on, and
+	 * -ENODATA at the end. */
+	int (*imap)(struct tasks *tasks, bool ordered, size_t chunk,
+		    task_source source, void *ctx);
+	int (*next)(struct tasks *tasks, uint64_t *idx, uint64_t *product);
+};
+
+/* What a worker does with request @id; says the result. */
+typedef uint64_t (*crash_task)(void *ctx, uint64_t id);
+
+/* Workers that are killed.  One request at a time. */
+struct crash_ops {
+	/* Parent.  On failure sets @out and returns -1. */
+	int (*open)(const struct spec *spec, crash_task task, void *ctx,
+		    struct crash **crash, struct outcome *out);
+	void (*close)(struct crash *crash);
+
+	/* The process whose workers they are. */
+	int (*start)(struct crash *crash);
+	int (*stop)(struct crash *crash);
+	int (*submit)(struct crash *crash, uint64_t id);
+	/* Waits; -ENODATA: there will be none. */
+	int (*result)(struct crash *crash, uint64_t *id, uint64_t *value);
+};
+
 struct transport {
 	const char *name;
 	const char *what;  /* half a line for --help */
@@ -80,6 +144,7 @@ struct transport {
 	bool batches;     /* put and get take more than one at a time */
 	bool lends;       /* send and recv can work in place */
 	unsigned variant; /* see struct spec */
+	unsigned methods; /* METHOD_BIT()s, of a rival that can LOAD_POOL */
 
 	/* Parent.  On failure sets @out and returns -1. */
 	int (*open)(const struct spec *spec, struct lane **lane,
@@ -103,6 +168,8 @@ struct transport {
 	const struct call_ops *calls; /* NULL: made of two lanes */
 
 	const struct duplex_ops *duplex; /* NULL: it cannot */
+	const struct task_ops *tasks;    /* NULL: pool goes by calls */
+	const struct crash_ops *crash;   /* NULL: it cannot */
 
 	/* NULL, or runs all of it and sets @out. */
 	void (*run)(const struct transport *transport, const struct spec *spec,
@@ -113,6 +180,7 @@ struct transport {
 extern const struct transport *const transports[];
 
 extern const struct transport transport_shmbus;
+extern const struct transport transport_farm;
 extern const struct transport transport_pipe;
 extern const struct transport transport_pipe_latency;
 extern const struct transport transport_pipe_stream;
@@ -128,6 +196,10 @@ extern const struct transport rival_seqpacket;
 extern const struct transport rival_mq;
 extern const struct transport rival_python_queue;
 extern const struct transport rival_python_pipe;
+extern const struct transport rival_python_pool_map;
+extern const struct transport rival_python_pool_imap;
+extern const struct transport rival_python_pool_apply;
+extern const struct transport rival_python_executor;
 
 static inline bool transport_is_ours(const struct transport *transport)
 {
@@ -144,6 +216,14 @@ void shmbus_geometry(struct spec *spec);
 /* The memory of one direction of our pipe, of the profile that is
  * spec->variant, into @spec. */
 void pipe_geometry(struct spec *spec);
+
+/* Our pool as a transport's tasks; what is killed, in both. */
+extern const struct task_ops pool_tasks;
+extern const struct crash_ops pool_crash;
+extern const struct crash_ops coord_crash;
+
+/* A worker of ours goes beside its coordinator, if processes are pinned. */
+void shmbus_pin_worker(bool pin);
 
 /* An unnamed bus that waits as @spec says.  On failure sets @out and returns
  * -1. */

@@ -1,6 +1,6 @@
 /*
  * transport_shmbus.c - ours: a queue as a lane, a coordinator with its workers
- * as calls
+ * as calls; the pool is in transport_pool.c
  *
  * An unnamed bus for each round, so that nothing can be left behind.
  */
@@ -165,10 +165,6 @@ struct calls {
 	bool in_order;
 };
 
-struct operands {
-	uint64_t a, b;
-};
-
 static int multiply(void *ctx, const void *req, size_t len_bytes,
 		    struct bus_reply *reply)
 {
@@ -184,12 +180,17 @@ static int multiply(void *ctx, const void *req, size_t len_bytes,
 }
 
 /* The coordinator is on the first processor, the workers beside it. */
-static int pin_worker(void *ctx)
+void shmbus_pin_worker(bool pin)
+{
+	if (pin)
+		cpus_pin(cpus_nth(1));
+}
+
+static int init_worker(void *ctx)
 {
 	const struct calls *calls = ctx;
 
-	if (calls->pin)
-		cpus_pin(cpus_nth(1));
+	shmbus_pin_worker(calls->pin);
 	return 0;
 }
 
@@ -227,7 +228,7 @@ static int calls_start(struct calls *calls)
 		window *= 2;
 	config.handler = multiply;
 	config.ctx = calls;
-	config.init = pin_worker;
+	config.init = init_worker;
 	config.n_workers = calls->workers;
 	config.window = window;
 	return bus_coord_start(calls->bus, "bench", &config, &calls->coord);
@@ -284,7 +285,7 @@ static const struct call_ops shmbus_calls = {
 const struct transport transport_shmbus = {
 	.name = "shmbus",
 	.what = "this library",
-	.loads = LOAD_LANES,
+	.loads = LOAD_LANES | LOAD_POOLS,
 	.ours = true,
 	.batches = true,
 	.open = shmbus_open,
@@ -294,6 +295,18 @@ const struct transport transport_shmbus = {
 	.send = shmbus_send,
 	.recv = shmbus_recv,
 	.calls = &shmbus_calls,
+	.tasks = &pool_tasks,
+	.crash = &pool_crash,
+};
+
+/* What a pool is made of, beside the pool. */
+const struct transport transport_farm = {
+	.name = "shmbus-farm",
+	.what = "the coordinator of this library, without a pool",
+	.loads = LOAD_POOLS,
+	.ours = true,
+	.calls = &shmbus_calls,
+	.crash = &coord_crash,
 };
 
 /* What the others have to know ------------------------------------------ */

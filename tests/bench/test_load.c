@@ -2,14 +2,19 @@
  * test_load.c - the loads of bench/ see what a broken transport does
  *
  * A benchmark that checks its messages is only as good as that check: here a
- * pipe is made to lose, repeat, swap and change messages, or to stop.
+ * pipe is made to lose, repeat, swap and change messages, or to stop; and a
+ * pool without workers, and workers that are killed, commit the same faults.
  */
 #include "config.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/chunk.h"
@@ -19,8 +24,12 @@
 #include "bench/tick.h"
 
 /* transport.c knows all rivals; only the names are needed here. */
-const char *const load_names[LOAD_N] = { "rtt",  "stream", "duplex", "mpmc",
-					 "farm", "wake",   "idle" };
+const char *const load_names[LOAD_N] = { "rtt",  "stream",  "duplex",
+					 "mpmc", "farm",    "pool",
+					 "wake", "recover", "idle" };
+const char *const method_names[METHOD_N] = {
+	"apply", "submit", "map", "imap", "imap_unordered", "farm"
+};
 
 enum fault { NONE, LOSE, REPEAT, SWAP, CHANGE, FAIL, DIE };
 
@@ -387,4 +396,424 @@ Test(load, what_a_transport_cannot_do_is_absent)
 	less.loads = LOAD_BIT(LOAD_RTT);
 	load_run(&less, &spec, &out);
 	cr_assert_eq(out.status, OUTCOME_ABSENT);
+}
+
+/* pool: one that multiplies at once ------------------------------------------
+ */
+
+struct tasks {
+	uint64_t n;     /* handed over, or given back by next() */
+	uint64_t n_run; /* multiplied */
+	task_source source;
+	void *ctx;
+	uint64_t n_pulled;
+	bool again; /* next() has one to give a second time, or late */
+	uint64_t kept_idx, kept_product;
+};
+
+static int tasks_open(const struct spec *asked, struct tasks **tasks,
+		      struct outcome *result)
+{
+	(void)asked;
+	(void)result;
+	*tasks = calloc(1, sizeof(**tasks));
+	return 0;
+}
+
+static void tasks_close(struct tasks *tasks)
+{
+	free(tasks);
+}
+
+static int tasks_start(struct tasks *tasks)
+{
+	(void)tasks;
+	return 0;
+}
+
+static int tasks_stop(struct tasks *tasks, uint64_t *n_run)
+{
+	*n_run = tasks->n_run;
+	return 0;
+}
+
+/* LOSE: it says that it was done, but nobody did it.  REPEAT: twice. */
+static int tasks_apply(struct tasks *tasks, const struct operands *item,
+		       uint64_t *product)
+{
+	bool here = ++tasks->n == FAULTY_SEQ;
+
+	*product = item->a * item->b;
+	tasks->n_run++;
+	if (!here)
+		return 0;
+	if (fault == CHANGE)
+		*product ^= 1ull << 63;
+	if (fault == REPEAT)
+		tasks->n_run++;
+	if (fault == LOSE)
+		tasks->n_run--;
+	return fault == FAIL ? -ENOLINK : 0;
+}
+
+static int tasks_submit(struct tasks *tasks, const struct operands *item,
+			void **future)
+{
+	uint64_t *product = malloc(sizeof(*product));
+
+	*future = product;
+	return product ? tasks_apply(tasks, item, product) : -ENOMEM;
+}
+
+static int tasks_get(struct tasks *tasks, void *future, uint64_t *product)
+{
+	(void)tasks;
+	*product = *(uint64_t *)future;
+	free(future);
+	return 0;
+}
+
+static int tasks_map(struct tasks *tasks, const struct operands *items,
+		     uint64_t *products, size_t n, size_t chunk)
+{
+	(void)chunk;
+	for (size_t i = 0; i < n; i++) {
+		uint64_t product;
+		int ret = tasks_apply(tasks, &items[i], &product);
+
+		if (ret < 0)
+			return ret;
+		if (fault != LOSE || tasks->n != FAULTY_SEQ)
+			products[i] = product;
+	}
+	return 0;
+}
+
+static int tasks_imap(struct tasks *tasks, bool ordered, size_t chunk,
+		      task_source source, void *ctx)
+{
+	(void)ordered;
+	(void)chunk;
+	tasks->source = source;
+	tasks->ctx = ctx;
+	return 0;
+}
+
+static int tasks_pull(struct tasks *tasks, uint64_t *idx, uint64_t *product)
+{
+	struct operands item;
+
+	if (!tasks->source(tasks->ctx, &item))
+		return -ENODATA;
+	*idx = tasks->n_pulled++;
+	*product = item.a * item.b;
+	tasks->n_run++;
+	return 0;
+}
+
+static int tasks_next(struct tasks *tasks, uint64_t *idx, uint64_t *product)
+{
+	int ret;
+
+	if (tasks->again) {
+		tasks->again = false;
+		*idx = tasks->kept_idx;
+		*product = tasks->kept_product;
+		return 0;
+	}
+	ret = tasks_pull(tasks, idx, product);
+	if (ret < 0 || tasks->n_pulled != FAULTY_SEQ)
+		return ret;
+	tasks->kept_idx = *idx;
+	tasks->kept_product = *product;
+	tasks->again = fault == REPEAT || fault == SWAP;
+	if (fault == CHANGE)
+		*product ^= 1;
+	if (fault == LOSE || fault == SWAP)
+		ret = tasks_pull(tasks, idx, product);
+	return fault == FAIL ? -ENOLINK : ret;
+}
+
+static const struct task_ops faulty_tasks = {
+	.open = tasks_open,
+	.close = tasks_close,
+	.start = tasks_start,
+	.stop = tasks_stop,
+	.apply = tasks_apply,
+	.submit = tasks_submit,
+	.get = tasks_get,
+	.map = tasks_map,
+	.imap = tasks_imap,
+	.next = tasks_next,
+};
+
+static const struct transport faulty_pool = {
+	.name = "faulty",
+	.loads = LOAD_POOLS,
+	.waits = "block",
+	.tasks = &faulty_tasks,
+};
+
+static void run_pool(enum method method, enum fault with)
+{
+	fault = with;
+	spec.load = LOAD_POOL;
+	spec.workers = 2;
+	spec.method = method;
+	spec.chunk = 1;
+	spec.items = FAULTY_SEQ / 10 * 9; /* it is in the second map */
+	spec.seconds = 0.02;
+	/* On a machine under load there may be no time for as many tasks. */
+	for (int i = 0; i < 100; i++) {
+		load_run(&faulty_pool, &spec, &out);
+		if (out.status != OUTCOME_OK || out.messages > FAULTY_SEQ)
+			break;
+	}
+}
+
+static void assert_faults(enum method method, uint64_t lost, uint64_t dup,
+			  uint64_t wrong)
+{
+	const char *name = method_names[method];
+
+	cr_assert_eq(out.status, OUTCOME_OK, "%s: %s", name, out.why);
+	cr_assert_eq(out.lost, lost, "%s", name);
+	cr_assert_eq(out.dup, dup, "%s", name);
+	cr_assert_eq(out.wrong, wrong, "%s", name);
+}
+
+Test(load, a_sound_pool_is_clean_in_every_way)
+{
+	for (enum method method = 0; method < METHOD_FARM; method++) {
+		run_pool(method, NONE);
+		assert_faults(method, 0, 0, 0);
+		cr_assert_eq(out.disorder, 0);
+		cr_assert_gt(out.messages, 0);
+		cr_assert_gt(out.seconds, 0);
+		cr_assert_eq(out.has_ns, method != METHOD_MAP);
+		cr_assert(!out.has_ns || out.ns.max >= out.ns.p50);
+	}
+}
+
+Test(load, pool_sees_a_wrong_product_in_every_way)
+{
+	for (enum method method = 0; method < METHOD_FARM; method++) {
+		run_pool(method, CHANGE);
+		assert_faults(method, 0, 0, 1);
+	}
+}
+
+Test(load, pool_sees_a_task_that_ran_twice_or_gave_two_results)
+{
+	for (enum method method = 0; method < METHOD_FARM; method++) {
+		run_pool(method, REPEAT);
+		assert_faults(method, 0, 1, 0);
+	}
+}
+
+/* In a map its product is missing as well. */
+Test(load, pool_sees_a_task_that_did_not_run_or_gave_no_result)
+{
+	for (enum method method = 0; method < METHOD_FARM; method++) {
+		run_pool(method, LOSE);
+		assert_faults(method, 1, 0, method == METHOD_MAP);
+	}
+}
+
+Test(load, only_an_ordered_imap_has_an_order)
+{
+	run_pool(METHOD_IMAP, SWAP);
+	assert_faults(METHOD_IMAP, 0, 0, 0);
+	cr_assert_eq(out.disorder, 1);
+	run_pool(METHOD_IMAP_UNORDERED, SWAP);
+	assert_faults(METHOD_IMAP_UNORDERED, 0, 0, 0);
+	cr_assert_eq(out.disorder, 0);
+}
+
+Test(load, pool_says_which_call_failed)
+{
+	for (enum method method = 0; method < METHOD_FARM; method++) {
+		char expected[40];
+
+		snprintf(expected, sizeof(expected),
+			 "owner 0: %s: ", method_names[method]);
+		run_pool(method, FAIL);
+		cr_assert_eq(out.status, OUTCOME_FAILED);
+		cr_assert(strstr(out.why, expected), "%s", out.why);
+	}
+}
+
+Test(load, the_yardstick_of_a_pool_is_a_farm)
+{
+	struct transport farm = faulty;
+
+	farm.loads = LOAD_POOLS;
+	spec.load = LOAD_POOL;
+	spec.method = METHOD_FARM;
+	spec.workers = 2;
+	load_run(&farm, &spec, &out);
+	cr_assert_eq(out.status, OUTCOME_OK, "%s", out.why);
+	cr_assert(outcome_is_clean(&out));
+	cr_assert_gt(out.messages, 0);
+}
+
+/* recover: a worker for each request -----------------------------------------
+ */
+
+struct crash {
+	crash_task task;
+	void *ctx;
+	int fd[2];
+	pid_t pid;
+	uint64_t id;
+	unsigned n_killed;
+};
+
+static int crash_open(const struct spec *asked, crash_task task, void *ctx,
+		      struct crash **crash, struct outcome *result)
+{
+	struct crash *made = calloc(1, sizeof(*made));
+
+	(void)asked;
+	if (!made || pipe(made->fd) != 0)
+		return outcome_set(result, OUTCOME_FAILED, "pipe");
+	made->task = task;
+	made->ctx = ctx;
+	*crash = made;
+	return 0;
+}
+
+static void crash_close(struct crash *crash)
+{
+	close(crash->fd[0]);
+	close(crash->fd[1]);
+	free(crash);
+}
+
+static int crash_start(struct crash *crash)
+{
+	(void)crash;
+	return 0;
+}
+
+static int crash_fork(struct crash *crash)
+{
+	uint64_t value;
+
+	crash->pid = fork();
+	if (crash->pid != 0)
+		return crash->pid < 0 ? -errno : 0;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	value = crash->task(crash->ctx, crash->id);
+	_exit(write(crash->fd[1], &value, sizeof(value)) != sizeof(value));
+}
+
+static int crash_submit(struct crash *crash, uint64_t id)
+{
+	crash->id = id;
+	return crash_fork(crash);
+}
+
+/* Its worker has ended: returns 1 when it was killed. */
+static int crash_wait(struct crash *crash)
+{
+	int status;
+
+	if (waitpid(crash->pid, &status, 0) != crash->pid)
+		return -errno;
+	return WIFSIGNALED(status);
+}
+
+static int crash_run_again(struct crash *crash)
+{
+	int ret = crash_fork(crash);
+
+	return ret < 0 ? ret : crash_wait(crash);
+}
+
+static int crash_result(struct crash *crash, uint64_t *id, uint64_t *value)
+{
+	int ret = crash_wait(crash);
+	bool here = ret == 1 && ++crash->n_killed == 2;
+
+	if (here && fault == LOSE)
+		return -ENODATA;
+	if (ret == 1)
+		ret = crash_run_again(crash);
+	if (ret == 0 && here && fault == REPEAT) {
+		ret = crash_run_again(crash);
+		if (read(crash->fd[0], value, sizeof(*value)) <= 0)
+			return -EIO;
+	}
+	if (ret < 0)
+		return ret;
+	*id = crash->id;
+	if (read(crash->fd[0], value, sizeof(*value)) != sizeof(*value))
+		return -EIO;
+	if (here && fault == CHANGE)
+		*value ^= 1;
+	return 0;
+}
+
+static const struct crash_ops faulty_crash = {
+	.open = crash_open,
+	.close = crash_close,
+	.start = crash_start,
+	.stop = crash_start,
+	.submit = crash_submit,
+	.result = crash_result,
+};
+
+static const struct transport faulty_workers = {
+	.name = "faulty",
+	.loads = LOAD_POOLS,
+	.waits = "block",
+	.crash = &faulty_crash,
+};
+
+/* At least the second kill has to fit. */
+static void run_recover(enum fault with)
+{
+	fault = with;
+	spec.load = LOAD_RECOVER;
+	spec.workers = 1;
+	spec.seconds = 0.1;
+	for (int i = 0; i < 100; i++) {
+		load_run(&faulty_workers, &spec, &out);
+		if (out.status != OUTCOME_OK || out.messages > 1 || out.lost)
+			break;
+	}
+	cr_assert_eq(out.status, OUTCOME_OK, "%s", out.why);
+}
+
+Test(load, recover_measures_both_spans)
+{
+	run_recover(NONE);
+	cr_assert(outcome_is_clean(&out), "%lu lost, %lu dup, %lu wrong",
+		  (unsigned long)out.lost, (unsigned long)out.dup,
+		  (unsigned long)out.wrong);
+	cr_assert_gt(out.messages, 1);
+	cr_assert(out.has_ns);
+	cr_assert_gt(out.again_ns.min, 0);
+	cr_assert_lt(out.again_ns.min, out.ns.min);
+}
+
+Test(load, recover_sees_a_request_that_is_lost)
+{
+	run_recover(LOSE);
+	cr_assert_eq(out.lost, 1);
+	cr_assert_eq(out.dup, 0);
+}
+
+Test(load, recover_sees_a_request_that_runs_once_more)
+{
+	run_recover(REPEAT);
+	cr_assert_eq(out.dup, 1);
+	cr_assert_eq(out.lost, 0);
+}
+
+Test(load, recover_sees_a_wrong_result)
+{
+	run_recover(CHANGE);
+	cr_assert_eq(out.wrong, 1);
 }

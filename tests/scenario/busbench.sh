@@ -104,6 +104,16 @@ expect 2 duplex --transport queue
 err_has "--transport queue cannot do duplex"
 expect 2 rtt --loan
 err_has "--loan is only for stream"
+expect 2 pool --method starmap
+err_has "unknown --method 'starmap'; there are apply, submit, map, imap and"
+expect 2 pool --chunk 0
+err_has "--chunk '0' is not a number from 1 to"
+expect 2 pool --items many
+err_has "--items 'many'"
+expect 2 farm --method map
+err_has "--method is only for pool"
+expect 2 pool --transport pipe
+err_has "--transport pipe cannot do pool"
 expect 2 --bogus
 err_has "bogus"
 expect 0 --version
@@ -116,7 +126,7 @@ expect 0 rtt stream mpmc farm $short --size 8,100 --workers 1,3 \
 	--producers 2 --consumers 2 --rival vyukov,pipe,seqpacket
 for field in workload transport bytes producers consumers workers batch \
 	inflight wait seconds messages msgs_per_s ns cpu_ns_per_msg lost dup \
-	pingpong_ns; do
+	pingpong_ns method chunk items again_ns; do
 	all "has(\"$field\")"
 done
 all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
@@ -155,6 +165,39 @@ expect 0 stream $short --size 8 --batch 32 --transport pipe,queue --rival spsc
 some '.transport == "shmbus-pipe" and .batch == 32'
 some '.transport == "shmbus" and .batch == 32'
 all '.status == "ok" and .by == "copy"'
+
+echo "= a pool in each way, and bare requests beside it"
+expect 0 pool $short --workers 1,3 --rival none
+all '.status == "ok" and .messages > 0 and .msgs_per_s > 0'
+all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+all '.chunk == "default" or .chunk == 1'
+for way in apply/1 submit/1 map/1 map/default imap/1 imap_unordered/1; do
+	for workers in 1 3; do
+		some ".transport == \"shmbus\" and .workers == $workers and
+		      \"\(.method)/\(.chunk)\" == \"$way\""
+	done
+done
+all '(.transport == "shmbus-farm") == (.method == "farm")'
+all '(.ns == null) == (.method == "map")'
+all '(.items != null) == (.method == "map")'
+jq -es 'group_by(.case) | all(.[]; map(.transport) ==
+	["shmbus", "shmbus-farm"])' out >/dev/null ||
+	fail "a case without its yardstick"
+expect 0 pool $short --workers 2 --rival vyukov --method map,imap --chunk 7 \
+	--items 1000
+all 'if .transport == "shmbus" then .chunk == 7 else true end'
+some '.method == "map" and .items == 1000 and .messages % 1000 == 0'
+some '.method == "imap" and .transport == "shmbus"'
+all 'if .transport == "vyukov" then .status == "absent" else .status == "ok" end'
+
+echo "= workers that are killed, of a pool and of a coordinator"
+expect 0 recover --duration 0.2 --runs 1 --format json --workers 1,3
+all '.status == "ok" and .messages > 0 and .lost == 0 and .dup == 0'
+all '.wrong == 0 and .again_ns.min > 0 and .again_ns.p50 <= .ns.p50'
+for transport in shmbus shmbus-farm; do
+	some ".transport == \"$transport\" and .workers == 1"
+	some ".transport == \"$transport\" and .workers == 3"
+done
 
 echo "= sleeping workloads"
 expect 0 wake idle --duration 0.1 --runs 1 --format json --rival pipe,futex
@@ -200,6 +243,14 @@ if command -v python3 >/dev/null; then
 	expect 0 duplex --size 100000 --duration 0.05 --runs 1 --format json \
 		--rival python-pipe
 	all '.status == "ok" and .lost == 0 and .dup == 0 and .wrong == 0'
+	expect 0 pool --workers 2 --duration 0.05 --runs 1 --format json
+	all '.status == "ok" and .lost == 0 and .dup == 0 and .wrong == 0'
+	for way in pool-apply/apply/1 pool-apply/submit/1 pool-map/map/1 \
+		pool-map/map/default pool-imap/imap/1 \
+		pool-imap/imap_unordered/1 executor/submit/1 executor/map/1; do
+		some "\"\(.transport)/\(.method)/\(.chunk)\" ==
+		      \"python-$way\" and .messages > 0"
+	done
 fi
 
 echo "= CSV has a header, and all rows have its columns"
