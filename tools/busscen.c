@@ -24,17 +24,33 @@
 
 /* clang-format off */
 #define TAKES(x) (1u << SCEN_##x)
+#define FARM (TAKES(TEXT) | TAKES(INPUT) | TAKES(WORKERS) | TAKES(KILLS) | \
+	      TAKES(PAIRS))
 static const struct scen scens[] = {
 	{ "queue-hello", "a parent and a child greet each other over two queues",
-	  TAKES(TEXT), false, scen_queue_hello },
+	  TAKES(TEXT), false, 1, scen_queue_hello },
 	{ "queue-farm", "pairs of integers go to workers, products come back",
-	  TAKES(TEXT) | TAKES(INPUT) | TAKES(FARM), false, scen_queue_farm },
+	  FARM, false, 2, scen_queue_farm },
 	{ "pipe-hello", "a parent and a child greet each other over one pipe",
-	  TAKES(TEXT), false, scen_pipe_hello },
+	  TAKES(TEXT), false, 1, scen_pipe_hello },
 	{ "pipe-farm", "as queue-farm, with a pipe to each worker",
-	  TAKES(TEXT) | TAKES(INPUT) | TAKES(FARM), false, scen_pipe_farm },
+	  FARM, false, 2, scen_pipe_farm },
 	{ "pipe-file", "a file goes through a pipe to a process that writes it",
-	  TAKES(INPUT), true, scen_pipe_file },
+	  TAKES(INPUT), true, 1, scen_pipe_file },
+	{ "pool-pipe", "tasks of a pool send products through pipes handed to them",
+	  FARM, false, 2, scen_pool_pipe },
+	{ "pool-queue", "tasks of a pool move pairs from queue to queue",
+	  FARM, false, 2, scen_pool_queue },
+	{ "pool-map", "a pool maps a function over pairs, poison among them",
+	  FARM | TAKES(MAP), false, 2, scen_pool_map },
+	{ "crash", "tasks end in every way there is, the others do not mind",
+	  TAKES(TEXT) | TAKES(WORKERS), false, 2, scen_crash },
+	{ "backpressure", "slow workers, fast submitter, bounded memory",
+	  TAKES(TEXT) | TAKES(WORKERS), false, 2, scen_backpressure },
+	{ "fanout", "many workers on few processors, and each gets its share",
+	  TAKES(TEXT) | TAKES(WORKERS), false, 64, scen_fanout },
+	{ "drain", "a pool is closed with much to do, and nothing is lost",
+	  TAKES(TEXT) | TAKES(WORKERS) | TAKES(KILLS), false, 2, scen_drain },
 };
 /* clang-format on */
 #define N_SCENS (sizeof(scens) / sizeof(scens[0]))
@@ -44,23 +60,36 @@ static const char usage[] =
 	"       busscen run NAME [OPTION...]\n"
 	"Run a scenario of the shmbus library.\n"
 	"\n"
-	"      --workers N      processes that multiply, 1 to 200 (default 2)\n"
+	"      --workers N      processes that work, 1 to 200 (default 2; "
+	"fanout: 64)\n"
 	"      --input FILE     pairs to multiply, one 'a,b' a line, or the "
 	"file to send;\n"
 	"                       - is standard input\n"
-	"      --count N        instead of an input: N generated pairs\n"
+	"      --count N        instead of an input: N generated pairs, or "
+	"tasks\n"
 	"      --seed S         of what is random (default 1)\n"
 	"      --output FILE    instead of standard output\n"
 	"      --format FORMAT  text (default) or json, an object a line\n"
 	"      --keep-going     answer lines that are wrong with 'error: ...'\n"
 	"      --kill-every K   kill a worker at random after each K results\n"
+	"      --chunk N        pool-map: pairs of a task, 1 to 1024 (default "
+	"1)\n"
+	"      --ordered        pool-map: results in the order of the pairs "
+	"(default)\n"
+	"      --unordered      pool-map: results as they are done\n"
+	"      --poison N       pool-map: the Nth pair kills whoever takes it\n"
+	"      --stuck N        pool-map: the Nth pair never ends by itself\n"
+	"      --deadline MS    pool-map: give a task up so long after it was "
+	"submitted\n"
 	"      --wait HOW       auto (default), uring or futex\n"
 	"      --help           print this and exit\n"
 	"      --version        print the version and exit\n"
 	"\n"
-	"Exit status: 0 all is well; 1 an error, or wrong lines with "
-	"--keep-going;\n"
-	"2 wrong options, or a line of the input that is no pair.\n"
+	"Exit status: 0 all is well; 1 an error, wrong lines with "
+	"--keep-going, or\n"
+	"what a scenario claims is not so; 2 wrong options, or a line of the "
+	"input that\n"
+	"is no pair.\n"
 	"See busscen(1).\n";
 
 struct command_line {
@@ -175,6 +204,12 @@ enum option_key {
 	SEED,
 	WAIT,
 	KILL_EVERY,
+	CHUNK,
+	ORDERED,
+	UNORDERED,
+	POISON,
+	STUCK,
+	DEADLINE,
 	FORMAT,
 	KEEP_GOING,
 	HELP,
@@ -189,6 +224,12 @@ static const struct option long_options[] = {
 	{ "seed", required_argument, NULL, SEED },
 	{ "wait", required_argument, NULL, WAIT },
 	{ "kill-every", required_argument, NULL, KILL_EVERY },
+	{ "chunk", required_argument, NULL, CHUNK },
+	{ "ordered", no_argument, NULL, ORDERED },
+	{ "unordered", no_argument, NULL, UNORDERED },
+	{ "poison", required_argument, NULL, POISON },
+	{ "stuck", required_argument, NULL, STUCK },
+	{ "deadline", required_argument, NULL, DEADLINE },
 	{ "format", required_argument, NULL, FORMAT },
 	{ "keep-going", no_argument, NULL, KEEP_GOING },
 	{ "help", no_argument, NULL, HELP },
@@ -215,6 +256,42 @@ static void __attribute__((noreturn)) print_and_exit(const char *text)
 	exit(SCEN_OK);
 }
 
+/* Those of pool-map; false: it is none of them. */
+static bool parse_map_option(int key, const char *arg, struct command_line *cl)
+{
+	struct scen_options *opt = &cl->scen;
+	const char *name = NULL;
+
+	switch (key) {
+	case CHUNK:
+		name = "--chunk";
+		opt->chunk = parse_number(name, arg, 1, 1024);
+		break;
+	case ORDERED:
+	case UNORDERED:
+		name = key == ORDERED ? "--ordered" : "--unordered";
+		opt->unordered = key == UNORDERED;
+		break;
+	case POISON:
+		name = "--poison";
+		opt->poison = parse_number(name, arg, 1, UINT64_MAX);
+		break;
+	case STUCK:
+		name = "--stuck";
+		opt->stuck = parse_number(name, arg, 1, UINT64_MAX);
+		break;
+	case DEADLINE:
+		name = "--deadline";
+		opt->deadline_ns =
+			(int64_t)parse_number(name, arg, 1, 1000000000) *
+			1000000;
+		break;
+	}
+	if (name)
+		cl->only[SCEN_MAP] = name;
+	return name;
+}
+
 static void parse_option(int key, const char *arg, struct command_line *cl)
 {
 	struct scen_options *opt = &cl->scen;
@@ -223,7 +300,7 @@ static void parse_option(int key, const char *arg, struct command_line *cl)
 	case WORKERS:
 		opt->n_workers =
 			(uint32_t)parse_number("--workers", arg, 1, 200);
-		cl->only[SCEN_FARM] = "--workers";
+		cl->only[SCEN_WORKERS] = "--workers";
 		break;
 	case INPUT:
 		opt->input = arg;
@@ -235,7 +312,7 @@ static void parse_option(int key, const char *arg, struct command_line *cl)
 	case COUNT:
 		opt->count = parse_number("--count", arg, 0, UINT64_MAX);
 		opt->generate = true;
-		cl->only[SCEN_FARM] = "--count";
+		cl->only[SCEN_WORKERS] = "--count";
 		break;
 	case SEED:
 		opt->seed = parse_number("--seed", arg, 0, UINT64_MAX);
@@ -246,7 +323,7 @@ static void parse_option(int key, const char *arg, struct command_line *cl)
 	case KILL_EVERY:
 		opt->kill_every =
 			parse_number("--kill-every", arg, 1, UINT64_MAX);
-		cl->only[SCEN_FARM] = "--kill-every";
+		cl->only[SCEN_KILLS] = "--kill-every";
 		break;
 	case FORMAT:
 		cl->json = parse_format(arg);
@@ -254,7 +331,7 @@ static void parse_option(int key, const char *arg, struct command_line *cl)
 		break;
 	case KEEP_GOING:
 		opt->keep_going = true;
-		cl->only[SCEN_FARM] = "--keep-going";
+		cl->only[SCEN_PAIRS] = "--keep-going";
 		break;
 	case HELP:
 		print_and_exit(usage);
@@ -281,18 +358,24 @@ static void parse_options(int argc, char **argv, struct command_line *cl)
 		if (key == '?')
 			bad_usage("there is no option '%s', or more than one",
 				  word);
-		parse_option(key, optarg, cl);
+		if (!parse_map_option(key, optarg, cl))
+			parse_option(key, optarg, cl);
 	}
 	if (cl->scen.generate && cl->scen.input)
 		bad_usage("--input '%s' and --count exclude each other; "
 			  "leave one out",
 			  cl->scen.input);
+	if (cl->scen.stuck && !cl->scen.deadline_ns)
+		bad_usage("with --stuck it would never end; give --deadline MS "
+			  "as well");
+	if (cl->scen.stuck && cl->scen.stuck == cl->scen.poison)
+		bad_usage("--stuck and --poison are for two pairs");
 }
 
 /* "a, b, c", for messages. */
 static const char *known_scens(void)
 {
-	static char text[256];
+	static char text[512];
 	size_t at = 0;
 
 	for (size_t i = 0; i < N_SCENS && at < sizeof(text); i++)
@@ -366,12 +449,12 @@ static int run(const struct scen *scen, const struct command_line *cl)
 
 static void list(void)
 {
-	char text[1024];
+	char text[2048];
 	size_t at = 0;
 
 	for (size_t i = 0; i < N_SCENS && at < sizeof(text); i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at,
-				       "%-12s  %s\n", scens[i].name,
+				       "%-13s %s\n", scens[i].name,
 				       scens[i].about);
 	print_and_exit(text);
 }
@@ -390,7 +473,7 @@ static void set_up_process(void)
 
 int main(int argc, char **argv)
 {
-	struct command_line cl = { .scen = { .n_workers = 2, .seed = 1 } };
+	struct command_line cl = { .scen = { .seed = 1, .chunk = 1 } };
 	const struct scen *scen;
 	const char *command;
 
@@ -426,5 +509,7 @@ int main(int argc, char **argv)
 		bad_usage("input and output are the same file, '%s'; "
 			  "write to another",
 			  cl.scen.input);
+	if (!cl.scen.n_workers)
+		cl.scen.n_workers = scen->n_workers;
 	return run(scen, &cl);
 }

@@ -5,6 +5,9 @@
  * window: submit until it is full, or until the input has nothing more to give
  * just now; collect the oldest; and so on.  For each pair on its way a job
  * remembers what it was, for the message if it fails.
+ *
+ * A farm whose pairs are pulled, not pushed, goes job by job instead: it reads
+ * a job, and gives it back with its answer, in any order.
  */
 #include "config.h"
 
@@ -20,15 +23,6 @@
 #include "tools/progress.h"
 
 #define N_DEMO 3
-
-#define FLUSH_NS 100000000 /* after this, what there is is shown */
-
-/* One line of the input that is not answered yet. */
-struct job {
-	uint64_t line;
-	struct farm_pair pair;
-	char *error; /* what is wrong with the line; else it was submitted */
-};
 
 struct farm {
 	const struct scen_options *opt;
@@ -58,7 +52,7 @@ struct farm {
 	bool unsent;
 	uint64_t n_asked;
 	uint64_t n_answered;
-	struct job jobs[FARM_WINDOW];
+	struct farm_job jobs[FARM_WINDOW];
 
 	int64_t demo_products[N_DEMO];
 };
@@ -112,7 +106,7 @@ void farm_stubborn(void)
 	complain("busscen: workers did not end by themselves and were killed");
 }
 
-static void print_json(struct farm *f, const struct job *job,
+static void print_json(struct farm *f, const struct farm_job *job,
 		       const struct farm_answer *answer)
 {
 	json_int_t line = (json_int_t)job->line;
@@ -129,8 +123,10 @@ static void print_json(struct farm *f, const struct job *job,
 
 static void print_text(struct farm *f, const struct farm_answer *answer)
 {
-	const char *label = f->demo ? "Result: " : "";
+	const char *label = f->way->label ? f->way->label : "Result: ";
 
+	if (!f->demo)
+		label = "";
 	if (answer->error)
 		out_text(f->out, "%serror: %s\n", label, answer->error);
 	else
@@ -138,7 +134,7 @@ static void print_text(struct farm *f, const struct farm_answer *answer)
 }
 
 /* Print one answer, or the error that ends the run. */
-static void give(struct farm *f, const struct job *job,
+static void give(struct farm *f, const struct farm_job *job,
 		 const struct farm_answer *answer)
 {
 	bool fatal = answer->error && !f->opt->keep_going;
@@ -149,7 +145,8 @@ static void give(struct farm *f, const struct job *job,
 		print_text(f, answer);
 	if (!answer->error) {
 		if (f->demo)
-			f->demo_products[f->n_answered] = answer->product;
+			f->demo_products[f->summary->n_results] =
+				answer->product;
 		f->summary->n_results++;
 		return;
 	}
@@ -237,28 +234,38 @@ uint32_t farm_window(const struct farm *f)
 	return f->window;
 }
 
-/* --------------------------------------------------------------- stream -- */
-
-const struct farm_pair *farm_pair(const struct farm *f, uint64_t ticket)
+void farm_limit(struct farm *f, uint32_t window)
 {
-	return &f->jobs[ticket % FARM_WINDOW].pair;
+	if (f->window > window)
+		f->window = window;
 }
 
-static uint64_t n_on_way(const struct farm *f)
+/* ----------------------------------------------------------- job by job -- */
+
+void farm_stop(struct farm *f, int status)
 {
-	return f->n_asked - f->n_answered;
+	f->stop = true;
+	f->status = status;
 }
 
-/* Read the next line into its job.  Returns as pairs_next(). */
-static int next_job(struct farm *f)
+bool farm_stopped(const struct farm *f)
 {
-	struct job *job = &f->jobs[f->n_asked % FARM_WINDOW];
+	return f->stop;
+}
+
+void farm_show(struct farm *f)
+{
+	out_flush(f->out);
+}
+
+int farm_read(struct farm *f, struct farm_job *job, bool wait)
+{
 	struct pair pair;
 	int ret;
 
 	if (f->bad_line)
 		return 0;
-	ret = pairs_next(f->pairs, &pair, n_on_way(f) == 0);
+	ret = pairs_next(f->pairs, &pair, wait);
 	if (ret <= 0)
 		return ret;
 	job->line = pair.line;
@@ -274,6 +281,42 @@ static int next_job(struct farm *f)
 	return 1;
 }
 
+void farm_give(struct farm *f, struct farm_job *job,
+	       const struct farm_answer *answer)
+{
+	uint64_t now_ns;
+
+	if (!job->error) {
+		f->n_collected++;
+		kill_sometimes(f);
+	}
+	give(f, job, answer);
+	free(job->error);
+	job->error = NULL;
+
+	now_ns = progress_clock();
+	if (now_ns - f->flushed_ns > FARM_FLUSH_NS) {
+		f->flushed_ns = now_ns;
+		out_flush(f->out);
+		progress_results(now_ns, f->summary->n_results,
+				 pairs_part(f->pairs), f->summary->n_kills);
+	}
+	if (f->out->error)
+		f->stop = true; /* nobody reads us: busscen.c reports it */
+}
+
+/* --------------------------------------------------------------- stream -- */
+
+const struct farm_pair *farm_pair(const struct farm *f, uint64_t ticket)
+{
+	return &f->jobs[ticket % FARM_WINDOW].pair;
+}
+
+static uint64_t n_on_way(const struct farm *f)
+{
+	return f->n_asked - f->n_answered;
+}
+
 /*
  * Submit until all places are taken (returns 1), the input has nothing just
  * now (-EAGAIN), or ends (0).  Else the -errno of the input; a failure to
@@ -282,8 +325,8 @@ static int next_job(struct farm *f)
 static int submit_some(struct farm *f)
 {
 	while (n_on_way(f) < f->window) {
-		struct job *job = &f->jobs[f->n_asked % FARM_WINDOW];
-		int ret = f->unsent ? 1 : next_job(f);
+		struct farm_job *job = &f->jobs[f->n_asked % FARM_WINDOW];
+		int ret = f->unsent ? 1 : farm_read(f, job, n_on_way(f) == 0);
 
 		if (ret <= 0)
 			return ret;
@@ -296,8 +339,7 @@ static int submit_some(struct farm *f)
 		if (ret == -EAGAIN)
 			return 1;
 		if (ret < 0) {
-			f->stop = true;
-			f->status = scen_cannot("submit a request", ret);
+			farm_stop(f, scen_cannot("submit a request", ret));
 			return 0;
 		}
 		f->n_asked++;
@@ -308,23 +350,20 @@ static int submit_some(struct farm *f)
 /* The oldest answer; show what there is before a long wait. */
 static int collect(struct farm *f, struct farm_answer *answer)
 {
-	int ret = f->way->collect(f->ctx, f->n_answered, answer, FLUSH_NS);
+	int ret = f->way->collect(f->ctx, f->n_answered, answer, FARM_FLUSH_NS);
 
 	if (ret == -ETIMEDOUT) {
 		out_flush(f->out);
 		ret = f->way->collect(f->ctx, f->n_answered, answer, -1);
 	}
-	if (ret == 0)
-		f->n_collected++;
 	return ret;
 }
 
 /* Answer the oldest job. */
 static void answer_one(struct farm *f)
 {
-	struct job *job = &f->jobs[f->n_answered % FARM_WINDOW];
+	struct farm_job *job = &f->jobs[f->n_answered % FARM_WINDOW];
 	struct farm_answer answer;
-	uint64_t now_ns;
 
 	answer.pair = &job->pair;
 	answer.error = job->error;
@@ -332,25 +371,12 @@ static void answer_one(struct farm *f)
 		int ret = collect(f, &answer);
 
 		if (ret < 0) {
-			f->stop = true;
-			f->status = scen_cannot("collect a result", ret);
+			farm_stop(f, scen_cannot("collect a result", ret));
 			return;
 		}
-		kill_sometimes(f);
 	}
-	give(f, job, &answer);
-	free(job->error);
+	farm_give(f, job, &answer);
 	f->n_answered++;
-
-	now_ns = progress_clock();
-	if (now_ns - f->flushed_ns > FLUSH_NS) {
-		f->flushed_ns = now_ns;
-		out_flush(f->out);
-		progress_results(now_ns, f->summary->n_results,
-				 pairs_part(f->pairs), f->summary->n_kills);
-	}
-	if (f->out->error)
-		f->stop = true; /* nobody reads us: busscen.c reports it */
 }
 
 /* The whole input.  Returns 0, or the -errno of reading it. */
@@ -431,20 +457,21 @@ static void print_all(struct farm *f)
 	out_text(f->out, "]\n");
 }
 
-int farm_run(struct farm *f, const struct farm_way *way, void *ctx)
+void farm_begin(struct farm *f, const struct farm_way *way, void *ctx)
 {
-	int ret;
-
 	f->way = way;
 	f->ctx = ctx;
 	f->flushed_ns = progress_clock();
 	progress_start(way->name, f->flushed_ns);
-	ret = stream(f);
-	if (ret < 0) {
+}
+
+int farm_end(struct farm *f, int err)
+{
+	if (err < 0) {
 		f->status = SCEN_FAILED;
 		out_flush(f->out);
 		complain("busscen: cannot read '%s': %s", pairs_name(f->pairs),
-			 strerror(-ret));
+			 strerror(-err));
 	}
 	if (f->demo)
 		print_all(f);
@@ -453,7 +480,16 @@ int farm_run(struct farm *f, const struct farm_way *way, void *ctx)
 		complain("busscen: %" PRIu64 " lines of %s have an error "
 			 "instead of a product",
 			 f->summary->n_errors, pairs_name(f->pairs));
+	return f->status;
+}
+
+int farm_run(struct farm *f, const struct farm_way *way, void *ctx)
+{
+	int status;
+
+	farm_begin(f, way, ctx);
+	status = farm_end(f, stream(f));
 	while (n_on_way(f) > 0) /* of a run that stopped early */
 		free(f->jobs[f->n_answered++ % FARM_WINDOW].error);
-	return f->status;
+	return status;
 }

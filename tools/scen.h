@@ -20,6 +20,11 @@ struct scen_options {
 	uint64_t count;
 	uint64_t seed;
 	uint64_t kill_every; /* 0: kill nobody */
+	uint64_t chunk;
+	uint64_t poison; /* the number of a pair, from 1; 0: none */
+	uint64_t stuck;
+	int64_t deadline_ns; /* 0: none */
+	bool unordered;
 	uint32_t n_workers;
 	uint32_t wait; /* enum bus_wait_mode */
 	bool keep_going;
@@ -41,18 +46,22 @@ enum {
 
 /* What a scenario takes, beside the options that all of them do. */
 enum scen_takes {
-	SCEN_INPUT, /* --input */
-	SCEN_FARM,  /* workers, pairs, kills */
-	SCEN_TEXT,  /* prints lines, also as JSON; without, the scenario opens
-		     * the output itself and gets no struct out */
+	SCEN_INPUT,   /* --input */
+	SCEN_WORKERS, /* --workers, --count */
+	SCEN_KILLS,   /* --kill-every */
+	SCEN_PAIRS,   /* --keep-going */
+	SCEN_MAP,     /* how pairs are mapped */
+	SCEN_TEXT,    /* prints lines, also as JSON; without, the scenario opens
+		       * the output itself and gets no struct out */
 	N_SCEN_TAKES
 };
 
 struct scen {
 	const char *name;
-	const char *about; /* one line for `busscen list` */
-	uint32_t takes;    /* bits of enum scen_takes */
-	bool needs_input;  /* there is no default */
+	const char *about;  /* one line for `busscen list` */
+	uint32_t takes;     /* bits of enum scen_takes */
+	bool needs_input;   /* there is no default */
+	uint32_t n_workers; /* if --workers does not say */
 	int (*run)(const struct scen_options *opt, struct out *out,
 		   struct scen_summary *summary);
 };
@@ -67,6 +76,20 @@ int scen_pipe_farm(const struct scen_options *opt, struct out *out,
 		   struct scen_summary *summary);
 int scen_pipe_file(const struct scen_options *opt, struct out *out,
 		   struct scen_summary *summary);
+int scen_pool_pipe(const struct scen_options *opt, struct out *out,
+		   struct scen_summary *summary);
+int scen_pool_queue(const struct scen_options *opt, struct out *out,
+		    struct scen_summary *summary);
+int scen_pool_map(const struct scen_options *opt, struct out *out,
+		  struct scen_summary *summary);
+int scen_crash(const struct scen_options *opt, struct out *out,
+	       struct scen_summary *summary);
+int scen_backpressure(const struct scen_options *opt, struct out *out,
+		      struct scen_summary *summary);
+int scen_fanout(const struct scen_options *opt, struct out *out,
+		struct scen_summary *summary);
+int scen_drain(const struct scen_options *opt, struct out *out,
+	       struct scen_summary *summary);
 
 /* Say what bus_create() answered and what to do; returns SCEN_FAILED. */
 int scen_cannot_create(const struct scen_options *opt, int err);

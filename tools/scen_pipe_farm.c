@@ -323,8 +323,8 @@ static int live_workers(void *ctx, pid_t *pids, size_t n)
 	return (int)i;
 }
 
-static const struct farm_way way = { "pipe-farm", submit, collect,
-				     live_workers };
+static const struct farm_way way = { "pipe-farm", submit, collect, live_workers,
+				     NULL };
 
 /* Wait for a child's end; at the deadline kill it, which is false. */
 static bool ends_until(pid_t pid, uint64_t deadline_ns)

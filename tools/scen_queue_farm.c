@@ -71,7 +71,8 @@ static int workers(void *coord, pid_t *pids, size_t n)
 	return bus_coord_workers(coord, pids, n);
 }
 
-static const struct farm_way way = { "queue-farm", submit, collect, workers };
+static const struct farm_way way = { "queue-farm", submit, collect, workers,
+				     NULL };
 
 /* Start the workers, run, stop them. */
 static int run(struct farm *farm, const struct scen_options *opt,

@@ -6,23 +6,6 @@
 
 . "$(dirname "$0")/busscen_lib.sh"
 
-# random_pairs N SEED: N lines of pairs whose products fit 64 bits, with signs
-random_pairs()
-{
-	awk -v n="$1" -v seed="$2" 'BEGIN {
-		srand(seed)
-		for (i = 0; i < n; i++)
-			printf "%d,%d\n", (rand() - 0.5) * 9e7,
-			       (rand() - 0.5) * 9e7
-	}'
-}
-
-# products <PAIRS: what is right; awk is exact below 2^53; + 0 turns -0 to 0
-products()
-{
-	awk -F, '{ printf "%.0f\n", $1 * $2 + 0 }'
-}
-
 # ------------------------------------------------------------------ tests --
 
 test_hello_is_exact()
@@ -388,7 +371,8 @@ test_wrong_options_name_the_remedy()
 	expect 2
 	err_has 'list, or run NAME'
 	expect 2 run
-	err_has 'queue-hello, queue-farm, pipe-hello, pipe-farm, pipe-file'
+	err_has 'queue-hello, queue-farm, pipe-hello, pipe-farm, pipe-file, pool'
+	err_has 'backpressure, fanout, drain'
 	expect 2 run nothing
 	err_has "no scenario 'nothing'; there are queue-hello, queue-farm"
 	expect 2 walk
@@ -437,14 +421,15 @@ test_help_version_and_list()
 	expect 0 --help
 	grep -q '^Usage: busscen list' out || fail "no usage"
 	for o in workers input count seed output format keep-going kill-every \
-		wait; do
+		chunk ordered unordered poison stuck deadline wait; do
 		grep -q -e "--$o" out || fail "--help does not tell of --$o"
 	done
 	expect 0 --version
 	grep -q '^busscen (shmbus) [0-9]' out || fail "no version"
 	expect 0 list
 	test "$(awk '{ print $1 }' out | tr '\n' ' ')" = \
-		'queue-hello queue-farm pipe-hello pipe-farm pipe-file ' || fail "not the list"
+		'queue-hello queue-farm pipe-hello pipe-farm pipe-file pool-pipe pool-queue pool-map crash backpressure fanout drain ' ||
+		fail "not the list"
 	# options before and after the name
 	expect 0 run --workers 3 queue-farm
 	out_is 'Result: 2\nResult: 12\nResult: 30\nAll results: [2, 12, 30]\n'

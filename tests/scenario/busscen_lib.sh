@@ -61,6 +61,23 @@ err_has()
 	grep -qF -e "$1" err || { fail "no '$1' on standard error:"; cat err; }
 }
 
+# random_pairs N SEED: N lines of pairs whose products fit 64 bits, with signs
+random_pairs()
+{
+	awk -v n="$1" -v seed="$2" 'BEGIN {
+		srand(seed)
+		for (i = 0; i < n; i++)
+			printf "%d,%d\n", (rand() - 0.5) * 9e7,
+			       (rand() - 0.5) * 9e7
+	}'
+}
+
+# products <PAIRS: what is right; awk is exact below 2^53; + 0 turns -0 to 0
+products()
+{
+	awk -F, '{ printf "%.0f\n", $1 * $2 + 0 }'
+}
+
 # Our own /dev/shm entries and processes; other tests may run beside us, so
 # only what appears and stays counts.
 shm_names()
