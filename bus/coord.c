@@ -644,6 +644,18 @@ static int collect(struct bus_coord *co, struct bus_result *r, bool in_order,
 	return ret == -EAGAIN ? collect_wait(&c, timeout_ns) : ret;
 }
 
+int bus_coord_take(struct bus_coord *co, struct bus_result *result)
+{
+	struct collect c = { .co = co, .r = result };
+	int ret = check(co);
+
+	if (sb_unlikely(ret))
+		return ret;
+	if (sb_unlikely(co->lent || co->lent_stash))
+		end_loan(co);
+	return co->n_outstanding ? try_collect(&c, false) : -ENODATA;
+}
+
 int bus_collect(struct bus_coord *co, struct bus_result *result,
 		int64_t timeout_ns)
 {
@@ -928,7 +940,10 @@ int bus_coord_stop(struct bus_coord *co, int64_t timeout_ns)
 
 	if (!co)
 		return 0;
-	if (co->foreign || co->bus->fork_gen != sb_fork_gen) {
+	/* In a forked child the waiter must have forgotten our watches before
+	 * they are freed. */
+	ret = bus_check(co->bus);
+	if (ret || co->foreign) {
 		disown(co);
 		coord_free(co); /* the parent's: only our copy of it */
 		return 0;
@@ -1042,6 +1057,15 @@ struct waiting {
 	const struct bus_coord_extra *extra;
 };
 
+static bool second_done(struct bus_coord *co)
+{
+	uint32_t i = co->entry[0].next;
+	uint64_t seq;
+
+	i = i ? co->entry[i].next : 0;
+	return i && is_done(co, &co->entry[i], &seq);
+}
+
 static int try_result_or(void *arg, bool sure)
 {
 	struct waiting *w = arg;
@@ -1082,7 +1106,8 @@ int bus_coord_wait(struct bus_coord *co, const struct bus_coord_extra *extra,
 			sets[wait.n_sets++] = extra->sets[i];
 		ret = bus_crew_wait(&co->crew, &wait, deadline_ns);
 	}
+	/* What has ended the wait is still there. */
 	if (!ret)
-		bus_pace_learn(&co->pace, oldest_done(co));
+		bus_pace_learn(&co->pace, second_done(co));
 	return ret;
 }

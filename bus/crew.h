@@ -222,6 +222,14 @@ int bus_coord_kill_all(struct bus_coord *coord);
  */
 int bus_coord_leave(struct bus_coord *coord, uint64_t deadline_ns);
 
+/*
+ * bus_coord_take - as bus_collect_any() with a time-out of 0, but only where it
+ * is cheap to look
+ *
+ * Returns 0, -EAGAIN also when there may be one, or -ENODATA.
+ */
+int bus_coord_take(struct bus_coord *coord, struct bus_result *result);
+
 /* Why calls say -ECHILD: what init said, or how workers died.  "" else. */
 const char *bus_coord_error(const struct bus_coord *coord);
 

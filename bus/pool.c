@@ -277,10 +277,9 @@ uint32_t bus_pool_collect(struct bus_pool *p, bool sure)
 
 	if (sb_unlikely(!is_up(p)))
 		return 0;
-	while (sure || bus_coord_ready(p->co, BUS_POLL_IN, false)) {
+	while (!(sure ? bus_collect_any(p->co, &r, 0)
+		      : bus_coord_take(p->co, &r))) {
 		sure = false;
-		if (bus_collect_any(p->co, &r, 0))
-			break;
 		answered(p, &r);
 		if (++n % REFILL_EVERY == 0)
 			bus_lanes_refill(p);

@@ -308,6 +308,13 @@ static uint32_t depth_min(const struct bus_pool *p)
 	return n < BUS_POOL_DEPTH_MAX ? n : BUS_POOL_DEPTH_MAX;
 }
 
+/* Workers had nothing while lanes had: then it was we who took so long, on a
+ * machine that is busy with others, and not their tasks. */
+static bool ran_dry(const struct bus_pool *p)
+{
+	return !p->n_in_ring && p->n_queued;
+}
+
 /* Is half of the ring answered?  Then see how long that took. */
 void bus_lanes_adapt(struct bus_pool *p)
 {
@@ -317,7 +324,7 @@ void bus_lanes_adapt(struct bus_pool *p)
 		return;
 	now = sb_now_ns();
 	lap = now - p->lap_ns;
-	if (lap < LAP_SHORT_NS && p->depth < BUS_POOL_DEPTH_MAX)
+	if (lap < LAP_SHORT_NS || ran_dry(p))
 		p->depth *= 2;
 	else if (lap > LAP_LONG_NS)
 		p->depth /= 2;

@@ -163,8 +163,8 @@ BUS_API int bus_attach(struct bus *bus, struct bus **mine);
  * bus_close - leave the bus
  *
  * Frees what this endpoint holds: leased messages go to others, loans that
- * were not committed are dropped.  Queues and coordinators of this handle must
- * have been closed before.  NULL does nothing.
+ * were not committed are dropped.  Queues, coordinators and pools of this handle
+ * must have been freed before.  NULL does nothing.
  */
 BUS_API void bus_close(struct bus *bus);
 
@@ -957,8 +957,8 @@ BUS_API int bus_pool_close(struct bus_pool *pool);
 BUS_API int bus_pool_join(struct bus_pool *pool, int64_t timeout_ns);
 BUS_API int bus_pool_terminate(struct bus_pool *pool);
 
-/* Terminate if it was not joined, and free all; also the futures that were not
- * freed: they must not be used any more.  NULL does nothing. */
+/* Terminate if it was not joined, and free all; also the futures and imaps that
+ * were not freed: they must not be used any more.  NULL does nothing. */
 BUS_API void bus_pool_free(struct bus_pool *pool);
 
 /*
@@ -1046,7 +1046,7 @@ BUS_API int bus_future_done(struct bus_future *future);
  *
  * get returns 0 for every kind of completion: look at result->kind.  It can be
  * called again, also after -ETIMEDOUT.  result->id is the task's number, in
- * order of submission.
+ * order of submission, from 1 on.
  *
  * Memory: result->data is valid until the future is freed.
  *
@@ -1081,8 +1081,9 @@ struct bus_map_item {
 
 struct bus_map_config {
 	size_t size;       /* set by BUS_MAP_CONFIG_INIT */
-	size_t chunk;      /* items a task; default for a map: so that each
-			    * worker gets four; for imap: 1 */
+	size_t chunk;      /* items a task, as long as they fit a message;
+			    * default for a map: so that each worker gets
+			    * four; for imap: 1 */
 	uint32_t priority; /* enum bus_priority */
 	uint32_t window;   /* imap: most items pulled and not yet returned by
 			    * next; default: the pool's */
@@ -1125,7 +1126,8 @@ typedef int (*bus_source)(void *ctx, const void **item, size_t *len_bytes);
  * bus_pool_imap_unordered - as they come
  *
  * At most window items are on their way, so the source may be without end.
- * Several may be open at a time.  Returns 0, or as bus_pool_submit().
+ * Several may be open at a time, none after the pool was freed.  Returns 0, or
+ * as bus_pool_submit().
  */
 BUS_API int bus_pool_imap(struct bus_pool *pool, uint32_t handler,
 			  bus_source source, void *ctx,
@@ -1137,7 +1139,8 @@ BUS_API int bus_pool_imap_unordered(struct bus_pool *pool, uint32_t handler,
 				    struct bus_imap **imap);
 
 /*
- * bus_imap_next - the next result; result->id is the number of its item
+ * bus_imap_next - the next result; result->id is the number of its item, from
+ * 0 on
  *
  * Memory: result->data is valid until the next call with this imap.
  *
@@ -1173,6 +1176,7 @@ struct bus_worker_stats {
 	uint32_t n_deaths; /* of workers in this place, and ... */
 	uint64_t n_done;   /* ... tasks done by them */
 	uint64_t since_ns; /* CLOCK_MONOTONIC, some ms coarse: when it took it */
+	uint64_t reserved[3]; /* 0 */
 };
 
 struct bus_pool_stats {
@@ -1200,8 +1204,8 @@ struct bus_pool_stats {
  * @workers: room for @n entries, or NULL
  *
  * For any endpoint of the bus, by the pool's name; stops nobody, and works when
- * the pool hangs.  Returns how many of @workers were filled, or -ENOENT,
- * -EPROTO, -EINVAL.
+ * the pool hangs, until it was joined or freed.  Returns how many of @workers
+ * were filled, or -ENOENT, -EPROTO, -EINVAL.
  */
 BUS_API int bus_pool_stats(struct bus *bus, const char *name,
 			   struct bus_pool_stats *stats,

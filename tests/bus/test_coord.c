@@ -1131,6 +1131,22 @@ static int start_own(void *arg)
 	return 0;
 }
 
+/* Its first call there: the waiter still knows of what that frees. */
+static int stop_parents(void *arg)
+{
+	(void)arg;
+	T_CHECK(bus_coord_stop(coord, -1) == 0);
+	bus_close(bus);
+	return 0;
+}
+
+Test(coord, a_child_can_free_its_copy_first)
+{
+	start(2);
+	t_join(t_fork(stop_parents, NULL));
+	stop();
+}
+
 Test(coord, a_child_cannot_use_its_parents_coordinator)
 {
 	start(2);
