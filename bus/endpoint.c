@@ -145,7 +145,7 @@ bool bus_ep_proven_dead(struct bus_map *map, uint32_t id, uint64_t seen)
 	if (who.pid == 0 || who.pid > INT32_MAX)
 		return true; /* nobody: a hostile word, at worst */
 	if (bus_ep_state(seen) != BUS_EP_CLAIMING)
-		who.start_time = ld_rlx(&map->ep[id].start_time);
+		who.start_time = ld_acq(&map->ep[id].start_time);
 	/* The start time belongs to the word only if that has not changed. */
 	if (ld_acq(&map->ep[id].state) != seen)
 		return false;

@@ -35,7 +35,7 @@ static int endpoint_process(struct bus_map *map, uint32_t who,
 	if (!bus_ep_attached(now) || (((uint32_t)now ^ who) & ~0xffu))
 		return -ESRCH;
 	id->pid = bus_ep_pid(now);
-	id->start_time = ld_rlx(&map->ep[ep].start_time);
+	id->start_time = ld_acq(&map->ep[ep].start_time);
 	/* The start time belongs to the word only if that has not changed. */
 	if (ld_acq(&map->ep[ep].state) != now)
 		return -ESRCH;
@@ -51,7 +51,7 @@ int bus_side_process(struct bus *bus, const struct bus_pipe_head *head,
 		return endpoint_process(bus->map, bus_side_who(word), id);
 	case BUS_SIDE_RESERVED:
 		id->pid = bus_side_who(word);
-		id->start_time = ld_rlx(&head->start_time[side]);
+		id->start_time = ld_acq(&head->start_time[side]);
 		/* as above; what it became will be looked at again */
 		return ld_acq(&head->side[side]) == word ? 0 : -ENOENT;
 	default:

@@ -886,8 +886,11 @@ int bus_queue_give_back(struct bus_queue *q, struct bus_msg *msg)
  * left as are being written and were passed. */
 static bool all_passed(const struct bus_queue *q)
 {
-	return sb_pos_diff(ld_acq(&q->end.ring->tail),
-			   ld_acq(&q->end.ring->head)) <= 0;
+	uint64_t tail = ld_acq(&q->end.ring->tail);
+	int64_t left = sb_pos_diff(tail, ld_acq(&q->end.ring->head));
+
+	/* More than there are slots is nonsense, and nothing to wait for. */
+	return left <= 0 || left > (int64_t)q->end.mask + 1;
 }
 
 int bus_queue_abort(struct bus_queue *q)

@@ -82,6 +82,13 @@ static const char *field(const char *s, int n)
 	return s;
 }
 
+/*
+ * With a dot in it: to its programs qemu-user makes up the files of /proc/self
+ * and of their own pid, and then a forked child would tell another start time
+ * than everybody else reads, which is proof that it is dead.
+ */
+#define PROC "/proc/./"
+
 static int read_stat(const char *path, struct stat_line *out)
 {
 	/* About 52 numbers; the longest seen are near 400 bytes. */
@@ -123,9 +130,9 @@ static int read_stat(const char *path, struct stat_line *out)
 
 static int read_stat_of(uint32_t pid, struct stat_line *out)
 {
-	char path[sizeof("/proc/4294967295/stat")] = "/proc/";
+	char path[sizeof(PROC "4294967295/stat")] = PROC;
 	char digits[10];
-	size_t n = 0, at = sizeof("/proc/") - 1;
+	size_t n = 0, at = sizeof(PROC) - 1;
 
 	do
 		digits[n++] = (char)('0' + pid % 10);
@@ -141,7 +148,7 @@ struct sb_proc_id sb_proc_self(void)
 	struct sb_proc_id id = { .pid = (uint32_t)getpid() };
 	struct stat_line st;
 
-	if (read_stat("/proc/self/stat", &st) == 0)
+	if (read_stat(PROC "self/stat", &st) == 0)
 		id.start_time = st.start_time;
 	return id;
 }

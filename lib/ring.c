@@ -373,20 +373,36 @@ static bool take_pending(struct sb_ring_end *e, uint64_t own)
 				  SB_TAKEN);
 }
 
+/* What a search for pending messages has found. */
+struct pending {
+	bool any;  /* one that is published: */
+	bool more; /* and there are some that are not */
+	uint64_t oldest;
+	/* The first that it met.  Ages are compared by the distance from it:
+	 * what a hostile peer writes into cown may be so far apart that each
+	 * comes before the next, all around, and a search for one that comes
+	 * before them all would not end. */
+	uint64_t first;
+};
+
+static bool is_older(const struct pending *s, uint64_t own)
+{
+	return sb_pos_diff(own, s->first) < sb_pos_diff(s->oldest, s->first);
+}
+
 /*
  * Look once for pending messages, at all slots or at those that we remember;
- * remember what we find, and free tombs.  *@oldest becomes the oldest that is
- * published, if it is older than *@oldest was or nothing was @found before.
- * Returns whether it did; *@more when some are not published.
+ * remember what we find, and free tombs.  Returns whether it found a published
+ * one, older than any that was found before.
  */
-static bool look_for_pending(struct sb_ring_end *e, bool all, bool found,
-			     uint64_t *oldest, bool *more)
+static bool look_for_pending(struct sb_ring_end *e, bool all,
+			     struct pending *s)
 {
 	uint64_t n = all ? e->mask + 1 : e->n_unresolved;
 	uint32_t n_kept = 0;
-	bool older = false;
+	bool found = false;
 
-	*more = false;
+	s->more = false;
 	for (uint64_t k = 0; k < n; k++) {
 		uint64_t i = all ? k : e->unresolved[k];
 		uint64_t own = ld_acq(&e->cown[i]), p = SB_POS(own), w;
@@ -406,14 +422,18 @@ static bool look_for_pending(struct sb_ring_end *e, bool all, bool found,
 			e->unresolved[n_kept] = (uint32_t)i;
 		n_kept++;
 		if (w != (p | SB_FULL)) {
-			*more = true;
-		} else if (!(found || older) || sb_pos_diff(own, *oldest) < 0) {
-			*oldest = own;
-			older = true;
+			s->more = true;
+			continue;
+		}
+		if (!s->any)
+			s->first = own;
+		if (!s->any || is_older(s, own)) {
+			s->any = found = true;
+			s->oldest = own;
 		}
 	}
 	e->n_unresolved = n_kept;
-	return older;
+	return found;
 }
 
 /*
@@ -426,20 +446,24 @@ static bool look_for_pending(struct sb_ring_end *e, bool all, bool found,
  */
 SB_NOINLINE bool sb_ring_scan(struct sb_ring_end *e, uint64_t *pos)
 {
-	uint64_t gen = ld_acq(&e->ring->gen), own = 0;
-	bool all = gen != e->seen_gen, more;
+	uint64_t gen = ld_acq(&e->ring->gen);
+	bool all = gen != e->seen_gen;
 
 	e->seen_gen = gen;
 	/* Each failure means that somebody else took one. */
 	for (uint64_t tries = 0; tries <= e->mask; tries++) {
+		struct pending s = { .any = false };
+
 		all = all || e->n_unresolved > SB_UNRESOLVED_MAX;
-		if (!look_for_pending(e, all, false, &own, &more))
+		if (!look_for_pending(e, all, &s))
 			return false;
 		all = e->n_unresolved > SB_UNRESOLVED_MAX;
-		while (more && look_for_pending(e, all, true, &own, &more))
-			;
-		if (take_pending(e, own)) {
-			*pos = SB_POS(own);
+		/* No more often than there are slots, whoever writes. */
+		for (uint64_t k = 0; s.more && k <= e->mask; k++)
+			if (!look_for_pending(e, all, &s))
+				break;
+		if (take_pending(e, s.oldest)) {
+			*pos = SB_POS(s.oldest);
 			return true;
 		}
 	}

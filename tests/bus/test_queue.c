@@ -1693,6 +1693,22 @@ static int fuzz(void *arg)
 	return 0;
 }
 
+/* A tail that is far ahead of head once made abort go past each position. */
+Test(queue, abort_ends_whatever_a_peer_wrote_into_tail)
+{
+	struct bus_queue *q = queue_at(0, 3, 24, 0);
+	struct bus_channel *c;
+	struct sb_ring_end *end = bus_channel_end(
+		bus, (uint32_t)bus_channel_find(bus, "wrap"), &c);
+
+	cr_assert_not_null(end);
+	end->ring->tail += UINT64_C(1) << 56;
+	alarm(20);
+	cr_assert_eq(bus_queue_abort(q), 0);
+	alarm(0);
+	bus_queue_free(q);
+}
+
 Test(queue, garbage_in_shared_memory_does_no_harm)
 {
 	pid_t child[8];

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
@@ -918,6 +919,28 @@ Test(ring, garbage_in_every_word_does_no_harm)
 	/* 2^20 tries are the bound; generous, for machines under load. */
 	cr_assert_lt(slowest, 10 * SB_NS_PER_S, "%u ms",
 		     (unsigned int)(slowest / SB_NS_PER_MS));
+}
+
+/*
+ * Positions that are a third of all positions apart: each is older than the
+ * next, all around.  With one that is not published yet the search for the
+ * oldest once went around for ever.
+ */
+Test(ring, no_oldest_among_the_pending_is_no_endless_search)
+{
+	const uint64_t third = (UINT64_C(1) << 48) / 3 / N_SLOTS * N_SLOTS;
+	uint64_t pos;
+
+	for (uint64_t i = 0; i < 4; i++) {
+		pos = (i * third + i) << 16;
+		c.cown[i] = pos | SB_PENDING;
+		sb_ring_slot(&p, pos)->seq = pos | (i < 3 ? SB_FULL : SB_FREE);
+	}
+	ring->gen++;
+	alarm(20);
+	cr_assert_eq(sb_ring_take(&c, 1, true, &pos), 1);
+	cr_assert_eq(SB_OWNER(c.cown[sb_ring_idx(&c, pos)]), C);
+	alarm(0);
 }
 
 /* ------------------------------------------------------------ processes -- */
