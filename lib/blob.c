@@ -152,6 +152,8 @@ static bool claim_in(struct sb_blob *b, uint32_t class_, uint32_t *cell)
 		i = i + 1 == c->n_cells ? 0 : i + 1;
 		if ((old & 3) != FREE)
 			continue;
+		if (SB_MUTATED(claim_cas))
+			old = ld_rlx(own);
 		if (cas_acqrel(own, &old, owned_by(b->me))) { /* B4 <- B3 */
 			b->hint[class_] = i;
 			*cell = c->first_cell + here;
@@ -223,6 +225,8 @@ bool sb_blob_free(struct sb_blob *b, uint32_t cell, uint32_t channel,
 {
 	uint64_t old = in_slot(channel, pos);
 
+	if (SB_MUTATED(free_cas) && cell < b->n_cells)
+		old = ld_rlx(&b->owner[cell]);
 	return cell < b->n_cells &&
 	       cas_acqrel(&b->owner[cell], &old, FREE); /* B3 -> B4 */
 }
@@ -269,7 +273,7 @@ void sb_blob_recover(struct sb_blob *b, uint32_t id)
 	for (uint32_t i = 0; i < b->n_cells; i++) {
 		uint64_t old = ld_rlx(&b->owner[i]);
 
-		if (old == owned_by(id))
+		if (old == owned_by(id) && !SB_MUTATED(recover_cells))
 			cas_acqrel(&b->owner[i], &old, FREE); /* B3 -> B4 */
 	}
 }
@@ -281,10 +285,15 @@ void sb_blob_sweep(struct sb_blob *b,
 	for (uint32_t i = 0; i < b->n_cells; i++) {
 		uint64_t old = ld_acq(&b->owner[i]); /* B2 <- B1 */
 
+		if (SB_MUTATED(sweep))
+			continue;
 		if ((old & 3) == SLOT &&
 		    !alive(arg, (uint32_t)(old >> 8) & 0xff,
-			   old & ~UINT64_C(0xffff)))
+			   old & ~UINT64_C(0xffff))) {
+			if (SB_MUTATED(sweep_cas))
+				old = ld_rlx(&b->owner[i]);
 			cas_acqrel(&b->owner[i], &old, FREE); /* B3 -> B4 */
+		}
 	}
 }
 

@@ -27,6 +27,17 @@
 #define SB_NOINLINE    __attribute__((noinline))
 #define SB_INLINE      static inline __attribute__((always_inline))
 
+/*
+ * A safeguard has a name where its absence could be overlooked.  The test
+ * programs that define SB_MUTANT, a string, are built without the one that it
+ * names, and have to notice (tests/README.md).  Everybody else: false.
+ */
+#ifdef SB_MUTANT
+#define SB_MUTATED(name) (__builtin_strcmp(SB_MUTANT, #name) == 0)
+#else
+#define SB_MUTATED(name) false
+#endif
+
 #define SB_ROUND_UP(x, to) (((x) + (to)-1) / (to) * (to))
 
 #endif

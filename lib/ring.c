@@ -217,7 +217,9 @@ SB_NOINLINE void sb_ring_help_tail(const struct sb_ring_end *e, uint64_t tw)
 			 * the old claim one of nobody (R4), which happens to a
 			 * claim only once. */
 			for (int t = 0; t < 2 && sb_pos_diff(old, pos) < 0; t++)
-				if (cas_acqrel(own, &old, pos | (tw & 0xff00)))
+				if (SB_MUTATED(help_twice) && t > 0)
+					break;
+				else if (cas_acqrel(own, &old, pos | (tw & 0xff00)))
 					break;
 		}
 	} else if ((tw & 3) == SB_SKIP) {
@@ -230,7 +232,8 @@ SB_NOINLINE void sb_ring_help_tail(const struct sb_ring_end *e, uint64_t tw)
 		/* Not by distance, as this may be the slot's first skip after
 		 * any number of laps.  If tail has moved on, it was recorded
 		 * before that. */
-		if (old != pos && ld_acq(&e->ring->tail) == tw)
+		if (old != pos && (ld_acq(&e->ring->tail) == tw ||
+				   SB_MUTATED(skip_is_last)))
 			cas_acqrel(skip, &old, pos);
 	}
 }
@@ -255,7 +258,7 @@ static bool step_over_skip(struct sb_ring_end *e, uint64_t hw)
 {
 	uint64_t h = SB_POS(hw);
 
-	if ((hw & 3) == SB_CLOSED ||
+	if ((hw & 3) == SB_CLOSED || SB_MUTATED(step_over) ||
 	    SB_POS(ld_acq(&e->pskip[sb_ring_idx(e, h)])) != h)
 		return false;
 	if (!sb_ring_head_recorded(e, hw))
@@ -308,14 +311,15 @@ SB_NOINLINE int sb_ring_claim_slow(struct sb_ring_end *e, uint64_t *pos)
 		}
 		h = ld_acq(&e->ring->head);
 		last = ld_acq(&e->pown[i]);
-		if (sb_pos_diff(h, p - e->lap) <= 0) {
+		if (sb_pos_diff(h, p - e->lap) <= 0 && !SB_MUTATED(full_rule)) {
 			if (ld_acq(&e->ring->tail) == tw &&
 			    !step_over_skip(e, h))
 				return -EAGAIN;
 			continue;
 		}
 		w = ld_acq(&sb_ring_slot(e, p)->seq); /* A1 <- F1, R2 */
-		if (w == ((SB_POS(last) + e->lap) | SB_FREE)) {
+		if (w == ((SB_POS(last) + e->lap) | SB_FREE) &&
+		    !SB_MUTATED(free_after_skip)) {
 			/* Freed after producers had skipped it. */
 			if (claim_one(e, tw, pos))
 				return 1;
@@ -360,7 +364,8 @@ SB_NOINLINE void sb_ring_help_head(struct sb_ring_end *e, uint64_t hw)
 	 * stopped before it gets here.  Once is enough of each: head may stay
 	 * like this for long, and each change costs all a scan. */
 	if ((hw & 3) == SB_PASS && e->helped_pass != hw) {
-		add_acqrel(&e->ring->gen, 1);
+		if (!SB_MUTATED(pass_gen))
+			add_acqrel(&e->ring->gen, 1);
 		e->helped_pass = hw;
 	}
 }
@@ -368,9 +373,14 @@ SB_NOINLINE void sb_ring_help_head(struct sb_ring_end *e, uint64_t hw)
 /* The message that @own says is pending becomes ours, if nobody was faster. */
 static bool take_pending(struct sb_ring_end *e, uint64_t own)
 {
-	return cas_acqrel(&e->cown[sb_ring_idx(e, own)], &own,
-			  SB_POS(own) | e->me | (own & SB_ATTEMPTS_MAX << 2) |
-				  SB_TAKEN);
+	uint64_t ours = SB_POS(own) | e->me | (own & SB_ATTEMPTS_MAX << 2) |
+			SB_TAKEN;
+
+	if (SB_MUTATED(pending_cas)) {
+		st_rel(&e->cown[sb_ring_idx(e, own)], ours);
+		return true;
+	}
+	return cas_acqrel(&e->cown[sb_ring_idx(e, own)], &own, ours);
 }
 
 /* What a search for pending messages has found. */
@@ -414,7 +424,7 @@ static bool look_for_pending(struct sb_ring_end *e, bool all,
 		if (w == (p | SB_TOMB)) {
 			if (take_pending(e, own)) {
 				sb_ring_free(e, p);
-				e->freed_tomb = true;
+				e->freed_tomb = !SB_MUTATED(tomb_wakes);
 			}
 			continue;
 		}
@@ -455,12 +465,16 @@ SB_NOINLINE bool sb_ring_scan(struct sb_ring_end *e, uint64_t *pos)
 		struct pending s = { .any = false };
 
 		all = all || e->n_unresolved > SB_UNRESOLVED_MAX;
-		if (!look_for_pending(e, all, &s))
+		if (!look_for_pending(e, all, &s)) {
+			if (SB_MUTATED(gen_first))
+				e->seen_gen = ld_acq(&e->ring->gen);
 			return false;
+		}
 		all = e->n_unresolved > SB_UNRESOLVED_MAX;
 		/* No more often than there are slots, whoever writes. */
 		for (uint64_t k = 0; s.more && k <= e->mask; k++)
-			if (!look_for_pending(e, all, &s))
+			if (SB_MUTATED(look_twice) ||
+			    !look_for_pending(e, all, &s))
 				break;
 		if (take_pending(e, s.oldest)) {
 			*pos = SB_POS(s.oldest);
@@ -518,7 +532,7 @@ SB_NOINLINE int sb_ring_take_slow(struct sb_ring_end *e, bool sure,
 			e->stalled = false;
 			if (w == (h | SB_TOMB)) {
 				sb_ring_free(e, h);
-				e->freed_tomb = true;
+				e->freed_tomb = !SB_MUTATED(tomb_wakes);
 				continue;
 			}
 			*pos = h;
@@ -529,7 +543,9 @@ SB_NOINLINE int sb_ring_take_slow(struct sb_ring_end *e, bool sure,
 			if ((tw & 3) != SB_CLOSED)
 				return -EAGAIN;
 			/* One that was passed is still to come. */
-			return e->n_unresolved ? -EBUSY : -EPIPE;
+			return e->n_unresolved && !SB_MUTATED(drain_passed) ?
+				       -EBUSY :
+				       -EPIPE;
 		}
 		sb_ring_help_tail(e, tw);
 		if (sb_pos_diff(ld_acq(&e->pskip[i]), h) == 0) {
@@ -560,7 +576,8 @@ void sb_ring_give_back(struct sb_ring_end *e, uint64_t pos)
 	    SB_STATE(old) != SB_TAKEN)
 		return;
 	/* Release: what we did to the message is seen by who takes it. */
-	if (cas_acqrel(own, &old, (old & ~UINT64_C(3)) | SB_PENDING))
+	if (cas_acqrel(own, &old, (old & ~UINT64_C(3)) | SB_PENDING) &&
+	    !SB_MUTATED(give_back_gen))
 		add_acqrel(&e->ring->gen, 1);
 }
 
@@ -576,7 +593,11 @@ SB_NOINLINE bool sb_ring_answer_orphan(struct sb_ring_end *e, uint64_t pos,
 
 	if (SB_POS(own) != pos || SB_OWNER(own) != 0)
 		return false;
-	cas_acqrel(&sb_ring_slot(e, pos)->seq, &seq, (pos + e->lap) | SB_FREE);
+	if (SB_MUTATED(orphan_cas))
+		sb_ring_free(e, pos);
+	else
+		cas_acqrel(&sb_ring_slot(e, pos)->seq, &seq,
+			   (pos + e->lap) | SB_FREE);
 	return true;
 }
 
@@ -589,7 +610,7 @@ void sb_ring_close(struct sb_ring_end *e)
 
 		if ((tw & 3) == SB_CLOSED)
 			break;
-		if (!sb_ring_tail_recorded(e, tw))
+		if (!sb_ring_tail_recorded(e, tw) && !SB_MUTATED(close_helps))
 			sb_ring_help_tail(e, tw);
 		if (cas_acqrel(&e->ring->tail, &tw,
 			       SB_POS(tw) | e->me | SB_CLOSED))
@@ -698,6 +719,8 @@ bool sb_ring_pos_alive(const struct sb_ring_end *e, uint64_t pos)
 	    (w & SB_SEQ_KIND) == (pos | SB_DONE))
 		return true;
 	own = ld_acq(&e->pown[sb_ring_idx(e, pos)]);
+	if (SB_MUTATED(alive_claimed))
+		return false;
 	/* Claimed and on its way, or published since we looked. */
 	return (w & 3) == SB_FREE && sb_pos_diff(w, pos) <= 0 &&
 	       SB_POS(own) == pos;

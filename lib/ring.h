@@ -280,7 +280,7 @@ void sb_ring_help_tail(const struct sb_ring_end *e, uint64_t tw);
 /* True when the claim in @tw is already in pown; the usual case is ours. */
 SB_INLINE bool sb_ring_tail_recorded(const struct sb_ring_end *e, uint64_t tw)
 {
-	if (sb_likely((tw & 0xff03) == e->me))
+	if (sb_likely((tw & 0xff03) == e->me) || SB_MUTATED(help_tail))
 		return true;
 	if ((tw & 3) != SB_NORM)
 		return false;
@@ -379,7 +379,7 @@ bool sb_ring_scan(struct sb_ring_end *e, uint64_t *pos);
 
 SB_INLINE bool sb_ring_head_recorded(const struct sb_ring_end *e, uint64_t hw)
 {
-	if (sb_likely((hw & 0xff03) == e->me))
+	if (sb_likely((hw & 0xff03) == e->me) || SB_MUTATED(help_head))
 		return true;
 	if ((hw & 3) != SB_NORM)
 		return false;
@@ -431,7 +431,8 @@ SB_INLINE int sb_ring_take(struct sb_ring_end *e, uint32_t n_max, bool sure,
 		}
 		/* Not while older ones are to come: their producer may publish
 		 * them, and then one of these, after the look above. */
-		if (n_max > 1 && !e->n_unresolved) {
+		if (n_max > 1 &&
+		    (!e->n_unresolved || SB_MUTATED(older_first))) {
 			uint64_t q = h + SB_POS_ONE;
 
 			for (; n < n_max && n < SB_BATCH_MAX && n <= e->mask;
@@ -496,9 +497,10 @@ SB_INLINE bool sb_ring_answer(struct sb_ring_end *e, uint64_t pos,
 		pos | (uint64_t)len_bytes << 4 | seq_flags | SB_DONE;
 
 	st_rel(&sb_ring_slot(e, pos)->seq, seq); /* D1 -> C1 */
-	sb_fence_light(e->asym);                 /* D2 <-> R5 */
+	if (!SB_MUTATED(d2_fence))
+		sb_fence_light(e->asym); /* D2 <-> R5 */
 	return sb_unlikely(ld_rlx(&e->ring->orphans)) &&
-	       sb_ring_answer_orphan(e, pos, seq);
+	       !SB_MUTATED(answer_orphan) && sb_ring_answer_orphan(e, pos, seq);
 }
 
 /* Let another consumer have a message that we took.  Wake them after it. */

@@ -33,8 +33,12 @@ static void bury_claim(struct sb_ring_end *e, uint64_t own,
 	uint64_t w = ld_acq(seq);
 
 	/* An older FREE is one that was claimed after skips. */
-	if ((w & 3) == SB_FREE && sb_pos_diff(w, p) <= 0 &&
-	    cas_acqrel(seq, &w, p | SB_TOMB)) /* -> A1, T1 */
+	if ((w & 3) != SB_FREE || sb_pos_diff(w, p) > 0 ||
+	    (SB_MUTATED(r2_older) && w != (p | SB_FREE)))
+		return;
+	if (SB_MUTATED(r2_cas))
+		w = ld_acq(seq);
+	if (cas_acqrel(seq, &w, p | SB_TOMB)) /* -> A1, T1 */
 		what->n_tombs++;
 }
 
@@ -44,7 +48,7 @@ static void settle_quarantined(struct sb_ring_end *e, uint64_t p)
 	_Atomic uint64_t *seq = &sb_ring_slot(e, p)->seq;
 	uint64_t w = ld_acq(seq);
 
-	if ((w & SB_SEQ_KIND) != (p | SB_FULL))
+	if ((w & SB_SEQ_KIND) != (p | SB_FULL) || SB_MUTATED(settle))
 		return;
 	if (e->flags & SB_RING_REQUEST)
 		cas_acqrel(seq, &w, /* -> C1 */
@@ -64,10 +68,12 @@ static void hand_over(struct sb_ring_end *e, uint64_t i, uint64_t own,
 
 	if (!full && (w & SB_SEQ_KIND) != (p | SB_TOMB))
 		return; /* finished before it died */
-	if (attempts < SB_ATTEMPTS_MAX)
+	if (attempts < SB_ATTEMPTS_MAX && !SB_MUTATED(r3_counts))
 		attempts++;
 	if (full && e->max_attempts && attempts >= e->max_attempts)
 		state = SB_QUARANTINED;
+	if (SB_MUTATED(r3_cas))
+		own = ld_acq(&e->cown[i]);
 	if (!cas_acqrel(&e->cown[i], &own,
 			p | (own & 0xff00) | attempts << 2 | state))
 		return;
@@ -89,7 +95,8 @@ static void orphan(struct sb_ring_end *e, uint64_t i, uint32_t id)
 /* R5: one fence for all that R4 did, and then the answers that were there. */
 static void free_orphans(struct sb_ring_end *e, struct sb_ring_recovered *what)
 {
-	sb_fence_heavy(e->asym); /* R5 <-> D2 */
+	if (!SB_MUTATED(r5_fence))
+		sb_fence_heavy(e->asym); /* R5 <-> D2 */
 	for (uint64_t i = 0; i <= e->mask; i++) {
 		uint64_t own = ld_acq(&e->pown[i]), p = SB_POS(own), w;
 		_Atomic uint64_t *seq = &sb_ring_slot(e, p)->seq;
@@ -108,25 +115,29 @@ SB_NOINLINE void sb_ring_recover(struct sb_ring_end *e, uint32_t id,
 {
 	bool request = e->flags & SB_RING_REQUEST;
 
-	sb_ring_help_tail(e, ld_acq(&e->ring->tail)); /* R1 */
-	sb_ring_help_head(e, ld_acq(&e->ring->head));
+	if (!SB_MUTATED(r1_tail))
+		sb_ring_help_tail(e, ld_acq(&e->ring->tail)); /* R1 */
+	if (!SB_MUTATED(r1_head))
+		sb_ring_help_head(e, ld_acq(&e->ring->head));
 	if (request)
 		add_acqrel(&e->ring->orphans, 1);
 	for (uint64_t i = 0; i <= e->mask; i++) {
 		uint64_t own = ld_acq(&e->pown[i]), taken;
 
-		if (SB_OWNER(own) == id)
+		if (SB_OWNER(own) == id && !SB_MUTATED(r2))
 			bury_claim(e, own, what);
 		taken = ld_acq(&e->cown[i]);
-		if (SB_STATE(taken) == SB_TAKEN && SB_OWNER(taken) == id)
+		if (SB_STATE(taken) == SB_TAKEN && SB_OWNER(taken) == id &&
+		    !SB_MUTATED(r3))
 			hand_over(e, i, taken, what);
 		taken = ld_acq(&e->cown[i]);
 		if (SB_STATE(taken) == SB_QUARANTINED)
 			settle_quarantined(e, SB_POS(taken));
-		if (request)
+		if (request && !SB_MUTATED(r4))
 			orphan(e, i, id);
 	}
-	if (request)
+	if (request && !SB_MUTATED(r5))
 		free_orphans(e, what);
-	add_acqrel(&e->ring->gen, 1); /* R6 */
+	if (!SB_MUTATED(r6))
+		add_acqrel(&e->ring->gen, 1); /* R6 */
 }

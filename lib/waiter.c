@@ -77,6 +77,12 @@ static void set_bit(struct sb_sleepers *set, uint32_t id)
 /* Returns whether it was set. */
 static bool clear_bit(struct sb_sleepers *set, uint32_t id)
 {
+	if (SB_MUTATED(k4_and)) {
+		uint64_t was = ld_rlx(word_of(set, id));
+
+		st_rel(word_of(set, id), was & ~bit_of(id));
+		return was & bit_of(id);
+	}
 	return and_acqrel(word_of(set, id), ~bit_of(id)) & bit_of(id);
 }
 
@@ -104,7 +110,10 @@ static bool claim_and_ring(struct sb_sleepers *set,
 
 	_Atomic uint32_t *bell = sb_bell(bells, id);
 
-	add_acqrel(bell, 1); /* K5 -> S5 */
+	if (!SB_MUTATED(k5_bell))
+		add_acqrel(bell, 1); /* K5 -> S5 */
+	if (SB_MUTATED(k5_wake))
+		return true;
 	return sb_futex_wake(bell) > 0;
 }
 
@@ -562,8 +571,12 @@ static int sleep_once(struct sb_waiter *w, const struct sb_wait *c,
 
 	for (uint32_t i = 0; i < c->n_sets; i++)
 		set_bit(set_of(c, i), w->id); /* S2 */
-	sb_fence_heavy(w->bells.asym);        /* S3 <-> K2 */
-	int ret = try(c, true);               /* S4 */
+	if (!SB_MUTATED(s3_fence))
+		sb_fence_heavy(w->bells.asym); /* S3 <-> K2 */
+	int ret = try(c, !SB_MUTATED(s4_sure)); /* S4 */
+
+	if (SB_MUTATED(s1_first))
+		seen = ld_rlx(sb_own_bell(w));
 
 	*park_ret = 0;
 	if (not_yet(ret)) {
@@ -577,7 +590,8 @@ static int sleep_once(struct sb_waiter *w, const struct sb_wait *c,
 		set_bit(w->running, w->id);
 	}
 	for (uint32_t i = 0; i < c->n_sets; i++)
-		if (!clear_bit(set_of(c, i), w->id)) /* S6 <- K4 */
+		if (!clear_bit(set_of(c, i), w->id) && /* S6 <- K4 */
+		    !SB_MUTATED(s6_claims))
 			claims_add(claims, i);
 	return ret;
 }

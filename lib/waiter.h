@@ -75,7 +75,8 @@ void sb_wake_slow(struct sb_sleepers *set, const struct sb_bells *bells,
 SB_INLINE void sb_wake(struct sb_sleepers *set, const struct sb_bells *bells,
 		       uint32_t n)
 {
-	sb_fence_light(bells->asym); /* K2 <-> S3 */
+	if (!SB_MUTATED(k2_fence))
+		sb_fence_light(bells->asym); /* K2 <-> S3 */
 	if (sb_unlikely(sb_sleepers_any(set)))
 		sb_wake_slow(set, bells, n);
 }

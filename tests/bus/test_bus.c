@@ -988,6 +988,9 @@ static int without_uring(void *arg)
 
 Test(bus, uring_that_is_not_to_be_had_is_an_error_and_auto_is_not)
 {
+#ifndef WITH_URING
+	cr_skip_test("built --without-uring");
+#endif
 	t_join_or_skip(t_fork(without_uring, NULL), "no seccomp here");
 }
 

@@ -1529,6 +1529,9 @@ static int without_uring(void *arg)
 
 Test(waiter, denied_io_uring_falls_back_in_auto_and_fails_if_forced)
 {
+#ifndef WITH_URING
+	cr_skip_test("built --without-uring");
+#endif
 	static int errors[] = { EPERM, ENOSYS };
 
 	for (size_t i = 0; i < lengthof(errors); i++)

@@ -1,30 +1,31 @@
 /*
  * explore_ring.c - random schedules of the real ring code, one access at a time
  *
- * Compiles lib/ring.c and lib/ring_recover.c with a hook in front of every
- * atomic access.  Simulated processes are coroutines on one thread; at each
- * hook the scheduler may go on with another one, stall this one for a while,
- * or kill it for good.  The dead are recovered by up to two recoverers, which
- * may be killed too.  Sequentially consistent, so no proof of memory orders.
+ * Compiles lib/ring.c, lib/ring_recover.c and lib/blob.c with a hook in front
+ * of every atomic access.  Simulated processes are coroutines on one thread; at
+ * each hook the scheduler may go on with another one, stall this one for a
+ * while, or kill it for good.  The dead are recovered by up to two recoverers,
+ * which may be killed too.  Stores wait in buffers as on x86 (tso.h), which is
+ * no proof for machines with weaker order.
  *
  * What is checked: each message is taken by one at a time and finished once,
- * nobody touches the bytes of another's slot, sleepers that were told all they
- * are promised to be told do not sleep for ever, and in the end all slots are
- * free and as many messages fit as at the beginning.
+ * nobody touches the bytes of another's slot or cell, sleepers that were told
+ * all they are promised to be told do not sleep for ever, and in the end all
+ * slots and cells are free and as many messages fit as at the beginning.
  *
  * explore_ring [--seconds=S] [--seed=X]; with a seed it runs just that one.
+ * Built with -DMUTANTS, as mutants_ring, it takes --mutant=NAME, and has to
+ * fail (tests/README.md).
  */
 #undef _FORTIFY_SOURCE /* its longjmp() knows only one stack */
 #include "config.h"
 
 #include <inttypes.h>
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 
 static void sched_point(void);
 static uint64_t sim_now_ns(void);
@@ -32,15 +33,24 @@ static uint64_t sim_now_ns(void);
 #define SB_ATOMICS_HOOK() sched_point()
 #define SB_RING_NOW_NS()  sim_now_ns()
 
-#include "lib/fence.c"
+#ifdef MUTANTS
+static const char *mutant = "";
+#define SB_MUTANT mutant
+#endif
+
+#include "tests/stress/coro.h"
+#include "tests/stress/tso.h"
+
+#include "lib/blob.c"
 #include "lib/ring.c"
 #include "lib/ring_recover.c"
 
 #define N_TASKS     28
 #define N_MSGS      96
 #define MAX_STEPS   60000
-#define STACK_BYTES (48 * 1024)
 #define RING_BYTES  4096
+#define BLOB_BYTES  4096
+#define CELL_BYTES  256u
 #define AUDITOR     100 /* endpoint ids that no task has */
 
 enum kind { PRODUCER, CONSUMER, RECOVERER, CLOSER };
@@ -50,11 +60,12 @@ enum state { NONE, READY, ASLEEP, LEFT, DEAD };
 struct task {
 	enum kind kind;
 	enum state state;
-	bool started;
 	unsigned int batch;
 	unsigned int n_msgs;
 	long n_steps;
 	long die_at;       /* 0: never */
+	unsigned int die_locked; /* ... or after so many locked instructions */
+	bool locked;             /* the last access was one */
 	long frozen_until; /* of the schedule's steps */
 	uint64_t n_wakes;  /* that it was sent */
 	uint64_t seen_wakes;
@@ -64,9 +75,9 @@ struct task {
 	struct task *also;     /* ... and the recoverer before us */
 	unsigned int last_seq; /* consumer: see in_order() */
 	struct sb_ring_end end;
-	jmp_buf at;
-	ucontext_t start;
-	char *stack;
+	struct sb_blob blob;
+	struct tso tso;
+	struct coro coro;
 };
 
 /* What a message went through, as seen from above.  Written right after the
@@ -75,15 +86,17 @@ struct msg {
 	struct task *producer;
 	struct task *holder;
 	uint64_t pos;
+	uint32_t cell; /* or SB_BLOB_NONE */
 	bool published, cancelled, orphan, taken, finished;
 	unsigned int n_deaths; /* of consumers that held it */
 };
 
 static struct {
 	uint64_t seed;
-	bool request, strict, closing, finish, ordered;
+	bool request, strict, closing, finish, ordered, asym;
 	unsigned int log_n, max_attempts;
 	uint64_t tick_ns, now_ns;
+	unsigned int hold; /* messages, for less accesses than that */
 	long n_steps;
 	unsigned int n_msgs, n_consumer_deaths;
 	int kills_left, recoverer_kills_left;
@@ -94,16 +107,18 @@ static struct {
 } run;
 
 static struct {
-	uint64_t schedules, steps, kills, recoverer_kills, hangs, bad, passes,
-		skips, quarantined, closed;
+	uint64_t schedules, steps, kills, recoverer_kills, hangs, bad, skips,
+		quarantined, closed, cells;
 } total;
 
 static struct task tasks[N_TASKS];
 static struct task *running;
-static jmp_buf scheduler;
 static alignas(SB_FAR) unsigned char memory[RING_BYTES];
 static struct sb_ring *const ring = (void *)memory;
 static struct sb_ring_end look; /* for the one above; never claims */
+static alignas(SB_FAR) unsigned char blob_memory[BLOB_BYTES];
+static struct sb_blob_pool *const pool = (void *)blob_memory;
+static struct sb_blob look_blob;
 static uint64_t rng;
 
 static uint64_t rnd(void)
@@ -127,8 +142,8 @@ static uint64_t sim_now_ns(void)
 
 static void sched_point(void)
 {
-	if (running && !_setjmp(running->at))
-		_longjmp(scheduler, 1);
+	if (running)
+		coro_pause(&running->coro);
 }
 
 __attribute__((format(printf, 1, 2))) static void fail(const char *fmt, ...)
@@ -141,7 +156,34 @@ __attribute__((format(printf, 1, 2))) static void fail(const char *fmt, ...)
 		va_end(ap);
 	}
 	if (running)
-		_longjmp(scheduler, 1);
+		coro_end();
+}
+
+static struct tso *tso_mine(void)
+{
+	return running ? &running->tso : NULL;
+}
+
+static void tso_drain_everybody(void)
+{
+	for (int i = 0; i < N_TASKS; i++)
+		tso_drain(&tasks[i].tso);
+}
+
+static void tso_locked(void)
+{
+	if (!running)
+		return;
+	running->locked = true;
+	if (running->die_locked && !--running->die_locked)
+		running->die_at = 1;
+}
+
+void sb_fence_heavy(bool asym)
+{
+	tso_fence();
+	if (asym)
+		tso_membarrier();
 }
 
 /* ------------------------------------------------------------ the tasks -- */
@@ -153,7 +195,7 @@ static void wake(struct task *t)
 
 static void wake_all(enum kind kind)
 {
-	sched_point(); /* the waker may be killed before it wakes */
+	tso_fence(); /* and the waker may be killed before it wakes */
 	for (int i = 0; i < N_TASKS; i++)
 		if (tasks[i].kind == kind)
 			wake(&tasks[i]);
@@ -164,7 +206,7 @@ static void sleep_since(struct task *t, uint64_t seen)
 {
 	t->seen_wakes = seen;
 	t->state = ASLEEP;
-	sched_point();
+	tso_fence();
 	t->state = READY;
 }
 
@@ -178,21 +220,78 @@ static uint64_t answer_to(uint64_t i)
 	return i * 3 + 1;
 }
 
+static volatile uint64_t *data_of_cell(uint32_t cell)
+{
+	return sb_blob_data(&look_blob, cell);
+}
+
+/* Some messages lie in a cell if one is free. */
+static uint32_t claim_cell(struct task *t, unsigned int i)
+{
+	uint32_t cell;
+
+	if (once_in(2) || sb_blob_claim(&t->blob, CELL_BYTES, &cell))
+		return SB_BLOB_NONE;
+	data_of_cell(cell)[0] = i;
+	total.cells++;
+	return cell;
+}
+
+static void check_cell(const struct task *t, const struct msg *m)
+{
+	unsigned int i = (unsigned int)(m - run.msgs);
+
+	if (m->cell == SB_BLOB_NONE)
+		return;
+	if (!sb_blob_is(&t->blob, m->cell, 0, m->pos))
+		fail("the cell of message %u is somebody else's", i);
+	if (data_of_cell(m->cell)[0] != i)
+		fail("the cell of message %u was overwritten", i);
+}
+
+/* We are done with @m: its cell after its slot.  Who collects an answer may
+ * keep the cell; if a consumer did, who would come after it had none. */
+static void free_message(struct task *t, struct msg *m)
+{
+	bool keep = run.request && m->cell != SB_BLOB_NONE && once_in(4);
+
+	if (keep && !sb_blob_keep(&t->blob, m->cell, 0, m->pos))
+		fail("the cell of an answer could not be kept");
+	sb_ring_free(&t->end, m->pos);
+	m->holder = NULL;
+	m->finished = true;
+	if (keep)
+		sb_blob_drop(&t->blob, m->cell);
+	else if (m->cell != SB_BLOB_NONE)
+		sb_blob_free(&t->blob, m->cell, 0, m->pos);
+}
+
 static void publish_one(struct task *t, uint64_t pos)
 {
 	volatile uint64_t *data = data_of(pos);
 	unsigned int i = run.n_msgs++;
 	struct msg *m = &run.msgs[i];
 
-	*m = (struct msg){ .producer = t, .pos = pos };
+	*m = (struct msg){ .producer = t, .pos = pos, .cell = SB_BLOB_NONE };
+	m->cell = claim_cell(t, i);
 	data[0] = i;
 	data[1] = 0;
 	sched_point();
 	if (data[0] != i || data[1] != 0)
 		fail("message %u was overwritten before it was published", i);
+	if (m->cell != SB_BLOB_NONE) {
+		if (!sb_blob_is_own(&t->blob, m->cell) ||
+		    data_of_cell(m->cell)[0] != i)
+			fail("the cell for %u has two owners", i);
+		sb_blob_hand(&t->blob, m->cell, 0, pos);
+		sched_point();
+		check_cell(t, m);
+	}
 	if (once_in(12)) {
 		sb_ring_cancel(&t->end, pos);
 		m->cancelled = true;
+		if (m->cell != SB_BLOB_NONE)
+			sb_blob_free(&t->blob, m->cell, 0, pos);
 	} else {
 		sb_ring_publish(&t->end, pos, 16, 0);
 		m->published = true;
@@ -220,8 +319,8 @@ static bool collect_one(struct task *t)
 		} else if (data_of(m->pos)[1] != answer_to(i)) {
 			fail("wrong answer to %u", i);
 		}
-		sb_ring_free(&t->end, m->pos);
-		m->finished = true;
+		check_cell(t, m);
+		free_message(t, m);
 		wake_all(PRODUCER);
 		return true;
 	}
@@ -297,6 +396,7 @@ static struct msg *taken(struct task *t, uint64_t pos)
 		fail("message %u killed %u and comes again", (unsigned int)i,
 		     m->n_deaths);
 	in_order(m);
+	check_cell(t, m);
 	m->holder = t;
 	m->taken = true;
 	if (sb_ring_attempts(&t->end, pos) < m->n_deaths)
@@ -310,11 +410,12 @@ static void finish(struct task *t, uint64_t pos)
 	uint64_t i = data[0];
 	struct msg *m = &run.msgs[i];
 
-	for (uint64_t k = rnd() % 4; k; k--)
+	for (uint64_t k = rnd() % run.hold; k; k--)
 		sched_point();
 	if (data[0] != i || m->holder != t)
 		fail("message %u was overwritten while we had it",
 		     (unsigned int)i);
+	check_cell(t, m);
 	if (!run.ordered && once_in(10)) {
 		m->holder = NULL;
 		sb_ring_give_back(&t->end, pos);
@@ -324,14 +425,14 @@ static void finish(struct task *t, uint64_t pos)
 		bool freed = sb_ring_answer(&t->end, pos, 16, 0);
 
 		m->holder = NULL;
-		if (freed)
+		if (freed) {
+			sb_blob_free_all(&t->blob, 0, pos);
 			wake_all(PRODUCER);
-		sched_point();
+		}
+		tso_fence();
 		wake(m->producer);
 	} else {
-		sb_ring_free(&t->end, pos);
-		m->holder = NULL;
-		m->finished = true;
+		free_message(t, m);
 		wake_all(PRODUCER);
 	}
 }
@@ -395,14 +496,27 @@ static void consume(struct task *t)
 	}
 }
 
-static void recover(struct task *t)
+static bool pos_alive(void *arg, uint32_t channel, uint64_t pos)
+{
+	return channel == 0 && sb_ring_pos_alive(arg, pos);
+}
+
+static void recover_one(struct task *t, const struct task *dead)
 {
 	struct sb_ring_recovered what = { 0 };
+	uint32_t id = (uint32_t)(dead - tasks) + 1;
 
-	sb_ring_recover(&t->end, (uint32_t)(t->whom - tasks) + 1, &what);
+	sb_ring_recover(&t->end, id, &what);
+	sb_blob_recover(&t->blob, id);
+	sb_blob_sweep(&t->blob, pos_alive, &t->end);
+}
+
+static void recover(struct task *t)
+{
+	recover_one(t, t->whom);
 	if (t->also)
-		sb_ring_recover(&t->end, (uint32_t)(t->also - tasks) + 1,
-				&what);
+		recover_one(t, t->also);
+	tso_fence();
 	t->whom->recovered = true;
 	wake_all(PRODUCER);
 	wake_all(CONSUMER);
@@ -430,7 +544,7 @@ static void live(void)
 		break;
 	}
 	t->state = LEFT;
-	_longjmp(scheduler, 1);
+	coro_end();
 }
 
 /* -------------------------------------------------------- the scheduler -- */
@@ -445,11 +559,17 @@ static struct task *spawn(enum kind kind)
 		t++;
 	if (t == tasks + N_TASKS)
 		return NULL;
-	stack = t->stack;
-	*t = (struct task){ .kind = kind, .state = READY, .stack = stack };
+	stack = t->coro.stack;
+	*t = (struct task){ .kind = kind, .state = READY };
+	t->coro.stack = stack;
+	coro_init(&t->coro);
 	if (sb_ring_attach(&t->end, ring, sizeof(memory),
 			   (uint32_t)(t - tasks) + 1))
 		abort();
+	if (sb_blob_attach(&t->blob, pool, sizeof(blob_memory),
+			   (uint32_t)(t - tasks) + 1))
+		abort();
+	t->end.asym = run.asym;
 	t->batch = 1 + (unsigned int)(rnd() % 3);
 	return t;
 }
@@ -459,7 +579,10 @@ static void maybe_doom(struct task *t, unsigned int n_steps)
 	if (!t || run.kills_left <= 0 || once_in(3))
 		return;
 	run.kills_left--;
-	t->die_at = 1 + (long)(rnd() % n_steps);
+	if (once_in(2))
+		t->die_at = 1 + (long)(rnd() % n_steps);
+	else
+		t->die_locked = 1 + (unsigned int)(rnd() % (1 + n_steps / 12));
 }
 
 static void start_recovery(struct task *dead, struct task *also)
@@ -482,6 +605,7 @@ static void start_recovery(struct task *dead, struct task *also)
 /* SIGKILL. */
 static void kill_task(struct task *t)
 {
+	tso_drain(&t->tso);
 	t->state = DEAD;
 	t->recovered = false;
 	total.kills++;
@@ -530,34 +654,26 @@ static void recoverer_left(struct task *t)
 	dead->state = dead->kind == PRODUCER ? DEAD : NONE;
 }
 
-/* Never returns: whatever runs goes back to the scheduler by longjmp(). */
-static void go_on(struct task *t)
+static void drain_some(void)
 {
-	if (t->started)
-		_longjmp(t->at, 1);
-	t->started = true;
-	getcontext(&t->start);
-	t->start.uc_stack.ss_sp = t->stack;
-	t->start.uc_stack.ss_size = STACK_BYTES;
-	t->start.uc_link = NULL;
-	makecontext(&t->start, live, 0);
-	setcontext(&t->start);
-}
+	struct task *t = &tasks[rnd() % N_TASKS];
 
-static void run_running(void)
-{
-	if (!_setjmp(scheduler))
-		go_on(running);
+	if (t->tso.n)
+		tso_drain_one(&t->tso);
 }
 
 static void step(struct task *t)
 {
+	drain_some();
 	running = t;
+	t->locked = false;
 	t->n_steps++;
 	run.n_steps++;
 	run.now_ns += run.tick_ns;
-	run_running();
+	coro_run(&t->coro, live);
 	running = NULL;
+	if (t->state == LEFT)
+		tso_drain(&t->tso);
 	if (t->state == LEFT && t->kind == RECOVERER)
 		recoverer_left(t);
 }
@@ -620,6 +736,10 @@ static struct task *pick(struct task *last, unsigned int stay)
 	for (int i = 0; i < N_TASKS; i++)
 		if (runnable(&tasks[i]))
 			can[n++] = &tasks[i];
+	if (!run.frozen && last && last->locked && once_in(8)) {
+		run.frozen = last;
+		last->frozen_until = run.n_steps + (long)(rnd() % 300);
+	}
 	if (!run.frozen && n && once_in(run.ordered ? 12 : 60)) {
 		long most = run.ordered ? 60 : once_in(5) ? 4000 : 300;
 
@@ -691,19 +811,34 @@ static void play(void)
 static void set_up(void)
 {
 	unsigned int np, nc;
+	/* Order suffers only from passes, in a row. */
+	bool passes = once_in(6);
+	/* Two producers die in claims, one after the other. */
+	bool claims = !passes && once_in(6);
 	uint64_t first;
 
 	memset(memory, 0, sizeof(memory));
 	memset(&run, 0, sizeof(run));
 	for (int i = 0; i < N_TASKS; i++)
 		tasks[i].state = NONE;
-	run.log_n = 1 + (unsigned int)(rnd() % 2);
+	run.log_n = once_in(3) ? 2 : 1;
 	run.request = once_in(2);
 	run.strict = once_in(5);
+	run.asym = once_in(2);
+	run.hold = once_in(3) ? 100 : 4;
 	run.max_attempts = once_in(2) ? 0 : 1 + (unsigned int)(rnd() % 3);
 	run.tick_ns = (uint64_t[]){ 100, 3000, 20000, 70000 }[rnd() % 4];
 	run.kills_left = once_in(4) ? 0 : 1 + (int)(rnd() % 6);
 	run.recoverer_kills_left = (int)(rnd() % 3);
+	if (passes) {
+		run.log_n = 2;
+		run.strict = false;
+	}
+	if (claims) {
+		run.log_n = 1;
+		run.request = true;
+		run.kills_left = 3;
+	}
 	first = once_in(2) ? 0 : (UINT64_C(1) << 48) - rnd() % 24;
 	if (sb_ring_bytes(run.log_n, 32) > sizeof(memory))
 		abort();
@@ -713,25 +848,37 @@ static void set_up(void)
 		     run.max_attempts, first);
 	if (sb_ring_attach(&look, ring, sizeof(memory), AUDITOR))
 		abort();
+	memset(blob_memory, 0, sizeof(blob_memory));
+	if (!sb_blob_plan(pool, CELL_BYTES, 4 * CELL_BYTES) ||
+	    sb_blob_attach(&look_blob, pool, sizeof(blob_memory), AUDITOR))
+		abort();
 	np = 1 + (unsigned int)(rnd() % 3);
 	nc = 1 + (unsigned int)(rnd() % 2);
 	run.closing = once_in(4);
 	run.ordered = nc == 1 && once_in(2);
-	if (run.ordered && once_in(2)) {
-		/* Order suffers only from passes, in a row. */
+	if (passes) {
 		np = 2;
+		nc = 1;
+		run.ordered = true;
 		run.tick_ns = 70000;
 		run.kills_left = 0;
 	}
+	if (claims)
+		np = 3;
 	while (np--) {
 		struct task *t = spawn(PRODUCER);
 
-		t->n_msgs = 2 + (unsigned int)(rnd() % 5);
-		maybe_doom(t, 40 * t->n_msgs);
+		t->n_msgs = passes ? 12 : 2 + (unsigned int)(rnd() % 5);
+		if (claims && run.kills_left-- > 0)
+			t->die_locked = 1 + (unsigned int)(rnd() % 12);
+		else
+			maybe_doom(t, 40 * t->n_msgs);
 	}
 	while (nc--) {
 		struct task *t = spawn(CONSUMER);
 
+		if (passes)
+			t->batch = 3;
 		if (!run.ordered)
 			maybe_doom(t, 200);
 	}
@@ -800,6 +947,15 @@ static void check_ring(void)
 	}
 }
 
+static void check_cells(void)
+{
+	uint64_t bytes, used;
+
+	sb_blob_count(&look_blob, &bytes, &used);
+	if (used)
+		fail("%" PRIu64 " cells were lost", used / CELL_BYTES);
+}
+
 static void dump(void)
 {
 	printf("  log_n %u%s%s max_attempts %u tick %" PRIu64 "%s, %ld steps\n"
@@ -843,6 +999,7 @@ static bool explore(uint64_t seed, bool verbose)
 	play();
 	if (!run.failure[0]) {
 		check_messages();
+		check_cells();
 		check_ring();
 	}
 	total.schedules++;
@@ -870,7 +1027,7 @@ static uint64_t mix(uint64_t x)
 
 int main(int argc, char **argv)
 {
-	double seconds = 10;
+	double seconds = 12;
 	uint64_t seed = 0, base, end;
 
 	for (int i = 1; i < argc; i++) {
@@ -878,6 +1035,10 @@ int main(int argc, char **argv)
 			seconds = atof(argv[i] + 10);
 		} else if (!strncmp(argv[i], "--seed=", 7)) {
 			seed = strtoull(argv[i] + 7, NULL, 0);
+#ifdef MUTANTS
+		} else if (!strncmp(argv[i], "--mutant=", 9)) {
+			mutant = argv[i] + 9;
+#endif
 		} else {
 			fprintf(stderr, "usage: %s [--seconds=S] [--seed=X]\n",
 				argv[0]);
@@ -889,22 +1050,20 @@ int main(int argc, char **argv)
 	printf("nothing to see for TSan\n");
 	return 77;
 #endif
-	for (int i = 0; i < N_TASKS; i++)
-		tasks[i].stack = malloc(STACK_BYTES);
 	base = sb_now_ns();
 	end = base + (uint64_t)(seconds * 1e9);
 	if (seed)
 		explore(seed, true);
-	for (uint64_t i = 0; !seed && total.bad < 5 && sb_now_ns() < end; i++)
+	for (uint64_t i = 0; !seed && total.bad < 1 && sb_now_ns() < end; i++)
 		explore(mix(base + i), false);
 	printf("schedules %" PRIu64 ", steps %" PRIu64 ", kills %" PRIu64
 	       " (%" PRIu64 " of recoverers), closed %" PRIu64
-	       ", quarantined %" PRIu64 ", skips left %" PRIu64
-	       "; hangs %" PRIu64 ", failed %" PRIu64 "\n",
+	       ", quarantined %" PRIu64 ", cells %" PRIu64
+	       ", skips left %" PRIu64 "; hangs %" PRIu64 ", failed %" PRIu64 "\n",
 	       total.schedules, total.steps, total.kills, total.recoverer_kills,
-	       total.closed, total.quarantined, total.skips, total.hangs,
-	       total.bad);
+	       total.closed, total.quarantined, total.cells, total.skips,
+	       total.hangs, total.bad);
 	for (int i = 0; i < N_TASKS; i++)
-		free(tasks[i].stack);
+		free(tasks[i].coro.stack);
 	return total.bad != 0;
 }

@@ -87,8 +87,7 @@ static uint64_t rnd(void)
 		}                                                              \
 	} while (0)
 
-/* ----------------------------------------------------------- what they do --
- */
+/* ---------------------------------------------------------- what they do -- */
 
 static unsigned char byte_of(uint64_t n, size_t i)
 {
@@ -250,8 +249,7 @@ static void access_point(void)
 	}
 }
 
-/* --------------------------------------------------------------- schedules --
- */
+/* ------------------------------------------------------------- schedules -- */
 
 /* Nobody dies any more: all comes, and there is room. */
 static void finish(int dir)

@@ -1,0 +1,80 @@
+/*
+ * world.h - the world in which fuzzed code lives; before each of its sources
+ *
+ * Every atomic access counts as a step, so that an endless loop is found
+ * without a clock; time goes on by itself; nobody sleeps, forks or kills; and
+ * private memory comes from an arena that can be set back (fuzz.h).
+ */
+#ifndef FUZZ_WORLD_H
+#define FUZZ_WORLD_H
+
+#include "config.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern uint64_t fuzz_steps;
+void fuzz_step_limit(void);
+
+static inline void fuzz_step(void)
+{
+	if (--fuzz_steps == 0)
+		fuzz_step_limit();
+}
+
+#define SB_ATOMICS_HOOK() fuzz_step()
+
+uint64_t fuzz_now_ns(void);
+int fuzz_clock(clockid_t clock, struct timespec *t);
+long fuzz_syscall(long number, ...);
+pid_t fuzz_fork(void);
+int fuzz_kill(pid_t pid, int sig);
+int fuzz_waitid(idtype_t type, id_t id, siginfo_t *si, int options);
+int fuzz_poll(struct pollfd *p, nfds_t n, int timeout);
+int fuzz_yield(void);
+void *fuzz_calloc(size_t n, size_t bytes);
+void *fuzz_malloc(size_t bytes);
+void *fuzz_realloc(void *p, size_t bytes);
+void *fuzz_aligned(size_t align, size_t bytes);
+void fuzz_free(void *p);
+int fuzz_open(const char *path, int flags, ...);
+int fuzz_close(int fd);
+int fuzz_fstat(int fd, struct stat *st);
+ssize_t fuzz_pread(int fd, void *to, size_t n, off_t off);
+void *fuzz_mmap(void *at, size_t n, int prot, int flags, int fd, off_t off);
+int fuzz_munmap(void *p, size_t n);
+int fuzz_madvise(void *p, size_t n, int advice);
+
+#ifndef FUZZ_NO_WORLD
+#define SB_RING_NOW_NS()        fuzz_now_ns()
+#define clock_gettime(c, t)     fuzz_clock(c, t)
+#define syscall(...)            fuzz_syscall(__VA_ARGS__)
+#define fork()                  fuzz_fork()
+#define kill(p, s)              fuzz_kill(p, s)
+#define waitid(t, i, s, o)      fuzz_waitid(t, i, s, o)
+#define poll(p, n, t)           fuzz_poll(p, n, t)
+#define sched_yield()           fuzz_yield()
+#define calloc(n, b)            fuzz_calloc(n, b)
+#define malloc(b)               fuzz_malloc(b)
+#define realloc(p, b)           fuzz_realloc(p, b)
+#define aligned_alloc(a, b)     fuzz_aligned(a, b)
+#define free(p)                 fuzz_free(p)
+#define open(...)               fuzz_open(__VA_ARGS__)
+#define close(fd)               fuzz_close(fd)
+#define fstat(fd, st)           fuzz_fstat(fd, st)
+#define pread(fd, to, n, off)   fuzz_pread(fd, to, n, off)
+#define mmap(a, n, p, f, fd, o) fuzz_mmap(a, n, p, f, fd, o)
+#define munmap(p, n)            fuzz_munmap(p, n)
+#define madvise(p, n, a)        fuzz_madvise(p, n, a)
+#endif
+
+#endif
