@@ -930,6 +930,8 @@ int bus_coord_leave(struct bus_coord *co, uint64_t deadline_ns)
 	if (ret)
 		return ret;
 	co->crew.stopping = true;
+	/* Who only tries never sleeps with the pidfds. */
+	bus_crew_look(&co->crew);
 	return wait_stopped(co, true, deadline_ns);
 }
 

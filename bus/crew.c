@@ -31,6 +31,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,16 @@ void bus_place_doomed(void)
 {
 	for (;;)
 		pause();
+}
+
+void bus_place_await_signal(struct bus_place *p)
+{
+	/* The parent takes the flag away when the signal is pending; and the
+	 * kernel delivers what is pending when it returns to us. */
+	do
+		sched_yield();
+	while (ld_acq(&p->word) & BUS_PLACE_SIGNAL);
+	sched_yield();
 }
 
 int bus_crew_who(struct bus_crew_area *area, uint32_t n_places, uint32_t from,
@@ -216,7 +227,8 @@ static void set_up(struct bus_member *m)
 {
 	struct bus_place *p = place_of(m);
 
-	m->killed = m->execed = false;
+	m->signaled = 0;
+	m->execed = false;
 	/* Again, in case that somebody has overwritten it: else the new one
 	 * would leave at once, and the next one too. */
 	st_rel(&m->crew->area->n_wanted, m->crew->n_wanted);
@@ -404,6 +416,11 @@ static bool bad_init(struct bus_crew *crew, const struct ended *e)
 	if (!crew->hooks.init_tries || e->life != BUS_PLACE_STARTING ||
 	    e->outside)
 		return false;
+	/* Others have all ids of the bus: that passes, and as long as somebody
+	 * works there is no hurry. */
+	if (!e->how.signal && e->how.exit_status == BUS_WORKER_NO_ENDPOINT &&
+	    bus_crew_live(crew))
+		return true;
 	if (n_inits != crew->seen_inits)
 		crew->n_bad_inits = 0;
 	crew->seen_inits = n_inits;
@@ -458,7 +475,7 @@ static void left(struct bus_member *m, const struct ended *e)
 {
 	struct bus_crew *crew = m->crew;
 
-	if (e->how.exit_status == BUS_WORKER_RETIRED)
+	if (e->how.exit_status == BUS_WORKER_RETIRED || !crew->leaving)
 		m->start_at_ns = 0;
 	else
 		m->start_at_ns = bus_crew_live(crew)
@@ -506,7 +523,8 @@ static void bury(struct bus_member *m, struct ended *e)
 	e->outside = e->how.signal == SIGKILL && !m->execed;
 	e->in_order = e->life == BUS_PLACE_LEAVING && !e->how.signal &&
 		      !e->held &&
-		      (e->how.exit_status == 0 ||
+		      /* -1: somebody else has reaped it (SIGCHLD ignored) */
+		      (e->how.exit_status <= 0 ||
 		       e->how.exit_status == BUS_WORKER_RETIRED);
 	for (uint32_t id = 1; id < map->sizes.max_ep; id++)
 		if (bus_ep_pid(ld_rlx(&map->ep[id].state)) == (uint32_t)pid)
@@ -536,7 +554,7 @@ static void worker_died(struct bus_member *m)
 {
 	struct ended e = { .how = { .exit_status = -1 } };
 	struct bus_crew *crew = m->crew;
-	bool killed = m->killed;
+	int signaled = m->signaled;
 
 	bury(m, &e);
 	vacate(m, &e);
@@ -544,7 +562,7 @@ static void worker_died(struct bus_member *m)
 		return;
 	if (e.in_order)
 		left(m, &e);
-	else if (killed && e.how.signal == SIGKILL)
+	else if (signaled && e.how.signal == signaled)
 		m->start_at_ns = 0;
 	else
 		plan_restart(m, &e);
@@ -631,8 +649,8 @@ int bus_crew_signal(struct bus_crew *crew, uint32_t place, int sig)
 	m = &crew->member[place];
 	if (!m->proc.pid)
 		return -ESRCH;
-	if (sig == SIGKILL)
-		m->killed = true;
+	if (sig)
+		m->signaled = sig;
 	return sb_proc_kill(&m->proc, sig);
 }
 
@@ -659,7 +677,9 @@ void bus_crew_poll(struct bus_crew *crew)
 {
 	uint64_t now;
 
-	if (++crew->n_polls % 64)
+	/* Who asks all the time looks seldom; who asks seldom looks as well. */
+	if (++crew->n_polls % 64 &&
+	    bus_coarse_ns() < crew->last_poll_ns + 10 * SB_NS_PER_MS)
 		return;
 	now = sb_now_ns();
 	if (now - crew->last_poll_ns < SB_NS_PER_MS)

@@ -36,6 +36,7 @@
 
 #define BUS_PLACE_TOLD   UINT64_C(1) /* late or canceled: it may look */
 #define BUS_PLACE_DOOMED UINT64_C(2) /* it will be killed: do not go on */
+#define BUS_PLACE_SIGNAL UINT64_C(4) /* a signal is being sent: wait for it */
 
 /* Where the number of the task lies in the word. */
 #define BUS_PLACE_NUMBER_SHIFT (8 + 16)
@@ -94,6 +95,9 @@ SB_INLINE bool bus_place_begin(struct bus_place *p, uint64_t id,
 	return ld_rlx(canceled) != id; /* T1c */
 }
 
+/* Until it has come: or it would hit the next task. */
+void bus_place_await_signal(struct bus_place *p);
+
 /*
  * bus_place_end - T2: we let go of it
  *
@@ -107,6 +111,10 @@ SB_INLINE bool bus_place_end(struct bus_place *p)
 	st_rlx(&p->n_done, ld_rlx(&p->n_done) + 1);
 	st_rlx(&p->since_ns, 0);
 	do {
+		if (sb_unlikely(word & BUS_PLACE_SIGNAL)) {
+			bus_place_await_signal(p);
+			word = ld_rlx(&p->word);
+		}
 		if (sb_unlikely(word & BUS_PLACE_DOOMED))
 			return false;
 	} while (!cas_acqrel(&p->word, &word, 0));
@@ -205,7 +213,7 @@ pid_t bus_coord_pid(const struct bus_coord *coord, uint32_t place);
  */
 int bus_coord_scale(struct bus_coord *coord, uint32_t n);
 
-/* Send a signal to exactly that child.  One that was sent SIGKILL is replaced
+/* Send a signal to exactly that child.  One that dies of it is replaced
  * at once.  0, -ESRCH (nobody is there), -EINVAL. */
 int bus_coord_signal(struct bus_coord *coord, uint32_t place, int sig);
 
@@ -272,7 +280,7 @@ struct bus_member {
 	uint64_t started_ns;
 	uint64_t start_at_ns; /* when to fork the next one */
 	bool replaces;        /* another that was here */
-	bool killed;          /* by bus_coord_signal() */
+	int signaled;         /* the last signal of bus_coord_signal(); 0 */
 	bool execed;          /* it is not our program any more */
 };
 

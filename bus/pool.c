@@ -378,7 +378,9 @@ int bus_pool_wait(struct bus_pool *p, bool (*over)(void *arg), void *arg,
 			return -ECHILD; /* nothing will ever come */
 		sure = false;
 		ret = sleep_for_news(p, deadline, &sure);
-		late = ret == -ETIMEDOUT;
+		/* Where there are always news the wait never says it. */
+		late = ret == -ETIMEDOUT ||
+		       (deadline != SB_FOREVER && sb_now_ns() >= deadline);
 		if (ret && !late)
 			return ret;
 	}
@@ -484,6 +486,7 @@ static void free_memory(struct bus_pool *p)
 	bus_parcels_free(p);
 	bus_tasks_free(p);
 	free(p->place);
+	free(p->handlers);
 	free(p->due);
 	free(p->scratch);
 	free(p->flight);
@@ -507,9 +510,19 @@ static int memory_up(struct bus_pool *p)
 
 	p->room_bytes = sizeof(struct bus_task_head) +
 			(task > BUS_SMALL_RESULT ? task : BUS_SMALL_RESULT) + 1;
-	p->max_request = p->bus->map->sizes.max_message_bytes -
-			 sizeof(struct bus_task_head);
+	p->max_request = (size_t)p->bus->map->sizes.max_message_bytes;
+	p->max_request -= p->max_request < sizeof(struct bus_task_head)
+				  ? p->max_request
+				  : sizeof(struct bus_task_head);
+	if (p->max_request < task)
+		p->max_request = task; /* those lie in the slot */
 	p->look_every = 1;
+	p->handlers = malloc(p->config.n_handlers * sizeof(*p->handlers));
+	if (!p->handlers)
+		return -ENOMEM;
+	memcpy(p->handlers, p->config.handlers,
+	       p->config.n_handlers * sizeof(*p->handlers));
+	p->config.handlers = p->handlers;
 	p->place = calloc(p->n_places, sizeof(*p->place));
 	return p->place ? bus_lanes_up(p) : -ENOMEM;
 }
@@ -568,6 +581,7 @@ int bus_pool_scale(struct bus_pool *p, uint32_t n_workers)
 	if (ret)
 		return ret;
 	p->config.n_workers = n_workers;
+	bus_lanes_scaled(p);
 	ret = bus_coord_scale(p->co, n_workers);
 	bus_pool_progress(p, false);
 	return ret;
@@ -647,9 +661,9 @@ void bus_pool_free(struct bus_pool *p)
 		/* A forked child: this is only our copy of it.  Its watches are
 		 * in the list of the parent's waiter until we are ourselves. */
 		(void)bus_check(p->bus);
-	} else if (is_up(p)) {
-		p->terminated = true;
-		bus_coord_kill_all(p->co);
+	} else {
+		bus_pool_terminate(p); /* with callbacks: who waits for one
+					* to free its own would leak */
 	}
 	if (p->co)
 		bus_coord_stop(p->co, 0);

@@ -266,6 +266,7 @@ struct bus_pool {
 	bool starved;                 /* no cell was free for a request */
 
 	struct bus_pool_config config;
+	bus_handler *handlers; /* our copy: workers are forked later, too */
 	size_t room_bytes;
 	size_t max_request;
 	unsigned char *scratch; /* a request with its head */
@@ -425,6 +426,9 @@ int bus_lane_of(uint32_t priority);
 int bus_lanes_up(struct bus_pool *p);
 void bus_lane_remove(struct bus_future *t);
 void bus_lanes_refill(struct bus_pool *p);
+
+/* The number of workers has changed. */
+void bus_lanes_scaled(struct bus_pool *p);
 
 /* Look at the clock if it is time to, and go more or less far ahead. */
 void bus_lanes_adapt(struct bus_pool *p);

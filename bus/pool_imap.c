@@ -247,6 +247,9 @@ static int pull_one(struct bus_imap *im)
 
 	if (!have_item(im))
 		return 0;
+	ret = bus_pool_open(im->pool); /* the source may have closed it */
+	if (ret)
+		return ret;
 	t = new_task(im, im->n_pulled, 1);
 	ret = t ? post(im, t, im->item, im->item_len, im->last) : -ENOMEM;
 	if (ret)
@@ -328,7 +331,10 @@ static int pull_chunk(struct bus_imap *im)
 		n += !ret;
 	}
 	if (n) {
-		int posted = post_chunk(im, n, len);
+		int posted = bus_pool_open(im->pool);
+
+		if (!posted)
+			posted = post_chunk(im, n, len);
 
 		return posted ? posted : ret == -EMSGSIZE ? 0 : ret;
 	}

@@ -242,9 +242,9 @@ void bus_lanes_refill(struct bus_pool *p)
 		struct bus_future *t = p->lane[lane].first;
 		int ret = hand_on(t, NULL, t->req_len);
 
-		/* A full ring will have room when there are answers; cells may
-		 * be in the hands of others. */
-		p->starved = ret == -EAGAIN && !p->n_in_ring;
+		/* Cells may be in the hands of others, who do not ring us; what
+		 * is in the ring may take for ever to be answered. */
+		p->starved = ret == -EAGAIN;
 		if (ret == -EAGAIN)
 			return;
 		bus_lane_remove(t);
@@ -313,6 +313,13 @@ static uint32_t depth_min(const struct bus_pool *p)
 static bool ran_dry(const struct bus_pool *p)
 {
 	return !p->n_in_ring && p->n_queued;
+}
+
+void bus_lanes_scaled(struct bus_pool *p)
+{
+	/* Not only after the next answer: that may take for ever. */
+	if (p->depth < depth_min(p))
+		p->depth = depth_min(p);
 }
 
 /* Is half of the ring answered?  Then see how long that took. */

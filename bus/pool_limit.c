@@ -119,6 +119,8 @@ static uint32_t for_each_holder(struct bus_future *t, uint64_t flag, int sig)
 			continue; /* it has let go */
 		n++;
 		bus_coord_signal(p->co, (uint32_t)k, sig);
+		if (flag & BUS_PLACE_SIGNAL)
+			and_acqrel(&place->word, ~BUS_PLACE_SIGNAL);
 	}
 	return n;
 }
@@ -196,7 +198,8 @@ static void act(struct bus_future *t, uint64_t now)
 		bus_task_stop(t, BUS_RESULT_TIMEOUT, -ETIMEDOUT);
 		return;
 	case BUS_STAGE_SOFT:
-		n = for_each_holder(t, BUS_PLACE_TOLD, p->config.soft_signal);
+		n = for_each_holder(t, BUS_PLACE_TOLD | BUS_PLACE_SIGNAL,
+				    p->config.soft_signal);
 		break;
 	case BUS_STAGE_KILL:
 		n = for_each_holder(t, BUS_PLACE_DOOMED, SIGKILL);

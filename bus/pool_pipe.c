@@ -27,9 +27,11 @@
  */
 #include "config.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bus/pipe_side.h"
 #include "bus/pool.h"
 
 /* Slots: a large result should stay in the second cache on its way, and a
@@ -140,7 +142,14 @@ static void drain(struct bus_pool *p, struct bus_pool_place *pl)
 		if (bus_pipe_release(pl->rx, &part))
 			break;
 	}
-	/* -EPROTO is said once for each nonsense: what follows may be fine. */
+	/* -EPROTO is said once for each nonsense: what follows may be fine.
+	 * If it is said for ever, the worker waits for us for ever as well. */
+	if (ret == -EPROTO && bus_pipe_peek(pl->rx, &part, 0) == -EPROTO) {
+		ret = -EPIPE;
+		if (p->co && !pl->gone)
+			bus_coord_signal(p->co, (uint32_t)(pl - p->place),
+					 SIGKILL);
+	}
 	if (ret != -EAGAIN && ret != -EPROTO) {
 		drop(pl);
 		pl->ended = true;
@@ -199,6 +208,11 @@ static void forget(struct bus_pool *p, struct bus_pool_place *pl)
 {
 	drain(p, pl);
 	drop(pl);
+	/* A worker that never sent anything large has not come for its end.
+	 * Until that is over the channel is nobody's to use again, and there
+	 * are only so many: so now, not when somebody sweeps. */
+	if (pl->gone && pl->rx)
+		bus_side_recover_reserved(p->bus, pl->rx->head);
 	bus_pipe_free(pl->rx);
 	bus_pipe_free(pl->tx);
 	pl->rx = pl->tx = NULL;

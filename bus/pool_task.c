@@ -145,6 +145,8 @@ static int send_parts(struct job *job, const void *data, size_t len,
 		if (done < total)
 			talk(job, talking);
 	}
+	if (ret)
+		(void)bus_pipe_cancel(tx); /* the next one is another message */
 	return ret;
 }
 

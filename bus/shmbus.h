@@ -902,7 +902,8 @@ struct bus_future; /* the result of one task, once it has come; opaque */
 
 struct bus_pool_config {
 	size_t size;                 /* set by BUS_POOL_CONFIG_INIT */
-	const bus_handler *handlers; /* what tasks run, by index; must be set */
+	const bus_handler *handlers; /* what tasks run, by index; must be set;
+				      * the table is copied */
 	uint32_t n_handlers;
 	uint32_t n_workers; /* 1 .. 200; default: the processors that we may
 			     * use */
@@ -915,8 +916,9 @@ struct bus_pool_config {
 	uint32_t window;         /* most tasks submitted and not over; power of
 				  * two, 2 .. 2^16; default 1024 */
 	uint32_t task_bytes;     /* requests up to this lie in the slot, larger
-				  * ones, up to max_message_bytes, in a cell;
-				  * at most 1024, default 24 */
+				  * ones, up to 16 bytes less than
+				  * max_message_bytes, in a cell; at most
+				  * 1024, default 24 */
 	uint32_t max_attempts;   /* workers that may die on a task; 1 .. 60,
 				  * default 3 */
 	uint32_t max_tasks_per_worker; /* then it is replaced; 0: never */
@@ -950,7 +952,9 @@ BUS_API int bus_pool_start(struct bus *bus, const char *name,
  * bus_pool_terminate - kill the workers now; what is not over is canceled
  *
  * join is for a pool that was closed or terminated, else it says -EBUSY.  Its
- * time-out changes nothing: it can be called again.  close and terminate return
+ * time-out changes nothing: it can be called again.  A worker that somebody has
+ * stopped (SIGSTOP) is waited for until it goes on: give join a time-out, and
+ * terminate.  close and terminate return
  * 0, also the second time; join 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EBUSY.
  */
 BUS_API int bus_pool_close(struct bus_pool *pool);
@@ -995,7 +999,8 @@ struct bus_task_config {
 			    * told, signaled, killed; 0: no limit */
 	/*
 	 * Called when the future is complete, in a call of the owner's.  It may
-	 * submit and cancel, and free that future, but not wait (-EDEADLK).
+	 * submit and cancel, and free that future if no call waits for it, but
+	 * not wait (-EDEADLK).
 	 * What it returns concerns nobody: a count of those that were not 0 is
 	 * in the statistics.
 	 */
@@ -1087,7 +1092,9 @@ struct bus_map_config {
 	uint32_t priority; /* enum bus_priority */
 	uint32_t window;   /* imap: most items pulled and not yet returned by
 			    * next; default: the pool's */
-	int64_t limit_ns;  /* of each chunk, from when it is submitted on */
+	int64_t limit_ns;  /* of each chunk, from when it is submitted on; and
+			    * once more of its items, if they are tried one
+			    * by one after it killed its workers */
 	struct bus_map_item *items; /* map: n of them, to be filled; or NULL */
 };
 #define BUS_MAP_CONFIG_INIT { sizeof(struct bus_map_config), 0, 0, 0, 0, 0 }
@@ -1145,7 +1152,8 @@ BUS_API int bus_pool_imap_unordered(struct bus_pool *pool, uint32_t handler,
  * Memory: result->data is valid until the next call with this imap.
  *
  * Returns 0, -ENODATA at the end, -EAGAIN or -ETIMEDOUT (call again), -EINTR,
- * -EDEADLK, what the source said, or as bus_pool_submit().
+ * -EDEADLK, what the source said, or as bus_pool_submit(): an item that is too
+ * large ends it as well.
  */
 BUS_API int bus_imap_next(struct bus_imap *imap, struct bus_result *result,
 			  int64_t timeout_ns);

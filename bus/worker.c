@@ -256,7 +256,7 @@ int bus_worker_run(const struct bus_worker *w)
 	int ret = bus_check(c->bus);
 
 	if (ret)
-		return 1;
+		return ret == -EUSERS ? BUS_WORKER_NO_ENDPOINT : 1;
 	sb_ring_reattach(&c->end, c->bus->id);
 	if (begin(w))
 		return BUS_WORKER_INIT_FAILED;

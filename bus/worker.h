@@ -10,6 +10,8 @@
  * done its share, or as there are to be fewer. */
 #define BUS_WORKER_INIT_FAILED 125
 #define BUS_WORKER_RETIRED     124
+/* The table of endpoints was full. */
+#define BUS_WORKER_NO_ENDPOINT 123
 
 /* What a worker is to do. */
 struct bus_worker {
