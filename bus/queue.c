@@ -882,39 +882,74 @@ int bus_queue_give_back(struct bus_queue *q, struct bus_msg *msg)
 	return 0;
 }
 
-/* The queue is closed.  Did head get to the end?  Then only such messages are
- * left as are being written and were passed. */
-static bool all_passed(const struct bus_queue *q)
+/* How far the end of the queue, which is closed, is from head.  0: only such
+ * messages are left as are being written and were passed. */
+static int64_t left_to_take(const struct bus_queue *q, uint64_t *head)
 {
 	uint64_t tail = ld_acq(&q->end.ring->tail);
-	int64_t left = sb_pos_diff(tail, ld_acq(&q->end.ring->head));
 
-	/* More than there are slots is nonsense, and nothing to wait for. */
-	return left <= 0 || left > (int64_t)q->end.mask + 1;
+	*head = ld_acq(&q->end.ring->head);
+	return sb_pos_diff(tail, *head);
+}
+
+static bool all_passed(const struct bus_queue *q)
+{
+	uint64_t head;
+
+	return left_to_take(q, &head) <= 0;
+}
+
+/* To go past a message that is being written takes less than a millisecond. */
+#define ABORT_STUCK_NS ((int64_t)SB_NS_PER_S)
+
+/*
+ * Throw away what is there, so that its cells are free.  That is a ring full at
+ * most: more, or an end that is further away, or a head that does not move, is
+ * nonsense of a peer.  0 or -EPROTO.
+ */
+static int discard_all(struct bus_queue *q)
+{
+	uint64_t most = 2 * (q->end.mask + 1), last = 0, head;
+	uint64_t until = sb_deadline(ABORT_STUCK_NS);
+	struct op op = { .q = q, .n = 1 };
+	int64_t left;
+	int ret;
+
+	while ((ret = sb_ring_take(&q->end, op.n, true, &op.pos)) != -EPIPE) {
+		left = left_to_take(q, &head);
+		if (ret > 0)
+			discard(q, op.pos, ret);
+		else if (left <= 0)
+			return 0;
+		else
+			sched_yield();
+		if (head != last)
+			until = sb_deadline(ABORT_STUCK_NS);
+		last = head;
+		if (left > (int64_t)q->end.mask + 1 || (ret > 0 && !most--) ||
+		    sb_now_ns() > until)
+			return -EPROTO;
+	}
+	return 0;
 }
 
 int bus_queue_abort(struct bus_queue *q)
 {
 	uint32_t strict = q->end.flags & SB_RING_STRICT;
-	struct op op = { .q = q, .n = 1 };
-	int ret = bus_check(q->bus);
+	int ret = bus_check(q->bus), error;
 
 	if (ret)
 		return ret;
 	sb_ring_close(&q->end);
-	/* Throw away what is there, so that its cells are free; do not wait
-	 * for what is being written. */
+	/* Do not wait for what is being written. */
 	q->end.flags &= ~SB_RING_STRICT;
-	while ((ret = sb_ring_take(&q->end, op.n, true, &op.pos)) != -EPIPE)
-		if (ret > 0)
-			discard(q, op.pos, ret);
-		else if (all_passed(q))
-			break;
-		else
-			sched_yield();
+	error = discard_all(q);
+	if (error)
+		reject(q);
 	q->end.flags |= strict;
 	sb_ring_abort(&q->end);
-	return bus_queue_close(q);
+	ret = bus_queue_close(q);
+	return error ? error : ret;
 }
 
 /* ------------------------------------------------------- task_done, join -- */

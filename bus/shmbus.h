@@ -347,7 +347,8 @@ BUS_API int bus_queue_give_back(struct bus_queue *queue, struct bus_msg *msg);
  */
 BUS_API int bus_queue_close(struct bus_queue *queue);
 
-/* As close, but what nobody has taken yet is thrown away. */
+/* As close, but what nobody has taken yet is thrown away.  Returns 0, or -EPROTO
+ * when what is there makes no sense; it is closed all the same. */
 BUS_API int bus_queue_abort(struct bus_queue *queue);
 
 /*

@@ -1121,6 +1121,20 @@ Test(queue, what_comes_back_to_an_aborted_queue_is_dropped)
 	cr_assert_eq(blob_used(), 0);
 }
 
+Test(queue, abort_ends_also_when_tail_is_nonsense)
+{
+	struct bus_queue *q = t_queue(bus, "q", 8, 8, 0);
+	struct bus_channel *c;
+	struct sb_ring_end *end;
+
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(t_put_u64(q, 1, 0), 0);
+	end = bus_channel_end(bus, 0, &c);
+	cr_assert_not_null(end);
+	end->ring->tail = UINT32_MAX; /* closed, and far ahead */
+	cr_assert_eq(bus_queue_abort(q), -EPROTO);
+}
+
 Test(queue, abort_does_not_wait_for_what_is_being_written)
 {
 	for (uint32_t flags = 0; flags <= BUS_QUEUE_STRICT;
@@ -1704,7 +1718,7 @@ Test(queue, abort_ends_whatever_a_peer_wrote_into_tail)
 	cr_assert_not_null(end);
 	end->ring->tail += UINT64_C(1) << 56;
 	alarm(20);
-	cr_assert_eq(bus_queue_abort(q), 0);
+	cr_assert_eq(bus_queue_abort(q), -EPROTO);
 	alarm(0);
 	bus_queue_free(q);
 }
