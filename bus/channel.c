@@ -600,20 +600,32 @@ int bus_channel_attach(struct bus *bus, uint32_t idx,
 	return 0;
 }
 
+int bus_channel_try_end(struct bus *bus, uint32_t idx,
+			struct bus_channel **channel, struct sb_ring_end **end)
+{
+	struct sb_ring_end *e;
+	int ret = 0;
+
+	if (!ready(bus, idx))
+		return -ENOENT;
+	e = &bus->ends[idx];
+	if (!e->ring)
+		ret = bus_channel_attach(bus, idx, channel, e);
+	if (ret) {
+		e->ring = NULL;
+		return ret;
+	}
+	*channel = (struct bus_channel *)(void *)e->ring - 1;
+	*end = e;
+	return 0;
+}
+
 struct sb_ring_end *bus_channel_end(struct bus *bus, uint32_t idx,
 				    struct bus_channel **channel)
 {
 	struct sb_ring_end *end;
 
-	if (!ready(bus, idx))
-		return NULL;
-	end = &bus->ends[idx];
-	if (!end->ring && bus_channel_attach(bus, idx, channel, end)) {
-		end->ring = NULL;
-		return NULL;
-	}
-	*channel = (struct bus_channel *)(void *)end->ring - 1;
-	return end;
+	return bus_channel_try_end(bus, idx, channel, &end) ? NULL : end;
 }
 
 static uint32_t log2_of(uint64_t power)

@@ -109,4 +109,9 @@ uint32_t bus_channel_kind(struct bus *bus, uint32_t idx);
 struct sb_ring_end *bus_channel_end(struct bus *bus, uint32_t idx,
 				    struct bus_channel **channel);
 
+/* The same, and why not: -ENOENT when there is none, -EPROTO when it is a pipe
+ * or damaged, anything else when it cannot be reached now. */
+int bus_channel_try_end(struct bus *bus, uint32_t idx,
+			struct bus_channel **channel, struct sb_ring_end **end);
+
 #endif

@@ -180,3 +180,8 @@ void bus_ep_exit(struct bus_map *map, uint32_t me, uint32_t id, uint64_t seen)
 		   word(bus_ep_pid(seen), seen, false, BUS_EP_RETIRED));
 	st_rel(&map->ep[me].recovering, 0);
 }
+
+void bus_ep_give_up(struct bus_map *map, uint32_t me)
+{
+	st_rel(&map->ep[me].recovering, 0);
+}

@@ -59,4 +59,7 @@ bool bus_ep_enter(struct bus_map *map, uint32_t me, uint32_t id,
 		  uint64_t word);
 void bus_ep_exit(struct bus_map *map, uint32_t me, uint32_t id, uint64_t word);
 
+/* Instead of an exit: @me could not do all of it, so it is not retired. */
+void bus_ep_give_up(struct bus_map *map, uint32_t me);
+
 #endif

@@ -78,7 +78,9 @@ static void settle_pipe(struct bus *bus, struct bus_pipe_head *head,
 	bus_side_recover(head, id, (uint32_t)life, (uint32_t)(life >> 32));
 }
 
-static void settle(struct bus *bus, uint32_t id)
+/* False when memory was too short to look at all: then somebody has to do it
+ * again, or what the dead held would be lost. */
+static bool settle(struct bus *bus, uint32_t id)
 {
 	struct bus_header *h = bus->map->header;
 	struct sb_ring_recovered what = { 0 };
@@ -87,15 +89,19 @@ static void settle(struct bus *bus, uint32_t id)
 	struct sb_ring_end *end;
 	uint32_t old = id;
 	uint64_t bytes;
+	bool all = true;
+	int ret;
 
 	sb_sleepers_clear(&h->blob_rx, id);
 	for (uint32_t i = 0; i < BUS_CHANNELS_MAX; i++) {
 		head = bus_channel_pipe(bus, i, &bytes);
 		if (head)
 			settle_pipe(bus, head, id);
-		end = bus_channel_end(bus, i, &c);
-		if (!end)
+		ret = bus_channel_try_end(bus, i, &c, &end);
+		if (ret) {
+			all &= ret == -ENOENT || ret == -EPROTO;
 			continue;
+		}
 		sb_sleepers_clear(&c->rx, id);
 		sb_sleepers_clear(&c->tx, id);
 		sb_sleepers_clear(&c->done, id);
@@ -109,6 +115,7 @@ static void settle(struct bus *bus, uint32_t id)
 	wake_everybody(bus);
 	bus_count(&bus->ep->counts.redelivered, what.n_redelivered);
 	bus_count(&bus->ep->counts.quarantined, what.n_quarantined);
+	return all;
 }
 
 static void recover(struct bus *bus, uint32_t id, uint64_t seen)
@@ -116,8 +123,10 @@ static void recover(struct bus *bus, uint32_t id, uint64_t seen)
 	if (!bus_ep_enter(bus->map, bus->id, id, seen))
 		return;
 	sb_sleepers_clear(&bus->map->header->running, id);
-	settle(bus, id);
-	bus_ep_exit(bus->map, bus->id, id, seen);
+	if (settle(bus, id))
+		bus_ep_exit(bus->map, bus->id, id, seen);
+	else /* it stays DEAD, for the next sweep */
+		bus_ep_give_up(bus->map, bus->id);
 }
 
 /* Endpoint @id, seen attached as @seen, has died. */
