@@ -2,7 +2,7 @@
  * test_ring.c - lib/ring.c and ring_recover.c; Criterion suite "ring"
  *
  * What the ring promises to one process after the other.  Schedules and kills
- * are in stress/explore_ring.c and kill/kill_ring.c.
+ * are in stress/explore_ring.c and tools/torture/kill_ring.c.
  */
 #include "config.h"
 

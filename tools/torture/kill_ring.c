@@ -12,7 +12,7 @@
  * done again with SIGKILL; --full does that with all of them.  --full also
  * does this to the recovery of each point: k times j points.
  *
- * kill_ring [--full] [--case=NAME [--k=N]]
+ * A case is ring/operation/state, a point the number of instructions.
  */
 #include "config.h"
 
@@ -27,11 +27,17 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "tests/support/proc.h"
+#include "tests/support/step.h"
+#include "tools/torture/torture.h"
 
 /* Each look at the clock is most of the patience of a consumer, so that the
  * number of instructions is the same each time. */
 static uint64_t sim_now_ns(void);
 #define SB_RING_NOW_NS() sim_now_ns()
+
+/* A ring of our own, which the rest of the program does not use. */
+#include "tools/torture/sim_ring.h"
 
 #include "lib/fence.c"
 #include "lib/ring.c"
@@ -98,34 +104,27 @@ static struct {
 	long *k;
 } x;
 
-static struct {
-	long points, kills, hung, lost, duplicated, leaked, wrong;
-} total;
+struct row {
+	struct tally t;
+	_Atomic uint64_t kills;
+};
 
-static long failures(void)
-{
-	return total.hung + total.lost + total.duplicated + total.leaked +
-	       total.wrong;
-}
-
-static const char *case_name;
+/* Of the case that this shard is at. */
+static struct row *row;
+static char case_name[80];
 static long case_k, case_j = -1;
-static const char *program;
 
 static uint64_t sim_now_ns(void)
 {
 	return sh->clock_ns += 60000;
 }
 
-static void bad(long *what, const char *msg)
+static void bad(const _Atomic uint64_t *what, const char *msg)
 {
-	static int n_printed;
-
-	++*what;
-	if (n_printed++ < 20)
-		printf("FAILED: %s%s: %s --case=%s --k=%ld\n", msg,
-		       case_j < 0 ? "" : " (recovery killed too)", program,
-		       case_name, case_k);
+	torture_bad(&row->t, (size_t)((const char *)what -
+				      (const char *)&row->t),
+		    case_name, case_k, "%s%s", msg,
+		    case_j < 0 ? "" : " (recovery killed too)");
 }
 
 static volatile uint64_t *data_of(uint64_t pos)
@@ -188,7 +187,7 @@ static uint32_t client_sends(void)
 		n = sb_ring_claim(&x.client, 1, true, &pos);
 	if (n == 1)
 		return client_publishes(pos);
-	bad(&total.wrong, "cannot prepare");
+	bad(&row->t.wrong, "cannot prepare");
 	return 0;
 }
 
@@ -198,7 +197,7 @@ static void finish(struct sb_ring_end *e, uint64_t pos)
 	uint64_t i = data_of(pos)[0];
 
 	if (i >= N_MSGS) {
-		bad(&total.wrong, "took garbage");
+		bad(&row->t.wrong, "took garbage");
 	} else if (x.request) {
 		data_of(pos)[1] = answer_to(i);
 		sb_ring_answer(e, pos, 16, 0);
@@ -220,9 +219,9 @@ static void collect(void)
 		if (seq & SB_FLAG_QUAR)
 			x.n_quarantined++;
 		else if (data_of(x.pos_of[i])[1] != answer_to(i))
-			bad(&total.wrong, "wrong answer");
+			bad(&row->t.wrong, "wrong answer");
 		if (data_of(x.pos_of[i])[0] != i)
-			bad(&total.wrong, "answer to another");
+			bad(&row->t.wrong, "answer to another");
 		sb_ring_free(&x.client, x.pos_of[i]);
 		x.n_done[i]++;
 	}
@@ -240,7 +239,7 @@ static void drain(void)
 		finish(&x.helper, pos);
 	}
 	if (n == 1 || n == -EBUSY)
-		bad(&total.hung, "never empty");
+		bad(&row->t.hung, "never empty");
 	collect();
 }
 
@@ -256,7 +255,7 @@ static void prepare_held(void)
 {
 	x.holder_msg = client_sends();
 	if (take_one(&x.holder, &x.holder_pos) != 1)
-		bad(&total.wrong, "cannot prepare");
+		bad(&row->t.wrong, "cannot prepare");
 	for (uint64_t k = 1; k < n_slots(); k++) {
 		client_sends();
 		drain();
@@ -290,7 +289,7 @@ static void prepare(enum state state)
 		tail = c->ring->tail;
 		old = c->pown[sb_ring_idx(c, tail)];
 		if (sb_ring_claim(&x.stalled, 1, true, &x.stalled_pos) != 1)
-			bad(&total.wrong, "cannot prepare");
+			bad(&row->t.wrong, "cannot prepare");
 		if (state == STALL_TAIL) {
 			/* As if it were stopped right after its CAS. */
 			c->pown[sb_ring_idx(c, tail)] = old;
@@ -309,7 +308,7 @@ static void prepare(enum state state)
 		head = c->ring->head;
 		old = c->cown[sb_ring_idx(c, head)];
 		if (sb_ring_take(&x.holder, 1, true, &x.head_pos) != 1)
-			bad(&total.wrong, "cannot prepare");
+			bad(&row->t.wrong, "cannot prepare");
 		c->cown[sb_ring_idx(c, head)] = old;
 		break;
 	}
@@ -462,7 +461,7 @@ static pid_t start_victim(void (*fn)(void))
 		fn();
 		sh->done = true;
 		for (;;)
-			syscall(SYS_pause);
+			syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
 	}
 	waitpid(pid, &status, 0);
 	return pid;
@@ -484,7 +483,7 @@ static bool one_instruction(pid_t pid)
 	    waitpid(pid, &status, 0) == pid && WIFSTOPPED(status) &&
 	    WSTOPSIG(status) == SIGTRAP)
 		return true;
-	bad(&total.wrong, "victim went astray");
+	bad(&row->t.wrong, "victim went astray");
 	return false;
 }
 
@@ -527,7 +526,7 @@ static void sweep(void (*fn)(void), void (*look)(void))
 		*x.k = *x.k + 1;
 	}
 	if (k == K_MAX)
-		bad(&total.hung, "the operation does not end");
+		bad(&row->t.hung, "the operation does not end");
 	end_victim(pid);
 	free(sh_was);
 	free(x_was);
@@ -544,7 +543,7 @@ static void check_messages(bool victim_takes)
 		bool victims = i >= VICTIM_MSG && i < VICTIM_MSG + 12;
 
 		if (n > 1)
-			bad(&total.duplicated, "finished twice");
+			bad(&row->t.duplicated, "finished twice");
 		if (victims && !sh->published[i] && n == 1)
 			n_committed++;
 		if ((x.expected[i] || (victims && sh->published[i])) &&
@@ -553,9 +552,9 @@ static void check_messages(bool victim_takes)
 	}
 	/* It may have finished one and been killed before it could say so. */
 	if (n_missing > (victim_takes && !x.request ? 1u : 0u))
-		bad(&total.lost, "a message was lost");
+		bad(&row->t.lost, "a message was lost");
 	if (n_committed > 1)
-		bad(&total.wrong, "more came out than went in");
+		bad(&row->t.wrong, "more came out than went in");
 }
 
 static void check_ring(void)
@@ -567,11 +566,11 @@ static void check_ring(void)
 	sb_ring_attach(&b, x.ring, RING_BYTES, AUDIT + 1);
 	for (uint64_t i = 0; i <= a.mask; i++)
 		if ((sb_ring_slot(&a, i << 16)->seq & 3) != SB_FREE) {
-			bad(&total.leaked, "a slot is not free");
+			bad(&row->t.leaked, "a slot is not free");
 			return;
 		}
 	if (sb_ring_unfinished(&a)) {
-		bad(&total.leaked, "unfinished");
+		bad(&row->t.leaked, "unfinished");
 		return;
 	}
 	if (x.closed)
@@ -581,17 +580,17 @@ static void check_ring(void)
 		n++;
 	}
 	if (n != n_slots()) {
-		bad(&total.leaked, "fewer slots than before");
+		bad(&row->t.leaked, "fewer slots than before");
 		return;
 	}
 	for (uint64_t k = 0; k < 3 * n_slots() + 1; k++) {
 		if (take_one(&b, &pos) != 1) {
-			bad(&total.hung, "nothing comes out");
+			bad(&row->t.hung, "nothing comes out");
 			return;
 		}
 		sb_ring_free(&b, pos);
 		if (sb_ring_claim(&a, 1, true, &pos) != 1) {
-			bad(&total.hung, "nothing goes in");
+			bad(&row->t.hung, "nothing goes in");
 			return;
 		}
 		sb_ring_publish(&a, pos, 0, 0);
@@ -706,7 +705,7 @@ static void survive(void)
 	struct sb_ring_recovered what = { 0 };
 	bool recovers = x.op->fn == do_recover;
 
-	total.points++;
+	torture_point(&row->t);
 	if (*x.k & 1)
 		go_on_unaware();
 	sb_ring_recover(&x.helper, RECOVERER, &what);
@@ -717,7 +716,7 @@ static void survive(void)
 		sb_ring_abort(&x.helper);
 		if ((x.ring->tail & 3) != SB_CLOSED ||
 		    (x.ring->head & 3) != SB_CLOSED)
-			bad(&total.wrong, "not aborted");
+			bad(&row->t.wrong, "not aborted");
 		return;
 	}
 	unstall(x.state);
@@ -760,7 +759,7 @@ static void kill_case(const struct op *op, enum state state, unsigned int log_n,
 		set_up_case(op, state, log_n, first);
 		case_k = k;
 		killed = kill_after(op->fn, k);
-		total.kills++;
+		row->kills++;
 		survive();
 	}
 }
@@ -784,84 +783,79 @@ static const struct {
 
 #define N_RINGS (sizeof(rings) / sizeof(rings[0]))
 
+/* Of the whole run, seen by all shards. */
 static struct {
-	const char *only;
-	long k;
-	bool full;
-} opt = { .k = -1 };
+	_Atomic uint32_t next_case;
+	struct row row[N_RINGS][N_OPS];
+} *all;
 
 static void run_case(const struct op *op, enum state state, size_t r)
 {
 	unsigned int log_n = rings[r].log_n;
 	uint64_t first = rings[r].first;
-	static char name[80];
 
-	snprintf(name, sizeof(name), "%s/%s/%s", rings[r].name, op->name,
-		 state_names[state]);
-	case_name = name;
-	if (opt.only && strcmp(opt.only, name) != 0)
+	snprintf(case_name, sizeof(case_name), "%s/%s/%s", rings[r].name,
+		 op->name, state_names[state]);
+	if (!torture_wants(case_name))
 		return;
-	if (opt.k >= 0) {
-		kill_case(op, state, log_n, first, opt.k, K_MAX);
+	row = &all->row[r][op - ops];
+	if (torture->at >= 0) {
+		kill_case(op, state, log_n, first, torture->at, K_MAX);
 		return;
 	}
 	set_up_case(op, state, log_n, first);
 	sweep(op->fn, survive);
 	kill_case(op, state, log_n, first, (long)state,
-		  opt.full ? 1 : KILL_STRIDE);
-	if (!opt.full || log_n > 2)
+		  torture->full ? 1 : KILL_STRIDE);
+	if (!torture->full || log_n > 2)
 		return;
 	set_up_case(op, state, log_n, first);
 	sweep(op->fn, survive_twice);
 }
 
-static void run_op(const struct op *op, size_t r)
+static int shard_main(void *arg)
 {
-	long points = total.points, kills = total.kills, failed = failures();
+	uint32_t c;
 
-	for (int s = 0; s < N_STATES; s++)
-		if (makes_sense(op, (enum state)s))
-			run_case(op, (enum state)s, r);
-	if (total.points == points)
-		return;
-	printf("%-3s %-28s %8ld points %6ld kills %4ld failed\n", rings[r].name,
-	       op->name, total.points - points, total.kills - kills,
-	       failures() - failed);
-	fflush(stdout);
-}
-
-int main(int argc, char **argv)
-{
-	uint64_t since = sb_now_ns();
-
-	program = argv[0];
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--full")) {
-			opt.full = true;
-		} else if (!strncmp(argv[i], "--case=", 7)) {
-			opt.only = argv[i] + 7;
-		} else if (!strncmp(argv[i], "--k=", 4)) {
-			opt.k = atol(argv[i] + 4);
-		} else {
-			fprintf(stderr,
-				"usage: %s [--full] [--case=NAME [--k=N]]\n",
-				argv[0]);
-			return 2;
-		}
-	}
+	(void)arg;
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
 		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (sh == MAP_FAILED) {
-		perror("mmap");
-		return 1;
+	T_CHECK(sh != MAP_FAILED);
+	while ((c = all->next_case++) < N_RINGS * N_OPS * N_STATES) {
+		const struct op *op = &ops[c / N_STATES % N_OPS];
+		enum state state = c % N_STATES;
+
+		if (makes_sense(op, state))
+			run_case(op, state, c / N_STATES / N_OPS);
 	}
+	return 0;
+}
+
+static void print_rows(void)
+{
+	torture_say("%-4s %-28s %8s %8s %5s\n", "ring", "operation", "points",
+		    "SIGKILL", "bad");
 	for (size_t r = 0; r < N_RINGS; r++)
-		for (size_t o = 0; o < N_OPS; o++)
-			run_op(&ops[o], r);
-	printf("points %ld (%ld with SIGKILL), hung %ld, lost %ld,"
-	       " duplicated %ld, leaked %ld, wrong %ld (%.1f s)\n",
-	       total.points, total.kills, total.hung, total.lost,
-	       total.duplicated, total.leaked, total.wrong,
-	       (double)(sb_now_ns() - since) / 1e9);
-	return failures() != 0;
+		for (size_t o = 0; o < N_OPS; o++) {
+			const struct row *w = &all->row[r][o];
+
+			if (w->t.points)
+				torture_say("%-4s %-28s %8u %8u %5u\n",
+					    rings[r].name, ops[o].name,
+					    (unsigned)w->t.points,
+					    (unsigned)w->kills,
+					    (unsigned)tally_bad(&w->t));
+		}
+}
+
+int kill_ring(void)
+{
+	bool good;
+
+	all = mmap(NULL, sizeof(*all), PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	T_CHECK(all != MAP_FAILED);
+	good = t_each_cpu(shard_main, NULL);
+	print_rows();
+	return good ? 0 : 1;
 }

@@ -38,13 +38,9 @@
  * that leads elsewhere, because the victim is faster than when it was measured
  * and meets another state of its peer, they go by steps again.
  *
- * Without an argument there are about 40 points a case, at equal distances, the
- * first by the seed (the day, unless --seed is given).  --full takes every
- * instruction, for an hour or two.
- *
- * kill_pipe [--full] [--seed S] [--only CASE [--at K]]
- *
- * CASE is operation/state/peer, as a failure names it.
+ * With --quick there are about 40 points a case, at equal distances, the first
+ * by the seed.  --full takes every instruction, for an hour or two.  A case is
+ * operation/state/peer, a point the number of instructions.
  */
 #include "config.h"
 
@@ -60,6 +56,7 @@
 #include "bus/pipe.h"
 #include "tests/bus/t_bus.h"
 #include "tests/support/step.h"
+#include "tools/torture/torture.h"
 
 #define SLOT       256u
 #define MID        100u
@@ -172,8 +169,8 @@ static struct shared {
 } *sh;
 
 struct row {
-	_Atomic uint64_t points, of, hung, lost, duplicated, leaked, wrong;
-	_Atomic uint64_t longest, slow, elsewhere, wait_ns, ns;
+	struct tally t;
+	_Atomic uint64_t of, longest, slow, elsewhere, wait_ns, ns;
 };
 
 /* One of a pipe's ends, in the hands of a survivor. */
@@ -194,7 +191,7 @@ struct end {
 
 /* Of the whole run, seen by all shards. */
 static struct {
-	_Atomic uint32_t next_case, n_printed;
+	_Atomic uint32_t next_case;
 	struct row row[64][N_PEERS];
 } *all;
 
@@ -232,34 +229,22 @@ static struct {
 	uint64_t killed_ns;
 } x;
 
-static struct {
-	bool full;
-	uint64_t seed;
-	const char *only;
-	long at;
-} opt = { .at = -1 };
-
 static struct bus *bus;
 static struct end mine;     /* the peer's end, in whatever process that is */
 static struct bus_pipe *vp; /* the victim's */
 static struct t_gate gate, heir_gate;
-static const char *program;
 static bool have_uring;
 /* The victim's messages, made beforehand, one after the other when all are
  * MID bytes long. */
 static unsigned char msg[4][MSG_MAX], mids[4 * MID];
 
-/* --------------------------------------------------------------- verdicts --
- */
+/* -------------------------------------------------------------- verdicts -- */
 
-static void bad(_Atomic uint64_t *what, const char *text)
+static void bad(const _Atomic uint64_t *what, const char *text)
 {
-	*what += 1;
-	if (all->n_printed++ < 30) {
-		printf("FAILED: %s: %s --only %s --at %ld\n", text, program,
-		       x.name, x.k);
-		fflush(stdout);
-	}
+	torture_bad(&x.row->t, (size_t)((const char *)what -
+					(const char *)&x.row->t),
+		    x.name, x.k, "%s", text);
 }
 
 static const char *doing;       /* for the watchdog */
@@ -272,7 +257,7 @@ static void on_alarm(int sig)
 	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
 		return;
 	/* We ourselves hang in a call; there is no way on from here. */
-	bad(&x.row->hung, doing);
+	bad(&x.row->t.hung, doing);
 	_exit(3);
 }
 
@@ -334,8 +319,7 @@ static void wrong(int line, int ret)
 
 #define WRONG(ret) wrong(__LINE__, ret)
 
-/* --------------------------------------------------------------- messages --
- */
+/* -------------------------------------------------------------- messages -- */
 
 static size_t len_of(uint32_t dir, uint32_t i)
 {
@@ -371,8 +355,7 @@ static uint32_t read_message(uint32_t dir, const unsigned char *from,
 	return memcmp(should, from, len) ? N_MSGS : (uint32_t)number;
 }
 
-/* -------------------------------------------------------------- survivors --
- */
+/* ------------------------------------------------------------- survivors -- */
 
 static void say(struct end *e, int32_t ev)
 {
@@ -663,8 +646,7 @@ static void check_end(struct end *e)
 	bus_pipe_cancel(e->p);
 }
 
-/* ---------------------------------------------------------------- victims --
- */
+/* --------------------------------------------------------------- victims -- */
 
 static void begins(uint32_t i, uint32_t n)
 {
@@ -1013,8 +995,7 @@ static void do_recv_dead(void)
 		WRONG(ret);
 }
 
-/* ---------------------------------------------------------- the processes --
- */
+/* --------------------------------------------------------- the processes -- */
 
 static void become(uint32_t wait, uint32_t spin)
 {
@@ -1141,7 +1122,7 @@ static int victim_main(void *arg)
 	x.op->fn();
 	sh->over = 1;
 	for (;;)
-		syscall(SYS_pause);
+		syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
 }
 
 /* Had the victim's side before it. */
@@ -1219,8 +1200,7 @@ static int peer_main(void *arg)
 	return t_count_fds() > fds;
 }
 
-/* ------------------------------------------------------- in shared memory --
- */
+/* ------------------------------------------------------ in shared memory -- */
 
 static struct bus_pipe_head *pipe_head(void)
 {
@@ -1374,8 +1354,7 @@ static void look(void)
 	x.half = half;
 }
 
-/* --------------------------------------------------------------- stepping --
- */
+/* -------------------------------------------------------------- stepping -- */
 
 static bool victim_there(void)
 {
@@ -1417,7 +1396,7 @@ static enum t_stop while_blocked(void *arg)
 	if (!s->end)
 		s->end = sb_deadline(HUNG_NS);
 	if (sb_now_ns() > s->end) {
-		bad(&x.row->hung, "the victim itself hangs");
+		bad(&x.row->t.hung, "the victim itself hangs");
 		return T_HANGS;
 	}
 	if (x.cross) {
@@ -1447,7 +1426,7 @@ static enum t_stop go(long from, long to, bool last)
 		stop_peer();
 	}
 	if (stop == T_ENDED)
-		bad(&x.row->wrong, "the victim ended");
+		bad(&x.row->t.wrong, "the victim ended");
 	return (enum t_stop)stop;
 }
 
@@ -1511,8 +1490,7 @@ static void kill_victim(enum t_stop stop)
 	sh->dead = 1;
 }
 
-/* ----------------------------------------------------------------- set up --
- */
+/* ---------------------------------------------------------------- set up -- */
 
 static struct bus_config bus_settings(void)
 {
@@ -1669,8 +1647,7 @@ static void set_up(void)
 		cannot("seize");
 }
 
-/* -------------------------------------------------------- after the death --
- */
+/* ------------------------------------------------------- after the death -- */
 
 static void tell_peer(char c)
 {
@@ -1722,7 +1699,7 @@ static bool await_end(const char *if_not)
 	let_peer_go();
 	beat();
 	if (!soon(x.peer == POLL ? we_are_at_end : peer_at_end)) {
-		bad(&x.row->hung, if_not);
+		bad(&x.row->t.hung, if_not);
 		return false;
 	}
 	if (x.peer == POLL) {
@@ -1806,7 +1783,7 @@ static bool heir_works(void)
 		wanted = 0; /* it may have died in the victim's hands */
 	ret = open_side(x.side, &heir.p);
 	if (ret) {
-		bad(&x.row->leaked, "the side cannot be opened again");
+		bad(&x.row->t.leaked, "the side cannot be opened again");
 		return false;
 	}
 	let_peer_go();
@@ -1818,7 +1795,7 @@ static bool heir_works(void)
 		if (x.peer == POLL)
 			do_job(&mine, 0);
 		if (sb_now_ns() > end) {
-			bad(&x.row->hung, "nothing goes between the peer and "
+			bad(&x.row->t.hung, "nothing goes between the peer and "
 					  "a new one");
 			bus_pipe_free(heir.p);
 			return false;
@@ -1847,16 +1824,16 @@ static void heir_comes(void)
 		kill(sh->heir_pid, SIGKILL);
 	if (bus_side_state(x.word) == BUS_SIDE_MADE) {
 		if (bus_pipe_hand_over(x.pair[x.side], sh->heir_pid))
-			bad(&x.row->wrong, "the maker cannot hand it over");
+			bad(&x.row->t.wrong, "the maker cannot hand it over");
 		else
 			x.pair[x.side] = NULL;
 	}
 	t_gate_open(&heir_gate);
 	if (x.k % 2 == 0) {
 		if (!soon(heir_done))
-			bad(&x.row->hung, "the heir hangs");
+			bad(&x.row->t.hung, "the heir hangs");
 		else if (sh->heir_ret != (lost ? -EBADF : 0))
-			bad(&x.row->wrong, "what the heir is told");
+			bad(&x.row->t.wrong, "what the heir is told");
 	}
 	kill(sh->heir_pid, SIGKILL);
 	waitpid(sh->heir_pid, &status, 0);
@@ -1869,7 +1846,7 @@ static void give_up_unused(void)
 	if (x.op->flow != PAIR || is_taken(x.word))
 		return;
 	if (bus_pipe_hand_over(x.pair[x.side], x.victim))
-		bad(&x.row->wrong, "the maker cannot hand it over");
+		bad(&x.row->t.wrong, "the maker cannot hand it over");
 	else
 		x.pair[x.side] = NULL;
 }
@@ -1900,9 +1877,9 @@ static void end_peer(bool well)
 		doing = "the peer does not leave";
 		status = t_wait(x.peer_pid);
 		if (status == 1)
-			bad(&x.row->leaked, "the peer has more descriptors");
+			bad(&x.row->t.leaked, "the peer has more descriptors");
 		else if (status)
-			bad(&x.row->wrong, "the peer cannot leave");
+			bad(&x.row->t.wrong, "the peer cannot leave");
 	}
 	bus_pipe_free(x.pair[x.side]);
 	if (x.peer == POLL)
@@ -1911,8 +1888,7 @@ static void end_peer(bool well)
 		bus_pipe_free(x.pair[1 - x.side]);
 }
 
-/* ----------------------------------------------------------------- checks --
- */
+/* ---------------------------------------------------------------- checks -- */
 
 static int32_t event(const struct log *log, uint32_t at)
 {
@@ -1935,22 +1911,22 @@ static uint32_t check_writer(uint32_t at, uint32_t from, uint32_t to, bool half,
 		if (event(log, at) == (int32_t)i) {
 			at++;
 			if (state == NOT)
-				bad(&x.row->wrong, "one that was never sent");
+				bad(&x.row->t.wrong, "one that was never sent");
 		} else if (state == DONE) {
-			bad(&x.row->lost, "a message was lost");
+			bad(&x.row->t.lost, "a message was lost");
 		}
 	}
 	dead = event(log, at) == EV_DEAD;
 	if (dead)
 		at++;
 	if (dead && !half)
-		bad(&x.row->wrong, "-EOWNERDEAD for nothing");
+		bad(&x.row->t.wrong, "-EOWNERDEAD for nothing");
 	if (!dead && half && !maybe_half)
-		bad(&x.row->lost, "no -EOWNERDEAD for half a message");
+		bad(&x.row->t.lost, "no -EOWNERDEAD for half a message");
 	if (event(log, at) == EV_END)
 		at++;
 	else if (must_end && !end)
-		bad(&x.row->wrong, "no end");
+		bad(&x.row->t.wrong, "no end");
 	return at;
 }
 
@@ -1973,7 +1949,7 @@ static void check_received(void)
 	uint32_t at = 0;
 
 	if (any_twice(log)) {
-		bad(&x.row->duplicated, "delivered twice");
+		bad(&x.row->t.duplicated, "delivered twice");
 		return;
 	}
 	if (x.op->before == DEAD_WRITER)
@@ -1983,7 +1959,7 @@ static void check_received(void)
 			  !x.early && x.op->flow == NAMED);
 	at = check_writer(at, BY_HEIR, N_MSGS, false, false, true);
 	if (at != log->n)
-		bad(&x.row->wrong, "out of order");
+		bad(&x.row->t.wrong, "out of order");
 }
 
 /* Was message @i, which the victim's last call took as its @n-th, in the
@@ -2006,18 +1982,18 @@ static void check_first(uint32_t number)
 	uint32_t n = sh->taken >> 8, most = n + (sh->taken & 0xff);
 
 	if (number < n)
-		bad(&x.row->duplicated, "what was received comes again");
+		bad(&x.row->t.duplicated, "what was received comes again");
 	for (uint32_t i = n; i < number; i++) {
 		if (sh->put[TO_VICTIM][i] != DONE)
 			continue;
 		if (i >= most)
-			bad(&x.row->lost, "the new reader has missed it");
+			bad(&x.row->t.lost, "the new reader has missed it");
 		else if (!victim_has(i, i - n))
-			bad(&x.row->lost, "taken, and in nobody's hands");
+			bad(&x.row->t.lost, "taken, and in nobody's hands");
 	}
 	if (x.front < N_MSGS && sh->put[TO_VICTIM][x.front] == DONE &&
 	    number != x.front)
-		bad(&x.row->lost, "not what was at the front");
+		bad(&x.row->t.lost, "not what was at the front");
 }
 
 /* What survivors received on the victim's side. */
@@ -2029,7 +2005,7 @@ static void check_taken(void)
 	if (!log->n)
 		return;
 	if (log->ev[0] < 0) {
-		bad(&x.row->wrong, "an end that is none");
+		bad(&x.row->t.wrong, "an end that is none");
 		return;
 	}
 	check_first((uint32_t)log->ev[0]);
@@ -2041,17 +2017,17 @@ static void check_taken(void)
 		       sh->put[TO_VICTIM][next] != DONE)
 			next++;
 		if (ev < 0) {
-			bad(&x.row->wrong, "an end that is none");
+			bad(&x.row->t.wrong, "an end that is none");
 			return;
 		}
 		if ((int32_t)next != ev) {
-			bad(ev < (int32_t)next ? &x.row->duplicated
-					       : &x.row->lost,
+			bad(ev < (int32_t)next ? &x.row->t.duplicated
+					       : &x.row->t.lost,
 			    "the new reader's messages");
 			return;
 		}
 		if (sh->put[TO_VICTIM][next] == NOT)
-			bad(&x.row->wrong, "one that was never sent");
+			bad(&x.row->t.wrong, "one that was never sent");
 	}
 }
 
@@ -2070,32 +2046,31 @@ static void dump(void)
 {
 	static const char *const names[] = { "from", "to" };
 
-	printf("killed after %ld instructions, word %llx, half %d, front %d, "
+	torture_say("killed after %ld instructions, word %llx, half %d, front %d, "
 	       "taken %u + %u, %s\n",
 	       x.len, (unsigned long long)x.word, x.half, (int)x.front,
 	       (unsigned)sh->taken >> 8, (unsigned)sh->taken & 0xff,
 	       x.early ? "early" : "late");
 	for (int d = 0; d < 2; d++) {
-		printf("%s the victim's side, sent:", names[d]);
+		torture_say("%s the victim's side, sent:", names[d]);
 		for (int i = 0; i < N_MSGS; i++)
 			if (sh->put[d][i])
-				printf(" %d%s", i,
+				torture_say(" %d%s", i,
 				       sh->put[d][i] == DONE ? "" : "?");
-		printf("\n  received:");
+		torture_say("\n  received:");
 		for (uint32_t i = 0; i < sh->log[d].n; i++)
 			switch (ld_acq(&sh->log[d].ev[i])) {
 			case EV_END:
-				printf(" end");
+				torture_say(" end");
 				break;
 			case EV_DEAD:
-				printf(" dead");
+				torture_say(" dead");
 				break;
 			default:
-				printf(" %d", (int)sh->log[d].ev[i]);
+				torture_say(" %d", (int)sh->log[d].ev[i]);
 			}
-		printf("\n");
+		torture_say("\n");
 	}
-	fflush(stdout);
 }
 
 static bool alone(void)
@@ -2112,7 +2087,7 @@ static void check_ids(void)
 	while (n < MAX_EP && bus_attach(bus, &others[n]) == 0)
 		n++;
 	if (n != MAX_EP - 1)
-		bad(&x.row->leaked, "endpoints are missing");
+		bad(&x.row->t.leaked, "endpoints are missing");
 	while (n)
 		bus_close(others[--n]);
 }
@@ -2138,9 +2113,9 @@ static void check_channels(void)
 	bool good = true;
 
 	if (n < least || n > 1)
-		bad(&x.row->leaked, "too many channels");
+		bad(&x.row->t.leaked, "too many channels");
 	if (bus_pipe(bus, &c, &a, &b)) {
-		bad(&x.row->leaked, "no new pipe");
+		bad(&x.row->t.leaked, "no new pipe");
 		return;
 	}
 	for (int i = 0; i < 4; i++)
@@ -2148,11 +2123,11 @@ static void check_channels(void)
 	if (!(c.flags & BUS_PIPE_SIMPLEX))
 		good = good && goes(b, a, MID);
 	if (!good)
-		bad(&x.row->wrong, "a new pipe does not work");
+		bad(&x.row->t.wrong, "a new pipe does not work");
 	bus_pipe_free(a);
 	bus_pipe_free(b);
 	if (n_channels() > (n ? n : 1))
-		bad(&x.row->leaked, "the channel is not used again");
+		bad(&x.row->t.leaked, "the channel is not used again");
 }
 
 /* Both sides were somebody's who is dead: the pipe is made anew. */
@@ -2161,9 +2136,9 @@ static void check_last(void)
 	struct bus_pipe *a = NULL, *b = NULL;
 
 	if (open_side(0, &a) || open_side(1, &b))
-		bad(&x.row->leaked, "the name cannot be used again");
+		bad(&x.row->t.leaked, "the name cannot be used again");
 	else if (!goes(a, b, MID) || !goes(b, a, MID))
-		bad(&x.row->wrong, "a new pipe does not work");
+		bad(&x.row->t.wrong, "a new pipe does not work");
 	bus_pipe_free(a);
 	bus_pipe_free(b);
 }
@@ -2172,22 +2147,21 @@ static void audit(void)
 {
 	doing = "the audit hangs";
 	if (!soon(alone))
-		bad(&x.row->leaked, "an endpoint is left");
+		bad(&x.row->t.leaked, "an endpoint is left");
 	check_channels();
 	check_ids();
 	bus_close(bus);
 	t_gate_close(&gate);
 	t_gate_close(&heir_gate);
 	if (t_count_fds() != x.fds)
-		bad(&x.row->leaked, "a descriptor is left");
+		bad(&x.row->t.leaked, "a descriptor is left");
 	if (t_shm_leftovers()) {
-		bad(&x.row->leaked, "a file is left");
+		bad(&x.row->t.leaked, "a file is left");
 		t_shm_clean();
 	}
 }
 
-/* ------------------------------------------------------------------ cases --
- */
+/* ----------------------------------------------------------------- cases -- */
 
 static void survive(void)
 {
@@ -2196,7 +2170,7 @@ static void survive(void)
 
 	if (x.op->first) {
 		if (open_mine())
-			bad(&x.row->wrong, "the pipe cannot be opened");
+			bad(&x.row->t.wrong, "the pipe cannot be opened");
 		x.word = side_word();
 	}
 	if (x.op->flow == NAMED && !is_taken(x.word))
@@ -2207,14 +2181,14 @@ static void survive(void)
 	else if (x.op->flow != ALONE)
 		well = peer_survives();
 	end_peer(well);
-	if (opt.at >= 0)
+	if (torture->at >= 0)
 		dump();
 	if (well)
 		check_messages();
 	if (sh->wrong) {
 		snprintf(text, sizeof(text), "%s:%u: not that, or %d", __FILE__,
 			 (unsigned)sh->wrong, (int)sh->wrong_ret);
-		bad(&x.row->wrong, text);
+		bad(&x.row->t.wrong, text);
 	}
 	audit();
 }
@@ -2239,7 +2213,7 @@ static bool run_once(long k)
 	doing = "the victim does not die";
 	kill_victim(stop);
 	doing = "a survivor hangs";
-	x.row->points++;
+	torture_point(&x.row->t);
 	survive();
 	return x.there;
 }
@@ -2354,7 +2328,7 @@ static long stride(void)
 {
 	uint64_t each = POINT_NS, n;
 
-	if (opt.full)
+	if (torture->full)
 		return 1;
 	if (!x.pc[0]) /* no breakpoints: it steps all the way */
 		each += (uint64_t)x.len / 2 * STEP_NS;
@@ -2377,19 +2351,19 @@ static void run_case(uint32_t c)
 	x.row = &all->row[x.op - ops][x.peer];
 	snprintf(x.name, sizeof(x.name), "%s/%s/%s", x.op->name,
 		 state_names[x.state], peer_names[x.peer]);
-	if (opt.only && strcmp(opt.only, x.name) != 0)
+	if (!torture_wants(x.name))
 		return;
 	x.len = -1;
 	run_point(K_MAX);
 	x.row->of += (uint64_t)x.len + 1;
 	if (x.len > (long)x.row->longest)
 		x.row->longest = (uint64_t)x.len;
-	if (opt.at >= 0 && opt.at <= x.len) {
-		run_point(opt.at);
-	} else if (opt.at < 0) {
+	if (torture->at >= 0 && torture->at <= x.len) {
+		run_point(torture->at);
+	} else if (torture->at < 0) {
 		long step = stride();
 
-		for (long k = (long)(opt.seed + c * 7) % step; k <= x.len;
+		for (long k = (long)(torture->seed + c * 7) % step; k <= x.len;
 		     k += step)
 			run_point(k);
 	}
@@ -2414,44 +2388,27 @@ static int shard_main(void *arg)
 	return 0;
 }
 
-/* ---------------------------------------------------------------- the run --
- */
+/* --------------------------------------------------------------- the run -- */
 
 static void print_row(const char *name, const char *peer, const struct row *r)
 {
-	printf("%-14s %-6s %7u %7u %8u %5u %5u %5u %6u %6u %5u %7.1f "
-	       "%7.1f\n",
-	       name, peer, (unsigned)r->longest, (unsigned)r->points,
-	       (unsigned)r->of, (unsigned)r->hung, (unsigned)r->lost,
-	       (unsigned)r->duplicated, (unsigned)r->leaked, (unsigned)r->wrong,
-	       (unsigned)r->slow, (double)r->wait_ns / 1e6,
-	       (double)r->ns / 1e9);
+	torture_say("%-14s %-6s %7u %7u %8u %5u %5u %9u %7.1f %7.1f\n", name,
+		    peer, (unsigned)r->longest, (unsigned)r->t.points,
+		    (unsigned)r->of, (unsigned)tally_bad(&r->t),
+		    (unsigned)r->slow, (unsigned)r->elsewhere,
+		    (double)r->wait_ns / 1e6, (double)r->ns / 1e9);
 }
 
-static void add(struct row *sum, const struct row *r)
+static void print_rows(void)
 {
-	sum->points += r->points;
-	sum->of += r->of;
-	sum->hung += r->hung;
-	sum->lost += r->lost;
-	sum->duplicated += r->duplicated;
-	sum->leaked += r->leaked;
-	sum->wrong += r->wrong;
-	sum->slow += r->slow;
-	sum->elsewhere += r->elsewhere;
-}
-
-static void add_rows(struct row *sum)
-{
+	torture_say("%-14s %-6s %7s %7s %8s %5s %5s %9s %7s %7s\n",
+		    "operation", "peer", "instr", "points", "of", "bad", "slow",
+		    "elsewhere", "wait ms", "seconds");
 	for (size_t o = 0; o < lengthof(ops); o++)
-		for (int p = 0; p < N_PEERS; p++) {
-			struct row *r = &all->row[o][p];
-
-			if (!r->points)
-				continue;
-			print_row(ops[o].name, peer_names[p], r);
-			add(sum, r);
-		}
+		for (int p = 0; p < N_PEERS; p++)
+			if (all->row[o][p].t.points)
+				print_row(ops[o].name, peer_names[p],
+					  &all->row[o][p]);
 }
 
 static int may_uring(void *arg)
@@ -2464,61 +2421,15 @@ static int may_uring(void *arg)
 	return bus_create(NULL, &c, &b) ? 1 : 0;
 }
 
-static bool options(int argc, char **argv)
+int kill_pipe(void)
 {
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--full"))
-			opt.full = true;
-		else if (!strcmp(argv[i], "--only") && i + 1 < argc)
-			opt.only = argv[++i];
-		else if (!strcmp(argv[i], "--at") && i + 1 < argc)
-			opt.at = atol(argv[++i]);
-		else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
-			opt.seed = strtoull(argv[++i], NULL, 0);
-		else
-			return false;
-	}
-	return true;
-}
+	bool good;
 
-int main(int argc, char **argv)
-{
-	uint64_t since = sb_now_ns();
-	struct row sum = { 0 };
-	bool failed;
-
-	program = argv[0];
-	opt.seed = (uint64_t)time(NULL) / 86400;
-	if (!options(argc, argv)) {
-		fprintf(stderr,
-			"usage: %s [--full] [--seed S] "
-			"[--only CASE [--at K]]\n",
-			argv[0]);
-		return 2;
-	}
-	if (!t_may_trace()) {
-		puts("skipped: ptrace is not permitted");
-		return T_SKIP;
-	}
 	all = t_shared(sizeof(*all));
 	have_uring = t_wait(t_fork(may_uring, NULL)) == 0;
-	printf("kill_pipe%s, seed %llu%s\n", opt.full ? " --full" : "",
-	       (unsigned long long)opt.seed, have_uring ? "" : ", no io_uring");
-	printf("%-14s %-6s %7s %7s %8s %5s %5s %5s %6s %6s %5s %7s %7s\n",
-	       "operation", "peer", "instr", "points", "of", "hung", "lost",
-	       "dup", "leaked", "wrong", "slow", "wait ms", "seconds");
-	failed = !t_each_cpu(shard_main, NULL);
-	add_rows(&sum);
-	printf("points %u of %u, hung %u, lost %u, duplicated %u, leaked %u, "
-	       "wrong %u; by heartbeat %u, "
-	       "elsewhere %u (%.1f s)\n",
-	       (unsigned)sum.points, (unsigned)sum.of, (unsigned)sum.hung,
-	       (unsigned)sum.lost, (unsigned)sum.duplicated,
-	       (unsigned)sum.leaked, (unsigned)sum.wrong, (unsigned)sum.slow,
-	       (unsigned)sum.elsewhere,
-	       (double)(sb_now_ns() - since) / 1e9);
-	if (failed)
-		puts("a shard did not come to its end");
-	return failed || !sum.points ||
-	       sum.hung + sum.lost + sum.duplicated + sum.leaked + sum.wrong;
+	if (!have_uring)
+		torture_say("kill/pipe: no io_uring\n");
+	good = t_each_cpu(shard_main, NULL);
+	print_rows();
+	return good ? 0 : 1;
 }

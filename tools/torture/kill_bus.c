@@ -22,13 +22,10 @@
  * across two of them; there is a shard for each CPU.  A victim that blocks is
  * killed in its sleep, or, for later points, given what it waits for.
  *
- * Without an argument half a second is spent on each case: 12 to 150 points
- * at equal distances, the first by the seed (the day, unless --seed is given).
- * --full takes every instruction, for an hour or two.
- *
- * kill_bus [--full] [--seed S] [--only CASE [--at K]]
- *
- * CASE is operation/state/peer, as a failure names it.
+ * With --quick half a second is spent on each case: 12 to 150 points at equal
+ * distances, the first by the seed.  --full takes every instruction, for an
+ * hour or two.  A case is operation/state/peer, a point the number of
+ * instructions.
  */
 #include "config.h"
 
@@ -41,6 +38,7 @@
 
 #include "tests/bus/t_bus.h"
 #include "tests/support/step.h"
+#include "tools/torture/torture.h"
 
 #define N_MSGS     64
 #define VICTIM_MSG 32 /* numbers of the victim's messages start here */
@@ -115,13 +113,13 @@ static struct shared {
 } *sh;
 
 struct row {
-	_Atomic uint64_t points, hung, lost, duplicated, leaked, wrong, ns;
-	_Atomic uint64_t longest;
+	struct tally t;
+	_Atomic uint64_t ns, longest;
 };
 
 /* Of the whole run, seen by all shards. */
 static struct {
-	_Atomic uint32_t next_case, n_printed;
+	_Atomic uint32_t next_case;
 	struct row row[64][N_PEERS];
 } *all;
 
@@ -139,29 +137,18 @@ static struct {
 	char name[64];
 } x;
 
-static struct {
-	bool full;
-	uint64_t seed;
-	const char *only;
-	long at;
-} opt = { .at = -1 };
-
 static struct bus *bus;
 static struct bus_queue *q;
 static struct bus_coord *coord;
-static const char *program;
 static unsigned char big[8][BIG]; /* messages made beforehand */
 
 /* --------------------------------------------------------------- verdicts -- */
 
-static void bad(_Atomic uint64_t *what, const char *msg)
+static void bad(const _Atomic uint64_t *what, const char *msg)
 {
-	*what += 1;
-	if (all->n_printed++ < 30) {
-		printf("FAILED: %s: %s --only %s --at %ld\n", msg, program,
-		       x.name, x.k);
-		fflush(stdout);
-	}
+	torture_bad(&x.row->t, (size_t)((const char *)what -
+					(const char *)&x.row->t),
+		    x.name, x.k, "%s", msg);
 }
 
 static const char *doing; /* for the watchdog */
@@ -174,7 +161,7 @@ static void on_alarm(int sig)
 	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
 		return;
 	/* We ourselves hang in a call; there is no way on from here. */
-	bad(&x.row->hung, doing);
+	bad(&x.row->t.hung, doing);
 	fprintf(stderr, "victim %d, asleep %d; peer %d, asleep %d\n",
 		(int)x.victim, t_asleep(&x.victim), (int)x.peer_pid,
 		t_asleep(&x.peer_pid));
@@ -492,6 +479,42 @@ static void do_open(void)
 	bus_open(t_name("k"), &c, &b);
 }
 
+static struct bus *named;
+
+static void make_named(void)
+{
+	struct bus_config c = bus_settings();
+
+	T_CHECK(bus_create(t_name("k"), &c, &named) == 0);
+}
+
+static void do_close_named(void)
+{
+	bus_close(named);
+}
+
+static void do_attach_more(void)
+{
+	struct bus *b;
+
+	bus_attach(bus, &b);
+}
+
+static void do_join(void)
+{
+	bus_queue_join(q, -1);
+}
+
+/* It takes nothing: a wake that it got is another's. */
+static void do_wait(void)
+{
+	struct bus_poll item = { .kind = BUS_POLL_QUEUE };
+
+	item.events = x.state == FULL ? BUS_POLL_OUT : BUS_POLL_IN;
+	item.on.queue = q;
+	bus_wait(bus, &item, 1, -1);
+}
+
 /* ---------------------------------------------------- coordinators, workers -- */
 
 enum { INLINE, ERROR, LARGE };
@@ -668,7 +691,7 @@ static int victim_main(void *arg)
 	x.op->fn();
 	sh->over = 1;
 	for (;;)
-		syscall(SYS_pause);
+		syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
 }
 
 /* Dies holding something of everything. */
@@ -741,7 +764,7 @@ static bool unblock(void)
 {
 	if (x.op->worker)
 		return sh->go++ == 0;
-	if (x.state == FULL)
+	if (x.state == FULL || x.op->fn == do_join)
 		return get_message(0) == 0;
 	return put_message(HELP_MSG + x.n_unblocked++ % 8, 0) == 0;
 }
@@ -761,7 +784,7 @@ static enum t_stop while_blocked(void *arg)
 	if (!s->end)
 		s->end = sb_deadline(HUNG_NS);
 	if (sb_now_ns() > s->end) {
-		bad(&x.row->hung, "the victim itself hangs");
+		bad(&x.row->t.hung, "the victim itself hangs");
 		return T_HANGS;
 	}
 	if (x.op->coord || x.op->named || unblock())
@@ -779,7 +802,7 @@ static enum t_stop step(bool last)
 	if (stop < 0)
 		cannot("step");
 	if (stop == T_ENDED && !x.op->worker)
-		bad(&x.row->wrong, "the victim ended");
+		bad(&x.row->t.wrong, "the victim ended");
 	return (enum t_stop)stop;
 }
 
@@ -961,10 +984,12 @@ static void drain(void)
 
 static void check_peer(void)
 {
+	int status;
+
 	if (!x.peer_pid)
 		return;
 	if (!soon(peer_settled)) {
-		bad(&x.row->hung, "the peer sleeps on");
+		bad(&x.row->t.hung, "the peer sleeps on");
 		t_kill(x.peer_pid);
 		return;
 	}
@@ -976,16 +1001,18 @@ static void check_peer(void)
 		else
 			drain();
 		if (!soon(peer_done)) {
-			bad(&x.row->hung, "the peer cannot be woken");
+			bad(&x.row->t.hung, "the peer cannot be woken");
 			t_kill(x.peer_pid);
 			return;
 		}
 	}
 	if (sh->peer_ret && sh->peer_ret != -EPIPE)
-		bad(&x.row->wrong, "the peer's call failed");
+		bad(&x.row->t.wrong, "the peer's call failed");
 	doing = "the peer does not leave";
-	if (t_wait(x.peer_pid))
-		bad(&x.row->wrong, "the peer cannot leave");
+	status = t_wait(x.peer_pid);
+	if (status)
+		bad(status < 0 ? &x.row->t.crashed : &x.row->t.wrong,
+		    "the peer cannot leave");
 }
 
 /* Did the victim's get copy message @i before it died? */
@@ -1009,14 +1036,14 @@ static void check_messages(void)
 			 x.op->drops)
 			least = 0;
 		if (n > most)
-			bad(n > 1 || sh->fin[i] ? &x.row->duplicated
-						: &x.row->wrong,
+			bad(n > 1 || sh->fin[i] ? &x.row->t.duplicated
+						: &x.row->t.wrong,
 			    "delivered too often");
 		else if (n < least)
-			bad(&x.row->lost, "a message was lost");
+			bad(&x.row->t.lost, "a message was lost");
 	}
 	if (sh->wrong)
-		bad(&x.row->wrong, "garbage came out");
+		bad(&x.row->t.wrong, "garbage came out");
 }
 
 static void check_capacity(void)
@@ -1025,14 +1052,14 @@ static void check_capacity(void)
 
 	for (uint32_t i = 0; i < n; i++)
 		if (put_message(0, 0)) {
-			bad(&x.row->leaked, "less room than before");
+			bad(&x.row->t.leaked, "less room than before");
 			return;
 		}
 	if (put_message(0, 0) != -EAGAIN)
-		bad(&x.row->wrong, "more room than before");
+		bad(&x.row->t.wrong, "more room than before");
 	for (uint32_t i = 0; i < 2 * n + 1; i++)
 		if (get_message(0) || put_message(0, 0)) {
-			bad(&x.row->hung, "nothing goes in or out");
+			bad(&x.row->t.hung, "nothing goes in or out");
 			return;
 		}
 	drain();
@@ -1046,7 +1073,7 @@ static void check_ids(void)
 	while (n < MAX_EP && bus_attach(bus, &others[n]) == 0)
 		n++;
 	if (n != MAX_EP - 1)
-		bad(&x.row->leaked, "endpoints are missing");
+		bad(&x.row->t.leaked, "endpoints are missing");
 	while (n)
 		bus_close(others[--n]);
 }
@@ -1078,15 +1105,15 @@ static void audit(void)
 {
 	doing = "the audit hangs";
 	if (!soon(alone))
-		bad(&x.row->leaked, "an endpoint is left");
+		bad(&x.row->t.leaked, "an endpoint is left");
 	if (!ring_empty())
-		bad(&x.row->leaked, "a slot is not free");
+		bad(&x.row->t.leaked, "a slot is not free");
 	if (t_stats(bus).blob_bytes_used)
-		bad(&x.row->leaked, "a cell is not free");
+		bad(&x.row->t.leaked, "a cell is not free");
 	if (!x.op->closes)
 		check_capacity();
 	else if (queue_stats().closed == 0 && put_message(0, 0) != 0)
-		bad(&x.row->hung, "neither open nor closed");
+		bad(&x.row->t.hung, "neither open nor closed");
 	check_ids();
 }
 
@@ -1101,21 +1128,22 @@ static void check_client(void)
 
 	sh->go = 1;
 	if (!soon(client_answered)) {
-		bad(&x.row->hung, "no answer");
+		bad(&x.row->t.hung, "no answer");
 		t_kill(x.client);
 		return;
 	}
 	status = t_wait(x.client);
 	if (status)
-		bad(&x.row->wrong, "the coordinator failed");
+		bad(status < 0 ? &x.row->t.crashed : &x.row->t.wrong,
+		    "the coordinator failed");
 	for (int i = 0; i < N_REQUESTS; i++) {
 		if (sh->n_answers[i] > 1)
-			bad(&x.row->duplicated, "answered twice");
+			bad(&x.row->t.duplicated, "answered twice");
 		if (sh->n_answers[i] < 1)
-			bad(&x.row->lost, "not answered");
+			bad(&x.row->t.lost, "not answered");
 	}
 	if (sh->wrong)
-		bad(&x.row->wrong, "a wrong answer");
+		bad(&x.row->t.wrong, "a wrong answer");
 }
 
 /* Others go on before anybody knows of a death, or even before it. */
@@ -1139,11 +1167,11 @@ static void check_open_queue(void)
 
 	c.n_slots = 4;
 	if (bus_queue_open(bus, "another", &c, &q2)) {
-		bad(&x.row->leaked, "cannot make a queue");
+		bad(&x.row->t.leaked, "cannot make a queue");
 		return;
 	}
 	if (t_put_u64(q2, v, 0) || t_get_u64(q2) != v)
-		bad(&x.row->wrong, "the queue is broken");
+		bad(&x.row->t.wrong, "the queue is broken");
 	bus_queue_free(q2);
 }
 
@@ -1153,13 +1181,13 @@ static void check_created(void)
 	struct bus *b;
 
 	if (bus_create(t_name("k"), &c, &b)) {
-		bad(&x.row->leaked, "cannot make a bus");
+		bad(&x.row->t.leaked, "cannot make a bus");
 		t_shm_clean();
 		return;
 	}
 	bus_close(b);
 	if (t_shm_leftovers()) {
-		bad(&x.row->leaked, "a file is left");
+		bad(&x.row->t.leaked, "a file is left");
 		t_shm_clean();
 	}
 }
@@ -1174,12 +1202,12 @@ static void check_new_coord(void)
 	c.handler = handler;
 	c.window = 4;
 	if (bus_coord_start(bus, "s", &c, &coord)) {
-		bad(&x.row->leaked, "no new coordinator");
+		bad(&x.row->t.leaked, "no new coordinator");
 		return;
 	}
 	if (bus_submit(coord, i, &i, sizeof(i), HUNG_NS) ||
 	    bus_collect(coord, &r, HUNG_NS) || r.id != i)
-		bad(&x.row->hung, "the new coordinator gets no answer");
+		bad(&x.row->t.hung, "the new coordinator gets no answer");
 	bus_coord_stop(coord, HUNG_NS);
 }
 
@@ -1197,7 +1225,7 @@ static void survive(void)
 	audit();
 	if (x.op->fn == do_open_queue)
 		check_open_queue();
-	if (x.op->fn == do_create)
+	if (x.op->fn == do_create || x.op->fn == do_close_named)
 		check_created();
 	if (x.op->coord)
 		check_new_coord();
@@ -1225,7 +1253,7 @@ static bool run_point(long k)
 	doing = "a survivor hangs, nobody recovered";
 	if (k % 3 == 2)
 		unaware();
-	x.row->points++;
+	torture_point(&x.row->t);
 	doing = "a survivor hangs";
 	survive();
 	bus_close(bus);
@@ -1255,6 +1283,14 @@ static const struct op ops[] = {
 	{ "create", 1u << EMPTY, 4, 0, SMALL, NULL, do_create, .named = true },
 	{ "open", 1u << EMPTY, 4, 0, SMALL, NULL, do_open, .named = true,
 	  .made = true },
+	{ "close-named", 1u << EMPTY, 4, 0, SMALL, make_named, do_close_named,
+	  .named = true },
+	{ "attach-more", 1u << EMPTY, 4, 0, SMALL, NULL, do_attach_more,
+	  .coord = false },
+	{ "wait", 1u << EMPTY | 1u << FULL, 4, 0, SMALL, NULL, do_wait,
+	  .sleep_in = { [EMPTY] = GET, [FULL] = PUT } },
+	{ "join", M_TWO, 4, BUS_QUEUE_JOINABLE, SMALL, NULL, do_join,
+	  .sleep_in = { [ONE] = JOIN } },
 	{ "open-queue", 1u << EMPTY, 4, 0, SMALL, NULL, do_open_queue,
 	  .coord = false },
 	{ "worker", M_TWO, 4, 0, SMALL, NULL, NULL, .worker = true,
@@ -1324,7 +1360,7 @@ static long stride_for(long len)
 	uint64_t each = (uint64_t)len / 2 * STEP_NS + 3 * SB_NS_PER_MS;
 	uint64_t n = QUICK_NS / each;
 
-	if (opt.full)
+	if (torture->full)
 		return 1;
 	if (n < QUICK_MIN)
 		n = QUICK_MIN;
@@ -1348,16 +1384,16 @@ static void run_case(uint32_t c)
 	x.row = &all->row[x.op - ops][x.peer];
 	snprintf(x.name, sizeof(x.name), "%s/%s/%s", x.op->name,
 		 state_names[x.state], peer_names[x.peer]);
-	if (opt.only && strcmp(opt.only, x.name) != 0)
+	if (!torture_wants(x.name))
 		return;
-	if (opt.at >= 0) {
-		run_point(opt.at);
+	if (torture->at >= 0) {
+		run_point(torture->at);
 	} else {
 		run_point(K_MAX); /* all of it, to learn how long it is */
 		if (x.len > (long)x.row->longest)
 			x.row->longest = (uint64_t)x.len;
 		stride = stride_for(x.len);
-		for (long k = (long)(opt.seed + c * 7) % stride;
+		for (long k = (long)(torture->seed + c * 7) % stride;
 		     run_point(k) && k < K_MAX;)
 			k += stride;
 	}
@@ -1381,28 +1417,22 @@ static int shard_main(void *arg)
 
 /* --------------------------------------------------------------- the run -- */
 
-static bool add_rows(uint64_t sum[7])
+static void print_rows(void)
 {
+	torture_say("%-18s %-6s %7s %7s %5s %8s\n", "operation", "peer",
+		    "instr", "points", "bad", "seconds");
 	for (size_t o = 0; o < lengthof(ops); o++)
 		for (int p = 0; p < N_PEERS; p++) {
 			struct row *r = &all->row[o][p];
 
-			if (!r->points)
-				continue;
-			printf("%-18s %-6s %7u %7u %5u %5u %5u %6u %6u %8.1f\n",
-			       ops[o].name, peer_names[p],
-			       (unsigned)r->longest, (unsigned)r->points,
-			       (unsigned)r->hung, (unsigned)r->lost,
-			       (unsigned)r->duplicated, (unsigned)r->leaked,
-			       (unsigned)r->wrong, (double)r->ns / 1e9);
-			sum[0] += r->points;
-			sum[1] += r->hung;
-			sum[2] += r->lost;
-			sum[3] += r->duplicated;
-			sum[4] += r->leaked;
-			sum[5] += r->wrong;
+			if (r->t.points)
+				torture_say("%-18s %-6s %7u %7u %5u %8.1f\n",
+					    ops[o].name, peer_names[p],
+					    (unsigned)r->longest,
+					    (unsigned)r->t.points,
+					    (unsigned)tally_bad(&r->t),
+					    (double)r->ns / 1e9);
 		}
-	return sum[1] + sum[2] + sum[3] + sum[4] + sum[5] == 0;
 }
 
 static int may_uring(void *arg)
@@ -1415,46 +1445,15 @@ static int may_uring(void *arg)
 	return bus_create(NULL, &c, &b) ? 1 : 0;
 }
 
-int main(int argc, char **argv)
+int kill_bus(void)
 {
-	uint64_t since = sb_now_ns(), sum[7] = { 0 };
-	bool good, failed;
+	bool good;
 
-	program = argv[0];
-	opt.seed = (uint64_t)time(NULL) / 86400;
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--full")) {
-			opt.full = true;
-		} else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
-			opt.only = argv[++i];
-		} else if (!strcmp(argv[i], "--at") && i + 1 < argc) {
-			opt.at = atol(argv[++i]);
-		} else if (!strcmp(argv[i], "--seed") && i + 1 < argc) {
-			opt.seed = strtoull(argv[++i], NULL, 0);
-		} else {
-			fprintf(stderr, "usage: %s [--full] [--seed S] "
-					"[--only CASE [--at K]]\n", argv[0]);
-			return 2;
-		}
-	}
-	if (!t_may_trace()) {
-		puts("skipped: ptrace is not permitted");
-		return T_SKIP;
-	}
 	all = t_shared(sizeof(*all));
 	have_uring = t_wait(t_fork(may_uring, NULL)) == 0;
-	printf("kill_bus%s, seed %llu%s\n", opt.full ? " --full" : "",
-	       (unsigned long long)opt.seed,
-	       have_uring ? "" : ", no io_uring");
-	printf("%-18s %-6s %7s %7s %5s %5s %5s %6s %6s %8s\n", "operation", "peer",
-	       "instr", "points", "hung", "lost", "dup", "leaked", "wrong", "seconds");
-	failed = !t_each_cpu(shard_main, NULL);
-	good = add_rows(sum);
-	printf("points %u, hung %u, lost %u, duplicated %u, leaked %u, wrong %u"
-	       " (%.1f s)\n", (unsigned)sum[0], (unsigned)sum[1],
-	       (unsigned)sum[2], (unsigned)sum[3], (unsigned)sum[4],
-	       (unsigned)sum[5], (double)(sb_now_ns() - since) / 1e9);
-	if (failed)
-		puts("a shard did not come to its end");
-	return !good || failed || !sum[0];
+	if (!have_uring)
+		torture_say("kill/bus: no io_uring\n");
+	good = t_each_cpu(shard_main, NULL);
+	print_rows();
+	return good ? 0 : 1;
 }

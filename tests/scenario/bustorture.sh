@@ -1,0 +1,143 @@
+#!/bin/sh
+# bustorture.sh - bustorture does what bustorture(1) says, and finds nothing
+#
+# Runs from `make check`; by hand: BUSTORTURE=tools/torture/bustorture sh
+# bustorture.sh [NAME...] runs the named tests only; without, all but kill, which
+# bustorture_kill.sh runs.  Exit 0, 1, or 77 without a program.
+
+BUSTORTURE=${BUSTORTURE:-${top_builddir:-.}/tools/torture/bustorture}
+case $BUSTORTURE in
+/*) ;;
+*) BUSTORTURE=$PWD/$BUSTORTURE ;;
+esac
+if ! test -x "$BUSTORTURE"; then
+	echo "skipped: there is no program '$BUSTORTURE'"
+	exit 77
+fi
+unset BUS_WAIT # the tests choose
+
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' HUP INT TERM
+script=$(cd "$(dirname "$0")" && pwd)/$(basename "$0")
+cd "$dir" || exit 1
+
+# fail TEXT: the test that runs is not passed
+fail()
+{
+	echo "  FAILED: $*"
+	test_failed=1
+}
+
+# expect STATUS ARGUMENT...: its exit status must be STATUS
+expect()
+{
+	want=$1
+	shift
+	"$BUSTORTURE" "$@" >out 2>err
+	got=$?
+	test "$got" -eq "$want" || {
+		fail "bustorture $*: exit status $got, not $want"
+		sed 's/^/    /' out err
+	}
+}
+
+test_options()
+{
+	expect 2 --no-such-option
+	expect 2 no-such-test
+	expect 2 --seed -1
+	expect 2 --format xml
+	expect 2 --only ring/n2/put/empty
+	expect 2 kill --at 7
+	expect 2 kill flip --only ring/n2/put/empty
+	grep -q "Try 'bustorture --help'" err || fail 'no hint'
+	expect 0 --help
+	grep -q '^Usage: bustorture' out || fail 'no usage'
+	expect 0 --version
+	expect 0 --list
+	grep -q '^kill ' out || fail 'kill is not listed'
+}
+
+test_unknown_case_is_no_success()
+{
+	expect 1 kill --only ring/no-such-case
+}
+
+test_output_that_cannot_be_written_is_no_success()
+{
+	test -w /dev/full || return 0
+	"$BUSTORTURE" --list >/dev/full 2>err && fail 'exit status 0'
+	grep -q 'cannot write' err || fail 'it does not say so'
+}
+
+test_one_case_as_json()
+{
+	expect 0 kill --only ring/n2/put/empty --format json
+	for key in test points hung lost duplicated leaked crashed seconds; do
+		grep -q "\"$key\":" out || fail "no $key"
+	done
+	test "$(wc -l <out)" -eq 1 || fail 'not one line'
+}
+
+test_one_point()
+{
+	expect 0 kill --only ring/n2/put/empty --at 7 --format json
+	grep -q '"points":1,' out || fail 'not one point'
+}
+
+# quick TEST POINTS: no harm is done by at least so many points
+quick()
+{
+	expect 0 "$1" --quick --format json
+	cat err
+	points=$(sed -n 's/.*"points":\([0-9]*\).*/\1/p' out)
+	test "${points:-0}" -ge "$2" || fail "only $points points, not $2"
+	echo "  $1: $points points"
+}
+
+test_kill()
+{
+	quick kill 20000
+}
+
+test_stop()
+{
+	quick stop 1000
+}
+
+test_chaos()
+{
+	quick chaos 100
+}
+
+test_flip()
+{
+	quick flip 2000
+}
+
+test_faults()
+{
+	quick faults 500
+}
+
+test_threats()
+{
+	quick threats 10
+}
+
+"$BUSTORTURE" kill --only ring/n2/put/empty --at 1 >out 2>&1
+if test $? -eq 77; then
+	cat out
+	exit 77
+fi
+
+status=0
+for name in ${*:-$(sed -n 's/^test_\([a-z_]*\)()$/\1/p' "$script" |
+	grep -vx kill)}; do
+	echo "$name"
+	test_failed=
+	test_$name
+	test -z "$test_failed" || status=1
+done
+exit $status

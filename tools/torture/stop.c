@@ -1,0 +1,876 @@
+/*
+ * stop.c - SIGSTOP at every instruction, and SIGCONT later
+ *
+ * A victim is single-stepped into one public call, and after instruction k it
+ * gets SIGSTOP.  Others go on: they put and get through the same queue, more
+ * messages than it has slots, send and receive through the same pipe, are
+ * served by the other worker; nobody takes the victim for dead.  Then it gets
+ * SIGCONT, in a world that has changed, and goes on as if nothing had happened:
+ * nobody died, so every message comes exactly once and those of a pipe in
+ * order, and in the end nothing is left.
+ *
+ * Of the victims that recover a dead one: while the victim is stopped somebody
+ * else does all of that, and the id of the dead may be somebody else's again
+ * when it goes on.
+ *
+ * A case is operation/state, a point the number of instructions.
+ */
+#include "config.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "tests/bus/t_bus.h"
+#include "tests/support/step.h"
+#include "tools/torture/torture.h"
+
+#define N_MSGS	   256
+#define VICTIM_MSG 64 /* numbers of the victim's messages start here */
+#define HELP_MSG   80
+#define OTHER_MSG  100
+#define SMALL	   16u
+#define BIG	   600u
+#define N_SLOTS	   8u
+#define N_REQUESTS 6
+#define MAX_EP	   8
+#define HUNG_NS	   ((int64_t)(4 * SB_NS_PER_S))
+#define K_MAX	   200000
+#define QUICK_N	   24 /* points of a case */
+#define WATCHDOG_S 60
+
+enum state { EMPTY, ONE, FULL, N_STATES };
+static const char *const state_names[] = { "empty", "one", "full" };
+#define S_EMPTY (1u << EMPTY)
+#define S_ONE	(1u << ONE)
+#define S_FULL	(1u << FULL)
+#define S_ALL	(S_EMPTY | S_ONE | S_FULL)
+
+enum kind { QUEUE, PIPE, WORKER };
+
+struct op {
+	const char *name;
+	enum kind kind;
+	uint32_t states, len;
+	void (*fn)(void);
+	bool waits;  /* for what others do */
+	bool dead;   /* another one has died, holding something */
+	bool fresh;  /* the victim is not attached before */
+	bool closes; /* puts fail from some time on */
+};
+
+static struct shared {
+	_Atomic int32_t victim_pid;
+	_Atomic uint32_t seized, over, stopped, resumed;
+	_Atomic uint32_t put[N_MSGS], n_got[N_MSGS];
+	_Atomic uint32_t wrong; /* a line of this file */
+	_Atomic uint32_t next_in, next_out; /* pipe: from, to the victim */
+	_Atomic uint32_t n_inits, submitted, client_done, n_early;
+	_Atomic uint32_t n_answers[N_REQUESTS];
+} *sh;
+
+static struct {
+	_Atomic uint32_t next_case;
+	struct row {
+		struct tally t;
+		_Atomic uint64_t ns, longest;
+	} row[64];
+} *all;
+
+static struct {
+	const struct op *op;
+	enum state state;
+	struct row *row;
+	char name[64];
+	long k, len;
+	uint64_t *pc;
+	uint32_t n_helped;
+	pid_t victim, client;
+	bool ended; /* before it could be stopped */
+} x;
+
+static struct bus *bus;
+static struct bus_queue *q;
+static struct bus_pipe *end[2];
+static struct bus_coord *coord;
+static unsigned char texts[4][BIG];
+
+#define bad(field, text)                                                       \
+	torture_bad(&x.row->t, offsetof(struct tally, field), x.name, x.k,     \
+		    "%s", text)
+
+/* ------------------------------------------------------------- messages -- */
+
+static void write_message(unsigned char *to, uint64_t i)
+{
+	t_fill(to, x.op->len, i);
+	memcpy(to, &i, sizeof(i));
+}
+
+static void note_got(const unsigned char *from, size_t len)
+{
+	unsigned char should[BIG];
+	uint64_t i;
+
+	memcpy(&i, from, sizeof(i));
+	if (len != x.op->len || i >= N_MSGS) {
+		sh->wrong = __LINE__;
+		return;
+	}
+	write_message(should, i);
+	if (memcmp(should, from, len))
+		sh->wrong = __LINE__;
+	sh->n_got[i]++;
+}
+
+static int put_message(uint64_t i, int64_t timeout_ns)
+{
+	unsigned char buf[BIG];
+	int ret;
+
+	write_message(buf, i);
+	ret = bus_queue_put(q, buf, x.op->len, timeout_ns);
+	if (!ret)
+		sh->put[i]++;
+	return ret;
+}
+
+static int get_message(int64_t timeout_ns)
+{
+	unsigned char buf[BIG];
+	size_t len;
+	int ret = bus_queue_get(q, buf, sizeof(buf), &len, timeout_ns);
+
+	if (!ret)
+		note_got(buf, len);
+	return ret;
+}
+
+/* ------------------------------------------------- what the victim does -- */
+
+static void do_put(void)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		if (!bus_queue_put(q, texts[i], x.op->len, HUNG_NS))
+			sh->put[VICTIM_MSG + i]++;
+		else if (!x.op->closes)
+			sh->wrong = __LINE__;
+}
+
+static void do_put_many(void)
+{
+	unsigned char three[3 * SMALL];
+	int n;
+
+	for (uint32_t i = 0; i < 3; i++)
+		memcpy(three + i * SMALL, texts[i], SMALL);
+	n = bus_queue_put_many(q, three, SMALL, 3, HUNG_NS);
+	if (n < 1)
+		sh->wrong = __LINE__;
+	for (int i = 0; i < n; i++)
+		sh->put[VICTIM_MSG + i]++;
+}
+
+static void do_commit(void)
+{
+	struct bus_msg m;
+
+	if (bus_queue_loan(q, x.op->len, &m, HUNG_NS)) {
+		sh->wrong = __LINE__;
+		return;
+	}
+	memcpy(m.data, texts[0], x.op->len);
+	if (bus_queue_commit(q, &m))
+		sh->wrong = __LINE__;
+	else
+		sh->put[VICTIM_MSG]++;
+}
+
+static void do_cancel(void)
+{
+	struct bus_msg m;
+
+	if (bus_queue_loan(q, x.op->len, &m, HUNG_NS) ||
+	    bus_queue_cancel(q, &m))
+		sh->wrong = __LINE__;
+}
+
+/* Others may be faster, so it may find nothing. */
+static void do_get(void)
+{
+	for (int i = 0; i < 2; i++)
+		get_message(x.state == EMPTY && !i ? -1 : 0);
+}
+
+static void do_get_many(void)
+{
+	unsigned char buf[3 * SMALL];
+	size_t len[3];
+	int n = bus_queue_get_many(q, buf, SMALL, 3, len, 0);
+
+	for (int i = 0; i < n; i++)
+		note_got(buf + i * SMALL, len[i]);
+}
+
+static void do_peek(void)
+{
+	struct bus_msg m;
+
+	if (bus_queue_peek(q, &m, 0))
+		return;
+	note_got(m.data, m.len_bytes);
+	if (bus_queue_release(q, &m))
+		sh->wrong = __LINE__;
+}
+
+static void do_give_back(void)
+{
+	struct bus_msg m;
+
+	if (!bus_queue_peek(q, &m, 0) && bus_queue_give_back(q, &m))
+		sh->wrong = __LINE__;
+}
+
+static void do_close(void)
+{
+	bus_queue_close(q);
+}
+
+static void do_reap(void)
+{
+	bus_reap(bus);
+}
+
+static void do_leave(void)
+{
+	struct bus_msg m[3];
+
+	bus_queue_peek(q, &m[0], 0);
+	bus_queue_loan(q, SMALL, &m[1], 0);
+	bus_queue_loan(q, BIG, &m[2], 0);
+	bus_queue_free(q);
+	bus_close(bus);
+}
+
+static void do_open_queue(void)
+{
+	struct bus_queue_config c = BUS_QUEUE_CONFIG_INIT;
+	struct bus_queue *other;
+	uint64_t v = 5;
+
+	c.n_slots = 4;
+	if (bus_queue_open(bus, "another", &c, &other) ||
+	    t_put_u64(other, v, 0) || t_get_u64(other) != v)
+		sh->wrong = __LINE__;
+}
+
+static void do_wait(void)
+{
+	struct bus_poll item = { .kind = BUS_POLL_QUEUE,
+				 .events = BUS_POLL_IN };
+
+	item.on.queue = q;
+	if (bus_wait(bus, &item, 1, -1) != 1)
+		sh->wrong = __LINE__;
+}
+
+/* Messages through a pipe have numbers in order, in each direction. */
+static void send_next(struct bus_pipe *p, _Atomic uint32_t *next,
+		      int64_t timeout_ns)
+{
+	unsigned char buf[BIG];
+	int ret;
+
+	write_message(buf, *next);
+	ret = bus_pipe_send(p, buf, x.op->len, timeout_ns);
+	if (!ret)
+		*next += 1;
+	else if (ret != -EAGAIN && ret != -ETIMEDOUT && !sh->over)
+		sh->wrong = __LINE__; /* over: it has closed its end */
+}
+
+/* put: how many were received. */
+static int recv_next(struct bus_pipe *p, uint32_t from, int64_t timeout_ns)
+{
+	unsigned char buf[BIG];
+	uint64_t i;
+	size_t len;
+	int ret = bus_pipe_recv(p, buf, sizeof(buf), &len, timeout_ns);
+
+	if (ret)
+		return ret;
+	memcpy(&i, buf, sizeof(i));
+	if (len != x.op->len || i != sh->n_got[from])
+		sh->wrong = __LINE__;
+	sh->n_got[from]++;
+	return 0;
+}
+
+/* Both slots hold one of BIG bytes. */
+static int n_calls(void)
+{
+	return x.op->len == BIG ? 1 : 2;
+}
+
+static void do_send(void)
+{
+	for (int i = 0; i < n_calls(); i++)
+		send_next(end[1], &sh->next_in, HUNG_NS);
+}
+
+static void do_recv(void)
+{
+	for (int i = 0; i < n_calls(); i++)
+		if (recv_next(end[1], 1, HUNG_NS))
+			sh->wrong = __LINE__;
+}
+
+static void do_close_pipe(void)
+{
+	bus_pipe_free(end[1]);
+	end[1] = NULL;
+}
+
+/* clang-format off */
+static const struct op ops[] = {
+	{ "put", QUEUE, S_ALL, SMALL, .fn = do_put, .waits = true },
+	{ "put-blob", QUEUE, S_ALL, BIG, .fn = do_put, .waits = true },
+	{ "put-many", QUEUE, S_ALL, SMALL, .fn = do_put_many, .waits = true },
+	{ "loan-commit", QUEUE, S_ALL, SMALL, .fn = do_commit, .waits = true },
+	{ "loan-commit-blob", QUEUE, S_EMPTY, BIG, .fn = do_commit },
+	{ "loan-cancel", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_cancel },
+	{ "get", QUEUE, S_ALL, SMALL, .fn = do_get, .waits = true },
+	{ "get-blob", QUEUE, S_ALL, BIG, .fn = do_get, .waits = true },
+	{ "get-many", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_get_many },
+	{ "peek-release", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_peek },
+	{ "peek-release-blob", QUEUE, S_ONE, BIG, .fn = do_peek },
+	{ "give-back", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_give_back },
+	{ "close", QUEUE, S_ONE, SMALL, .fn = do_close, .closes = true },
+	{ "wait", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_wait, .waits = true },
+	{ "reap", QUEUE, S_ONE | S_FULL, BIG, .fn = do_reap, .dead = true },
+	{ "attach", QUEUE, S_ONE, SMALL, .fn = do_reap, .fresh = true },
+	{ "leave", QUEUE, S_ONE, BIG, .fn = do_leave },
+	{ "open-queue", QUEUE, S_ONE, SMALL, .fn = do_open_queue },
+	{ "send", PIPE, S_EMPTY | S_ONE, SMALL, .fn = do_send },
+	{ "send-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_send,
+	  .waits = true },
+	{ "recv", PIPE, S_ONE | S_FULL, SMALL, .fn = do_recv, .waits = true },
+	{ "recv-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_recv,
+	  .waits = true },
+	{ "close-pipe", PIPE, S_ONE, SMALL, .fn = do_close_pipe,
+	  .closes = true },
+	{ "worker", WORKER, S_EMPTY, SMALL, .fn = NULL },
+	{ "worker-blob", WORKER, S_EMPTY, BIG, .fn = NULL },
+};
+/* clang-format on */
+#define N_CASES (lengthof(ops) * N_STATES)
+static_assert(lengthof(ops) <= 64, "rows");
+
+/* -------------------------------------------------------- the processes -- */
+
+static struct bus_config bus_settings(void)
+{
+	struct bus_config c = BUS_CONFIG_INIT;
+
+	c.wait = BUS_WAIT_FUTEX;
+	c.spin = BUS_SPIN_NEVER;
+	c.max_endpoints = MAX_EP;
+	c.channel_bytes = 32768;
+	c.max_message_bytes = 1024;
+	c.blob_bytes = 32768;
+	return c;
+}
+
+static int open_side(int side)
+{
+	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
+
+	c.slot_bytes = 512; /* one of BIG bytes fits both */
+	return bus_pipe_open(bus, "p", &c, side, &end[side]);
+}
+
+static int victim_main(void *arg)
+{
+	(void)arg;
+	for (uint64_t i = 0; i < lengthof(texts); i++)
+		write_message(texts[i], VICTIM_MSG + i);
+	if (!x.op->fresh)
+		T_CHECK(bus_check(bus) == 0);
+	if (x.op->kind == PIPE)
+		T_CHECK(open_side(1) == 0);
+	t_step_offer(&sh->victim_pid, &sh->seized);
+	x.op->fn();
+	sh->over = 1;
+	bus_pipe_free(end[1]);
+	if (x.op->fn != do_leave)
+		bus_close(bus);
+	return 0;
+}
+
+static int handler(void *ctx, const void *req, size_t len,
+		   struct bus_reply *reply)
+{
+	(void)ctx;
+	return bus_reply_put(reply, req, len);
+}
+
+static int init_worker(void *ctx)
+{
+	(void)ctx;
+	if (sh->n_inits++ == 0)
+		t_step_offer(&sh->victim_pid, &sh->seized);
+	return 0;
+}
+
+static void collect_one(int64_t timeout_ns)
+{
+	struct bus_result r;
+	uint64_t i = UINT64_MAX;
+	int ret = bus_collect_any(coord, &r, timeout_ns);
+
+	if (ret == -EAGAIN || ret == -ETIMEDOUT)
+		return;
+	if (!ret && r.kind == BUS_RESULT_OK && r.len_bytes == x.op->len)
+		memcpy(&i, r.data, sizeof(i));
+	if (i >= N_REQUESTS || i != r.id)
+		sh->wrong = __LINE__;
+	else
+		sh->n_answers[i]++;
+}
+
+/* Two workers, of which one is stopped with at most one request. */
+static int client_main(void *arg)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+	unsigned char req[BIG];
+
+	(void)arg;
+	c.handler = handler;
+	c.init = init_worker;
+	c.n_workers = 2;
+	c.window = 8;
+	c.result_bytes = x.op->len;
+	T_CHECK(bus_check(bus) == 0);
+	T_CHECK(bus_coord_start(bus, "r", &c, &coord) == 0);
+	for (uint64_t i = 0; i < N_REQUESTS; i++) {
+		write_message(req, i);
+		T_CHECK(bus_submit(coord, i, req, x.op->len, HUNG_NS) == 0);
+	}
+	sh->submitted = 1;
+	while (!sh->stopped)
+		sched_yield();
+	for (int i = 0; i < N_REQUESTS - 1; i++)
+		collect_one(HUNG_NS);
+	for (int i = 0; i < N_REQUESTS; i++)
+		sh->n_early += sh->n_answers[i];
+	sh->client_done = 1;
+	while (!sh->resumed)
+		sched_yield();
+	while (bus_coord_outstanding(coord) && !sh->wrong)
+		collect_one(HUNG_NS);
+	T_CHECK(bus_coord_stop(coord, HUNG_NS) == 0);
+	bus_close(bus);
+	return 0;
+}
+
+static int dead_main(void *arg)
+{
+	struct bus_msg m[3];
+
+	(void)arg;
+	T_CHECK(bus_check(bus) == 0);
+	bus_queue_peek(q, &m[0], 0);
+	bus_queue_loan(q, SMALL, &m[1], 0);
+	bus_queue_loan(q, BIG, &m[2], 0);
+	kill(getpid(), SIGKILL);
+	return 1;
+}
+
+/* ------------------------------------------------------------- stepping -- */
+
+static uint64_t watch_until_ns; /* 0: SIGALRM is a tick, no watchdog */
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	/* By the clock: a last tick may come after the watchdog was set. */
+	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
+		return;
+	bad(hung, "we hang ourselves");
+	_exit(3);
+}
+
+static void set_tick(bool on)
+{
+	struct itimerval it = { 0 };
+
+	watch_until_ns = on ? 0 : sb_deadline(WATCHDOG_S * SB_NS_PER_S);
+	if (on)
+		it.it_value.tv_usec = it.it_interval.tv_usec = 1000;
+	else
+		it.it_value.tv_sec = WATCHDOG_S + 1;
+	setitimer(ITIMER_REAL, &it, NULL);
+}
+
+static bool is_there(void *arg)
+{
+	(void)arg;
+	return sh->victim_pid != 0;
+}
+
+static void fill(void)
+{
+	uint32_t n = x.state == EMPTY ? 0 : x.state == ONE ? 1 : N_SLOTS;
+
+	if (x.op->kind == PIPE) {
+		T_CHECK(open_side(0) == 0);
+		for (uint32_t i = 0; i < n; i++)
+			send_next(end[0], &sh->next_out, 0);
+		return;
+	}
+	q = t_queue(bus, "q", N_SLOTS, 24, 0);
+	for (uint32_t i = 0; i < n; i++)
+		T_CHECK(put_message(i, 0) == 0);
+	if (x.op->dead)
+		t_wait(t_fork(dead_main, NULL));
+}
+
+static bool start(void)
+{
+	struct bus_config c = bus_settings();
+
+	memset(sh, 0, sizeof(*sh));
+	x.n_helped = 0;
+	x.client = 0;
+	bus = t_bus_with(NULL, &c);
+	if (x.op->kind == WORKER) {
+		x.client = t_fork(client_main, NULL);
+	} else {
+		fill();
+		t_fork(victim_main, NULL);
+	}
+	if (!t_eventually(is_there, NULL, 10000)) {
+		bad(wrong, "there is no victim");
+		return false;
+	}
+	x.victim = sh->victim_pid;
+	return t_step_seize(x.victim, &sh->seized) == 0;
+}
+
+/* Give it what it waits for. */
+static void help(void)
+{
+	if (x.op->kind == PIPE) {
+		if (x.op->fn == do_recv)
+			send_next(end[0], &sh->next_out, 0);
+		else
+			recv_next(end[0], 0, 0);
+	} else if (x.op->kind == QUEUE && x.n_helped < 16) {
+		if (x.state == FULL)
+			get_message(0);
+		else if (!put_message(HELP_MSG + x.n_helped, 0))
+			x.n_helped++;
+	}
+}
+
+struct blocking {
+	uint64_t since;
+	bool last;
+};
+
+static enum t_stop while_blocked(void *arg)
+{
+	const struct blocking *b = arg;
+
+	if (x.op->kind == WORKER && t_parked(x.victim))
+		return T_BLOCKED;
+	if (b->last && t_parked(x.victim))
+		return T_BLOCKED;
+	if (t_parked(x.victim))
+		help();
+	return sb_now_ns() - b->since > 5 * SB_NS_PER_S ? T_HANGS : T_STEPPED;
+}
+
+/* Go on until @k instructions are done; @learn where that is. */
+static int drive(long k, bool learn)
+{
+	struct blocking b = { .since = sb_now_ns() };
+	int stop = T_STEPPED;
+	long i;
+
+	set_tick(true);
+	if (!learn && k > 1 && !x.op->waits && x.op->kind != WORKER) {
+		stop = t_step_on(x.victim, x.pc, 0, k, while_blocked, &b);
+	} else {
+		for (i = 0; i < k && !sh->over && stop == T_STEPPED; i++) {
+			if (learn)
+				x.pc[i] = t_step_pc(x.victim);
+			b.last = i + 1 == k;
+			stop = t_step(x.victim, while_blocked, &b);
+		}
+		if (learn) {
+			x.len = i;
+			x.pc[i] = t_step_pc(x.victim);
+		}
+	}
+	set_tick(false);
+	return stop;
+}
+
+/* --------------------------------------------------------------- others -- */
+
+static void others_use_queue(void)
+{
+	uint32_t n = 2 * N_SLOTS + 2;
+	int ret;
+
+	if (x.op->closes) {
+		ret = put_message(OTHER_MSG, 0);
+		if (ret && ret != -EPIPE && ret != -EAGAIN)
+			bad(wrong, "a put beside a close");
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		ret = put_message(OTHER_MSG + i, 0);
+		if (ret == -EAGAIN && get_message(HUNG_NS)) {
+			bad(hung, "nothing comes out while it is stopped");
+			return;
+		}
+		if (ret == -EAGAIN)
+			ret = put_message(OTHER_MSG + i, HUNG_NS);
+		if (ret) {
+			bad(hung, "nothing goes in while it is stopped");
+			return;
+		}
+		if (get_message(HUNG_NS)) {
+			bad(hung, "nothing comes out while it is stopped");
+			return;
+		}
+	}
+}
+
+static void others_use_pipe(void)
+{
+	for (int i = 0; i < 4; i++) {
+		if (!x.op->closes)
+			send_next(end[0], &sh->next_out, 0);
+		recv_next(end[0], 0, 0);
+	}
+}
+
+static bool client_served(void *arg)
+{
+	(void)arg;
+	return sh->client_done;
+}
+
+static void others_go_on(void)
+{
+	struct bus *another = NULL;
+	uint32_t n = t_stats(bus).n_endpoints;
+
+	if (bus_reap(bus) > 0 && !x.op->dead)
+		bad(wrong, "it was taken for dead");
+	if (!x.op->fresh && !x.op->dead && x.op->fn != do_leave &&
+	    x.op->kind != WORKER && t_stats(bus).n_endpoints != n)
+		bad(wrong, "an endpoint went");
+	if (x.op->kind == QUEUE)
+		others_use_queue();
+	else if (x.op->kind == PIPE)
+		others_use_pipe();
+	else if (!t_eventually(client_served, NULL, 10000))
+		bad(hung, "the other worker does not serve");
+	else if (sh->n_early < N_REQUESTS - 1)
+		bad(hung, "it has more than one request in hand");
+	/* who comes may get the id of one that is gone */
+	if (bus_attach(bus, &another))
+		bad(leaked, "no endpoint is free");
+	bus_close(another);
+}
+
+/* -------------------------------------------------------------- the end -- */
+
+static bool is_over(void *arg)
+{
+	(void)arg;
+	if (!sh->over)
+		help();
+	return sh->over;
+}
+
+static bool alone(void *arg)
+{
+	(void)arg;
+	bus_reap(bus);
+	return t_stats(bus).n_endpoints == 1;
+}
+
+static void check_queue(void)
+{
+	while (get_message(0) == 0)
+		;
+	for (uint32_t i = 0; i < N_MSGS; i++) {
+		if (sh->n_got[i] > sh->put[i])
+			bad(duplicated, "a message came too often");
+		if (sh->n_got[i] < sh->put[i])
+			bad(lost, "a message did not come");
+	}
+	if (t_queue_stats(q).n_waiting || t_queue_stats(q).n_held)
+		bad(leaked, "a slot is not free");
+	if (t_stats(bus).blob_bytes_used)
+		bad(leaked, "a cell is not free");
+}
+
+static void check_pipe(void)
+{
+	while (recv_next(end[0], 0, 0) == 0)
+		;
+	if (sh->n_got[0] != sh->next_in)
+		bad(lost, "what it had sent did not come");
+	if (sh->n_got[1] > sh->next_out)
+		bad(duplicated, "it received more than was sent");
+}
+
+static void finish(void)
+{
+	int status;
+
+	if (x.op->kind == WORKER) {
+		sh->resumed = 1;
+		status = t_wait(x.client);
+		for (int i = 0; i < N_REQUESTS; i++) {
+			if (sh->n_answers[i] > 1)
+				bad(duplicated, "answered twice");
+			if (sh->n_answers[i] < 1)
+				bad(lost, "not answered");
+		}
+	} else {
+		if (!t_eventually(is_over, NULL, 10000)) {
+			bad(hung, "it does not go on");
+			kill(x.victim, SIGKILL);
+		}
+		status = x.ended ? 0 : t_wait(x.victim);
+	}
+	if (status)
+		torture_bad(&x.row->t, torture_verdict(status), x.name, x.k,
+			    "it ended with %d", status);
+	if (x.op->kind == QUEUE)
+		check_queue();
+	else if (x.op->kind == PIPE)
+		check_pipe();
+	if (sh->wrong)
+		torture_bad(&x.row->t, offsetof(struct tally, wrong), x.name,
+			    x.k, "%s:%u says so", __FILE__,
+			    (unsigned)sh->wrong);
+	bus_pipe_free(end[0]);
+	if (!t_eventually(alone, NULL, 5000))
+		bad(leaked, "an endpoint is left");
+	bus_close(bus);
+	end[0] = end[1] = NULL;
+	set_tick(false);
+}
+
+static void run_point(long k, bool learn)
+{
+	int stop, status;
+
+	x.k = k;
+	set_tick(false);
+	if (!start())
+		_exit(4);
+	stop = drive(k, learn);
+	torture_point(&x.row->t);
+	if (stop == T_BLOCKED) {
+		kill(x.victim, SIGUSR1);
+		waitpid(x.victim, &status, __WALL);
+	}
+	if (stop == T_HANGS)
+		bad(hung, "it does not come so far");
+	x.ended = stop == T_ENDED;
+	if (!x.ended)
+		ptrace(PTRACE_DETACH, x.victim, 0, SIGSTOP);
+	sh->stopped = 1;
+	others_go_on();
+	if (!x.ended)
+		kill(x.victim, SIGCONT);
+	finish();
+}
+
+static int case_main(void *arg)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	long step;
+
+	(void)arg;
+	sigaction(SIGALRM, &sa, NULL);
+	x.pc = malloc((K_MAX + 1) * sizeof(*x.pc));
+	T_CHECK(x.pc);
+	if (torture->at < 0 || (!x.op->waits && x.op->kind != WORKER))
+		run_point(K_MAX - 1, true);
+	if (x.len > (long)x.row->longest)
+		x.row->longest = (uint64_t)x.len;
+	if (torture->at >= 0) {
+		run_point(torture->at, false);
+		return 0;
+	}
+	step = torture->full ? 1 : x.len / QUICK_N + 1;
+	for (long k = (long)torture->seed % step; k < x.len; k += step)
+		run_point(k, false);
+	return 0;
+}
+
+static void run_case(uint32_t c)
+{
+	uint64_t since = sb_now_ns();
+	int status;
+
+	x.op = &ops[c / N_STATES];
+	x.state = c % N_STATES;
+	snprintf(x.name, sizeof(x.name), "%s/%s", x.op->name,
+		 state_names[x.state]);
+	if (!(x.op->states & 1u << x.state) || !torture_wants(x.name))
+		return;
+	x.row = &all->row[x.op - ops];
+	status = t_wait(t_fork(case_main, NULL));
+	if (status)
+		torture_bad(&x.row->t, torture_verdict(status), x.name, -1,
+			    "the case did not come to its end (%d)", status);
+	x.row->ns += sb_now_ns() - since;
+}
+
+static int shard_main(void *arg)
+{
+	uint32_t c;
+
+	(void)arg;
+	sh = t_shared(sizeof(*sh));
+	while ((c = all->next_case++) < N_CASES)
+		run_case(c);
+	return 0;
+}
+
+int stop_main(void)
+{
+	bool good;
+
+	all = t_shared(sizeof(*all));
+	good = t_each_cpu(shard_main, NULL);
+	torture_say("%-18s %7s %7s %5s %8s\n", "operation", "instr", "points",
+		    "bad", "seconds");
+	for (size_t o = 0; o < lengthof(ops); o++) {
+		const struct row *r = &all->row[o];
+
+		if (r->t.points)
+			torture_say("%-18s %7u %7u %5u %8.1f\n", ops[o].name,
+				    (unsigned)r->longest,
+				    (unsigned)r->t.points,
+				    (unsigned)tally_bad(&r->t),
+				    (double)r->ns / 1e9);
+	}
+	return good ? 0 : 1;
+}

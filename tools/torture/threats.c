@@ -1,0 +1,687 @@
+/*
+ * threats.c - what others may do to a bus, other than to its bytes: one test
+ * each
+ *
+ * Of the names in /dev/shm, of users, sizes, limits and kernels that deny.
+ * Each test is a function in a process of its own, and a point.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "tests/bus/t_bus.h"
+#include "tools/torture/torture.h"
+
+#define NOBODY 65534
+
+/* Not true: the test has failed, here. */
+#define MUST(what)                                                      \
+	do {                                                            \
+		if (!(what)) {                                          \
+			fprintf(stderr, "threats: %s:%d: not true: %s\n", \
+				__FILE__, __LINE__, #what);             \
+			return 1;                                       \
+		}                                                       \
+	} while (0)
+
+static const char *name(void)
+{
+	return t_name("t");
+}
+
+static const char *path(void)
+{
+	return t_shm_path(name());
+}
+
+static struct bus_config settings(void)
+{
+	struct bus_config c = BUS_CONFIG_INIT;
+
+	c.max_endpoints = 8;
+	c.channel_bytes = 65536;
+	c.max_message_bytes = 4096;
+	c.blob_bytes = 65536;
+	return c;
+}
+
+static int create(const char *of, struct bus **bus)
+{
+	struct bus_config c = settings();
+
+	*bus = NULL;
+	return bus_create(of, &c, bus);
+}
+
+static int open_it(struct bus **bus)
+{
+	*bus = NULL;
+	return bus_open(name(), NULL, bus);
+}
+
+/* Does it carry a message? */
+static bool works(struct bus *bus)
+{
+	struct bus_queue *q = t_queue(bus, "q", 4, 16, 0);
+	bool ok = t_put_u64(q, 7, 0) == 0 && t_get_u64(q) == 7;
+
+	bus_queue_free(q);
+	return ok;
+}
+
+/* A file in the place of a bus. */
+static bool squat(mode_t mode, uid_t uid, size_t bytes)
+{
+	int fd = open(path(), O_RDWR | O_CREAT | O_EXCL, 0600);
+	bool ok = fd >= 0 && !ftruncate(fd, (off_t)bytes) &&
+		  !fchmod(fd, mode) && !fchown(fd, uid, (gid_t)-1);
+
+	close(fd);
+	return ok;
+}
+
+static int be_nobody(void)
+{
+	return setgid(NOBODY) || setuid(NOBODY) ? -errno : 0;
+}
+
+/* ---------------------------------------------------------------- names -- */
+
+/* Somebody's file that anybody may write is not used, nor removed. */
+static int squatted_name(void)
+{
+	struct stat st;
+	struct bus *b;
+
+	MUST(squat(0666, NOBODY, 1 << 20));
+	MUST(create(name(), &b) == -EACCES);
+	MUST(open_it(&b) < 0);
+	MUST(stat(path(), &st) == 0 && st.st_uid == NOBODY);
+	MUST(bus_unlink(name()) < 0 || st.st_uid == NOBODY);
+	return 0;
+}
+
+static int link_in_its_place(void)
+{
+	char target[] = "/tmp/bustorture-XXXXXX";
+	int fd = mkstemp(target);
+	struct stat st;
+	struct bus *b;
+	int ret, ret_open;
+
+	MUST(fd >= 0);
+	MUST(symlink(target, path()) == 0);
+	ret = create(name(), &b);
+	ret_open = open_it(&b);
+	MUST(fstat(fd, &st) == 0);
+	unlink(target);
+	close(fd);
+	MUST(ret < 0 && ret_open < 0);
+	MUST(st.st_size == 0); /* nobody wrote where it points to */
+	return 0;
+}
+
+static int names_with_paths(void)
+{
+	static const char *const bad[] = { "", ".", "..", "a/b", "../x", "/x",
+					   "a\nb" };
+	struct bus *b;
+
+	for (size_t i = 0; i < lengthof(bad); i++) {
+		MUST(create(bad[i], &b) == -EINVAL);
+		MUST(bus_open(bad[i], NULL, &b) == -EINVAL);
+		MUST(bus_unlink(bad[i]) == -EINVAL);
+	}
+	return 0;
+}
+
+static int directory_in_its_place(void)
+{
+	struct bus *b;
+	int ret, ret_open;
+
+	MUST(mkdir(path(), 0700) == 0);
+	ret = create(name(), &b);
+	ret_open = open_it(&b);
+	rmdir(path());
+	MUST(ret < 0 && ret_open < 0);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- users -- */
+
+static int other_uid_opens(void *arg)
+{
+	struct bus *b;
+
+	(void)arg;
+	MUST(be_nobody() == 0);
+	MUST(open_it(&b) == -EPERM || open_it(&b) == -EACCES);
+	MUST(bus_unlink(name()) < 0);
+	MUST(access(path(), F_OK) == 0);
+	return 0;
+}
+
+static int other_uid(void)
+{
+	struct bus *b;
+
+	MUST(create(name(), &b) == 0);
+	MUST(t_wait(t_fork(other_uid_opens, NULL)) == 0);
+	MUST(works(b));
+	bus_close(b);
+	return 0;
+}
+
+static int other_uid_creates(void *arg)
+{
+	struct bus *b;
+
+	MUST(be_nobody() == 0);
+	MUST(create(name(), &b) == 0);
+	t_gate_open(arg);
+	for (;;)
+		pause();
+}
+
+/* A whole bus, but another user's. */
+static int wrong_owner(void)
+{
+	struct bus_config c = BUS_CONFIG_INIT;
+	struct t_gate gate;
+	struct bus *b;
+	pid_t pid;
+	int ret;
+
+	t_gate_init(&gate);
+	pid = t_fork(other_uid_creates, &gate);
+	t_gate_wait(&gate);
+	ret = open_it(&b);
+	c.flags = BUS_F_ANY_OWNER;
+	MUST(ret == -EPERM);
+	MUST(bus_open(name(), &c, &b) == 0); /* who wants it gets it */
+	bus_close(b);
+	t_kill(pid);
+	t_gate_close(&gate);
+	return 0;
+}
+
+static int wrong_mode(void)
+{
+	struct bus *b, *other;
+
+	MUST(create(name(), &b) == 0);
+	MUST(chmod(path(), 0666) == 0);
+	MUST(open_it(&other) == -EPERM);
+	bus_close(b);
+	return 0;
+}
+
+static int any_umask(void)
+{
+	static const mode_t masks[] = { 0, 0777, 077 };
+	struct bus *b, *other;
+	struct stat st;
+
+	for (size_t i = 0; i < lengthof(masks); i++) {
+		umask(masks[i]);
+		MUST(create(name(), &b) == 0);
+		MUST(stat(path(), &st) == 0 && (st.st_mode & 0777) == 0600);
+		MUST(open_it(&other) == 0);
+		bus_close(other);
+		bus_close(b);
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------- sizes -- */
+
+/* An unnamed one cannot be truncated, by nobody. */
+static int truncate_unnamed(void)
+{
+	char link[64], what[256];
+	struct bus *b;
+	ssize_t n = 0;
+
+	MUST(create(NULL, &b) == 0);
+	for (int fd = 0; fd < 64; fd++) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, what, sizeof(what) - 1);
+		what[n > 0 ? n : 0] = 0;
+		if (strstr(what, "memfd:"))
+			MUST(ftruncate(fd, 0) == -1 && errno == EPERM);
+	}
+	snprintf(link, sizeof(link), "/proc/self/map_files/%lx-%lx",
+		 (unsigned long)b->map->seg.base,
+		 (unsigned long)b->map->seg.base + b->map->seg.bytes);
+	if (truncate(link, 0) == 0)
+		MUST(!"truncated by /proc/self/map_files");
+	MUST(works(b));
+	bus_close(b);
+	return 0;
+}
+
+/* A named one that was made smaller or larger is not opened; who is attached
+ * trusts those who may write it (SIGBUS, see lib/seg.h). */
+static int truncate_named(void)
+{
+	struct bus *b, *other;
+	struct stat st;
+
+	MUST(create(name(), &b) == 0);
+	MUST(stat(path(), &st) == 0);
+	for (int i = 0; i < 4; i++) {
+		const off_t sizes[] = { 0, 64, st.st_size - 4096,
+					st.st_size + 4096 };
+
+		MUST(truncate(path(), sizes[i]) == 0);
+		MUST(open_it(&other) == -EPROTO);
+		MUST(truncate(path(), st.st_size) == 0);
+	}
+	_exit(0); /* its bytes are gone: no more calls */
+}
+
+static int small_tmpfs(void)
+{
+	struct bus_config c = settings();
+	struct bus *b;
+	int ret;
+
+	if (unshare(CLONE_NEWNS) ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", "/dev/shm", "tmpfs", 0, "size=64k"))
+		return T_SKIP;
+	ret = create(name(), &b);
+	MUST(ret == -ENOSPC);
+	MUST(t_shm_leftovers() == 0);
+	MUST(create(NULL, &b) == 0); /* is not in /dev/shm */
+	MUST(works(b));
+	bus_close(b);
+	/* It fits, but the channels do not. */
+	MUST(umount("/dev/shm") == 0);
+	MUST(mount("none", "/dev/shm", "tmpfs", 0, "size=512k") == 0);
+	c.channel_bytes = 1 << 20;
+	if (bus_create(name(), &c, &b) == 0) {
+		struct bus_queue_config qc = BUS_QUEUE_CONFIG_INIT;
+		struct bus_queue *q;
+
+		qc.n_slots = 16384;
+		ret = bus_queue_open(b, "large", &qc, &q);
+		MUST(ret == -ENOSPC || ret == -ENOMEM);
+		MUST(works(b));
+		bus_close(b);
+	}
+	MUST(t_shm_leftovers() == 0);
+	return 0;
+}
+
+/* --------------------------------------------------------------- header -- */
+
+/* Whatever bit of the header is another, nobody attaches: or, where it is none
+ * that matters to who opens it, it works. */
+static int header_bits(void)
+{
+	struct bus *b, *other;
+	unsigned char *bytes;
+	int fd, n_refused = 0;
+
+	MUST(create(name(), &b) == 0);
+	fd = open(path(), O_RDWR);
+	MUST(fd >= 0);
+	bytes = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	MUST(bytes != MAP_FAILED);
+	for (uint32_t i = 0; i < 8 * sizeof(struct bus_header); i++) {
+		bytes[i / 8] ^= 1u << i % 8;
+		if (open_it(&other) == 0)
+			bus_close(other);
+		else
+			n_refused++;
+		bytes[i / 8] ^= 1u << i % 8;
+		/* of the first part, all but what is reserved */
+		if (i < 8 * offsetof(struct sb_seg_header, reserved))
+			MUST(n_refused == (int)i + 1);
+	}
+	MUST(open_it(&other) == 0);
+	MUST(works(other));
+	bus_close(other);
+	bus_close(b);
+	return 0;
+}
+
+static int other_version(void)
+{
+	struct bus *b, *other;
+	struct sb_seg_header *h;
+
+	MUST(create(name(), &b) == 0);
+	h = b->map->seg.base;
+	h->fingerprint++;
+	MUST(open_it(&other) == -EPROTO);
+	h->fingerprint--;
+	h->abi++;
+	MUST(open_it(&other) == -EPROTO);
+	h->abi--;
+	h->magic = __builtin_bswap64(h->magic);
+	MUST(open_it(&other) == -EPROTO);
+	h->magic = __builtin_bswap64(h->magic);
+	h->pid_ns++;
+	MUST(open_it(&other) < 0);
+	h->pid_ns--;
+	MUST(open_it(&other) == 0);
+	bus_close(other);
+	bus_close(b);
+	return 0;
+}
+
+static int random_file(void)
+{
+	uint64_t seed = torture->seed;
+	struct bus *b;
+
+	for (int i = 0; i < 64; i++) {
+		uint64_t words[512];
+		int fd;
+
+		MUST(squat(0600, getuid(), 0));
+		for (size_t w = 0; w < lengthof(words); w++)
+			words[w] = torture_random(&seed);
+		if (i % 2)
+			words[0] = SB_SEG_MAGIC;
+		fd = open(path(), O_RDWR);
+		MUST(write(fd, words, sizeof(words)) == sizeof(words));
+		close(fd);
+		MUST(open_it(&b) == -EPROTO);
+		unlink(path());
+	}
+	return 0;
+}
+
+/* --------------------------------------------------------------- limits -- */
+
+static void limit(int what, rlim_t n)
+{
+	struct rlimit r = { n, n };
+
+	setrlimit(what, &r);
+}
+
+static int rlimit_fsize(void)
+{
+	struct bus *b;
+
+	signal(SIGXFSZ, SIG_IGN);
+	limit(RLIMIT_FSIZE, 4096);
+	MUST(create(name(), &b) == -EFBIG);
+	MUST(create(NULL, &b) == -EFBIG);
+	MUST(t_shm_leftovers() == 0);
+	return 0;
+}
+
+static int rlimit_as(void)
+{
+	struct bus_config c = BUS_CONFIG_INIT; /* 1 GiB of room */
+	struct bus *b = NULL;
+	int ret;
+
+	limit(RLIMIT_AS, 256u << 20);
+	ret = bus_create(name(), &c, &b);
+	MUST(ret == -ENOMEM);
+	MUST(t_shm_leftovers() == 0);
+	MUST(create(NULL, &b) == 0 && works(b));
+	bus_close(b);
+	return 0;
+}
+
+/* From none on: an error, or it works; and nothing is left. */
+static int rlimit_nofile(void)
+{
+	int n_fds = t_count_fds();
+
+	for (rlim_t n = 24; n-- > 3;) {
+		struct rlimit r = { n, 1024 };
+		struct bus *b;
+		int ret;
+
+		setrlimit(RLIMIT_NOFILE, &r);
+		ret = create(name(), &b);
+		if (ret == 0) {
+			MUST(works(b));
+			bus_close(b);
+		} else {
+			MUST(ret == -EMFILE);
+		}
+		r.rlim_cur = 1024;
+		setrlimit(RLIMIT_NOFILE, &r);
+		MUST(t_count_fds() == n_fds);
+		MUST(t_shm_leftovers() == 0);
+	}
+	return 0;
+}
+
+static int echo(void *ctx, const void *req, size_t len,
+		struct bus_reply *reply)
+{
+	(void)ctx;
+	return bus_reply_put(reply, req, len);
+}
+
+/* As a user who may have no more processes. */
+static int rlimit_nproc(void)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+	struct bus_coord *coord = NULL;
+	struct bus *b;
+	int ret;
+
+	MUST(create(NULL, &b) == 0);
+	limit(RLIMIT_NPROC, 0);
+	if (be_nobody())
+		return T_SKIP;
+	c.handler = echo;
+	ret = bus_coord_start(b, "r", &c, &coord);
+	MUST(ret == -EAGAIN);
+	MUST(works(b));
+	bus_close(b);
+	return 0;
+}
+
+static int rlimit_memlock(void)
+{
+	struct bus *b;
+
+	limit(RLIMIT_MEMLOCK, 0);
+	MUST(create(NULL, &b) == 0 && works(b));
+	bus_close(b);
+	return 0;
+}
+
+/* ------------------------------------------------------------- io_uring -- */
+
+static int sleeps(struct bus *b)
+{
+	struct bus_queue *q = t_queue(b, "s", 4, 16, 0);
+	uint64_t v;
+	size_t len;
+	int ret;
+
+	ret = bus_queue_get(q, &v, sizeof(v), &len, (int64_t)SB_NS_PER_MS * 5);
+	bus_queue_free(q);
+	return ret;
+}
+
+static int uring_denied(int err)
+{
+	struct bus_config c = settings();
+	struct bus *b;
+
+	if (t_deny_io_uring(err))
+		return T_SKIP;
+	MUST(create(NULL, &b) == 0);
+	MUST(works(b));
+	MUST(sleeps(b) == -ETIMEDOUT);
+	bus_close(b);
+	c.wait = BUS_WAIT_URING; /* who insists is told */
+	MUST(bus_create(NULL, &c, &b) == -err);
+	return 0;
+}
+
+static int uring_eperm(void)
+{
+	return uring_denied(EPERM);
+}
+
+static int uring_enosys(void)
+{
+	return uring_denied(ENOSYS);
+}
+
+static int uring_enomem(void)
+{
+	return uring_denied(ENOMEM);
+}
+
+static int uring_emfile(void)
+{
+	return uring_denied(EMFILE);
+}
+
+/* ------------------------------------------------------------ processes -- */
+
+static int killed_creator(void *arg)
+{
+	struct bus *b;
+
+	(void)arg;
+	T_CHECK(create(name(), &b) == 0);
+	kill(getpid(), SIGKILL);
+	return 1;
+}
+
+/* What a killed creator left is replaced, and can be removed. */
+static int leftover(void)
+{
+	struct bus *b;
+
+	t_wait(t_fork(killed_creator, NULL));
+	MUST(create(name(), &b) == 0 && works(b));
+	MUST(bus_unlink(name()) == -EBUSY);
+	bus_close(b);
+	t_wait(t_fork(killed_creator, NULL));
+	MUST(bus_unlink(name()) == 0);
+	return 0;
+}
+
+static int live_creator(void)
+{
+	struct bus *b, *other;
+
+	MUST(create(name(), &b) == 0);
+	MUST(create(name(), &other) == -EEXIST);
+	MUST(works(b));
+	bus_close(b);
+	return 0;
+}
+
+/* Nothing of ours is inherited by a program that is executed. */
+static int close_on_exec(void)
+{
+	bool before[64];
+	struct bus *b;
+
+	for (int fd = 0; fd < 64; fd++)
+		before[fd] = fcntl(fd, F_GETFD) >= 0;
+	MUST(create(name(), &b) == 0 && works(b));
+	for (int fd = 0; fd < 64; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+
+		MUST(before[fd] || flags < 0 || flags & FD_CLOEXEC);
+	}
+	bus_close(b);
+	return 0;
+}
+
+static const struct threat {
+	const char *name;
+	int (*fn)(void);
+	bool root; /* becomes another user, or mounts */
+} threats[] = {
+	{ "squatted-name", squatted_name, true },
+	{ "symlink", link_in_its_place, false },
+	{ "directory", directory_in_its_place, false },
+	{ "names-with-paths", names_with_paths, false },
+	{ "other-uid", other_uid, true },
+	{ "wrong-owner", wrong_owner, true },
+	{ "wrong-mode", wrong_mode, false },
+	{ "umask", any_umask, false },
+	{ "truncate-unnamed", truncate_unnamed, false },
+	{ "truncate-named", truncate_named, false },
+	{ "small-tmpfs", small_tmpfs, true },
+	{ "header-bits", header_bits, false },
+	{ "other-version", other_version, false },
+	{ "random-file", random_file, false },
+	{ "rlimit-fsize", rlimit_fsize, false },
+	{ "rlimit-as", rlimit_as, false },
+	{ "rlimit-nofile", rlimit_nofile, false },
+	{ "rlimit-nproc", rlimit_nproc, true },
+	{ "rlimit-memlock", rlimit_memlock, false },
+	{ "uring-eperm", uring_eperm, false },
+	{ "uring-enosys", uring_enosys, false },
+	{ "uring-enomem", uring_enomem, false },
+	{ "uring-emfile", uring_emfile, false },
+	{ "leftover", leftover, false },
+	{ "live-creator", live_creator, false },
+	{ "close-on-exec", close_on_exec, false },
+};
+
+static int threat_main(void *arg)
+{
+	const struct threat *t = arg;
+
+	alarm(60);
+	return t->fn();
+}
+
+static void run_threat(const struct threat *t)
+{
+	int status;
+
+	if (t->root && geteuid()) {
+		torture_skip(t->name, "it needs root");
+		return;
+	}
+	status = t_wait(t_fork(threat_main, (void *)(uintptr_t)t));
+	if (status == T_SKIP) {
+		torture_skip(t->name, "not permitted here");
+		t_shm_clean();
+		return;
+	}
+	torture_point(NULL);
+	if (status == -SIGALRM)
+		torture_bad(NULL, offsetof(struct tally, hung), t->name, -1,
+			    "it hangs");
+	else if (status)
+		torture_bad(NULL, torture_verdict(status), t->name, -1,
+			    "it ended with %d", status);
+	t_shm_clean();
+}
+
+int threats_main(void)
+{
+	t_name("t"); /* has our pid from now on */
+	for (size_t i = 0; i < lengthof(threats); i++)
+		if (torture_wants(threats[i].name))
+			run_threat(&threats[i]);
+	return 0;
+}
