@@ -228,7 +228,7 @@ int bus_create(const char *name, const struct bus_config *config,
 	       struct bus **out)
 {
 	struct bus_config c;
-	struct bus_map *map;
+	struct bus_map *map = NULL;
 	int ret;
 
 	if (!out)

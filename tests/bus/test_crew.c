@@ -744,6 +744,22 @@ Test(crew, those_who_retire_are_replaced_at_once)
 	cr_assert_eq(n_deaths(), 0);
 }
 
+/* SIGCHLD ignored: the kernel has reaped them. */
+Test(crew, those_who_retire_and_cannot_be_reaped_are_no_deaths)
+{
+	struct bus_crew_config h = hooks(2);
+
+	signal(SIGCHLD, SIG_IGN);
+	h.max_tasks = 1;
+	start_with(2, &h);
+	for (uint64_t id = 1; id <= 60; id++) {
+		submit(id, PID);
+		collect_pid(id);
+	}
+	cr_assert_geq(n_respawns(), 50);
+	cr_assert_eq(n_deaths(), 0);
+}
+
 /* The ring is closed, and there is more to do than those who live may do. */
 Test(crew, of_short_lives_finishes_what_was_submitted)
 {
@@ -817,6 +833,52 @@ Test(crew, who_execs_in_init_breaks_it_too)
 {
 	broken_by(init_execs,
 		  "3 workers in a row died in init, the last of signal 9");
+}
+
+/* Until it is dead; reaping it is left to the crew, if that has not yet. */
+static void wait_dead(pid_t pid)
+{
+	siginfo_t si;
+
+	T_CHECK(waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT) == 0 ||
+		errno == ECHILD);
+}
+
+/* As long as one works it is tried again. */
+Test(crew, whose_ids_are_taken_by_others_is_not_broken)
+{
+	struct bus_config c = t_config();
+	struct bus *other[8];
+	uint32_t n = 0, n_before, i;
+	pid_t pid;
+
+	bus_close(bus);
+	c.max_endpoints = 8;
+	bus = t_bus_with(NULL, &c);
+	start(2, 2);
+	submit(1, WAIT);
+	i = 1 - wait_in_hand(1);
+	cr_assert(t_eventually(all_ready, NULL, 20000));
+	while (n < 8 && !bus_attach(bus, &other[n]))
+		n++;
+	n_before = n;
+	pid = bus_coord_pid(coord, i);
+	kill(pid, SIGKILL);
+	wait_dead(pid);
+	bus_reap(bus);
+	while (n < 8 && !bus_attach(bus, &other[n]))
+		n++;
+	cr_assert_eq(n, n_before + 1);
+	while (seen.n_gone < 6)
+		cr_assert_eq(bus_coord_wait(coord, NULL, sb_now_ns() + MS),
+			     -ETIMEDOUT);
+	cr_assert_str_eq(bus_coord_error(coord), "");
+	while (n)
+		bus_close(other[--n]);
+	submit(2, PID);
+	collect_pid(2);
+	st_rel(&board->gate, 1);
+	collect_pid(1);
 }
 
 static int always_fails(void *ctx)
@@ -1180,6 +1242,23 @@ Test(crew, wait_looks_after_workers)
 	cr_assert_eq(n_deaths(), 1);
 }
 
+/* One who looks seldom sees it as well. */
+Test(crew, poll_sees_a_death_soon)
+{
+	pid_t pid;
+
+	start(1, 1);
+	submit(1, PID);
+	pid = collect_pid(1);
+	kill(pid, SIGKILL);
+	wait_dead(pid);
+	for (int i = 0; i < 3; i++) {
+		nap(25);
+		bus_coord_poll(coord);
+	}
+	cr_assert_eq(n_deaths(), 1);
+}
+
 /* The end ----------------------------------------------------------------- */
 
 Test(crew, leave_can_be_tried_again)
@@ -1198,6 +1277,22 @@ Test(crew, leave_can_be_tried_again)
 	cr_assert_eq(n_deaths(), 0);
 	cr_assert_eq(bus_collect_any(coord, &result, 0), 0);
 	cr_assert_eq(bus_collect_any(coord, &result, 0), 0);
+}
+
+/* Who only tries never sleeps, and sees the end nevertheless. */
+Test(crew, leave_without_a_wait_sees_who_has_left)
+{
+	pid_t pid[2];
+
+	start(2, 2);
+	submit(1, PID);
+	collect_pid(1);
+	cr_assert_eq(bus_coord_workers(coord, pid, 2), 2);
+	bus_coord_leave(coord, 1); /* they need not be that quick */
+	wait_dead(pid[0]);
+	wait_dead(pid[1]);
+	cr_assert_eq(bus_coord_leave(coord, 1), 0);
+	cr_assert_eq(n_deaths(), 0);
 }
 
 Test(crew, kill_all_leaves_nobody)

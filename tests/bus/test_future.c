@@ -229,6 +229,44 @@ Test(future, lower_lanes_are_not_starved)
 	expect_log(order, lengthof(order));
 }
 
+static int take_all(void *arg)
+{
+	static unsigned char buf[T_MESSAGE_MAX];
+	size_t len;
+
+	t_wait_asleep(getppid());
+	nap(5 * MS);
+	T_CHECK(bus_queue_get(arg, buf, sizeof(buf), &len, T_LONG) == 0);
+	while (!bus_queue_get(arg, buf, sizeof(buf), &len, 0))
+		;
+	return 0;
+}
+
+/* Cells that others free are taken though no answer comes. */
+Test(future, cells_that_others_free_are_seen_beside_a_long_task)
+{
+	static unsigned char req[T_MESSAGE_MAX - 16];
+	struct bus_queue *q = t_queue(bus, "q", 256, 8, 0);
+	struct bus_future *hold, *f;
+	pid_t child;
+
+	t_pool(2);
+	hold = t_submit(HOLD, 1);
+	t_await_begun(1);
+	while (!bus_queue_put(q, req, sizeof(req), 0))
+		;
+	cr_assert_eq(bus_pool_submit(pool, 0, req, sizeof(req), NULL, &f, 0),
+		     0);
+	cr_assert_eq(bus_future_wait(f, 0), -EAGAIN);
+	child = t_fork(take_all, q);
+	t_get(f, BUS_RESULT_OK);
+	cr_assert_eq(bus_future_done(hold), 0);
+	shared->go = 1;
+	t_get(hold, BUS_RESULT_OK);
+	t_join(child);
+	bus_queue_free(q);
+}
+
 /* ---------------------------------------------------------------- limits -- */
 
 Test(future, a_task_that_is_late_in_its_lane_does_not_run)
@@ -499,6 +537,19 @@ Test(future, terminate_calls_back)
 	for (int i = 0; i < 30; i++)
 		bus_future_free(t_submit_with(HOLD, 1, &c));
 	bus_pool_terminate(pool);
+	cr_assert_eq(n_called, 30);
+	cr_assert_eq(last_kind, BUS_RESULT_CANCELED);
+}
+
+Test(future, free_of_the_pool_calls_back)
+{
+	struct bus_task_config c = calls(count_call, NULL);
+
+	t_pool(1);
+	for (int i = 0; i < 30; i++)
+		bus_future_free(t_submit_with(HOLD, 1, &c));
+	bus_pool_free(pool);
+	pool = NULL;
 	cr_assert_eq(n_called, 30);
 	cr_assert_eq(last_kind, BUS_RESULT_CANCELED);
 }

@@ -79,6 +79,45 @@ Test(pool, a_small_bus_is_enough)
 	}
 }
 
+Test(pool, small_messages_are_enough)
+{
+	uint64_t sizes[] = { 1, 8, 16, 24 };
+	struct order in[100] = { { ECHO, 0 } }, out[100];
+
+	for (size_t k = 0; k < lengthof(sizes); k++) {
+		struct bus_config c = t_config();
+
+		bus_close(bus);
+		c.max_message_bytes = sizes[k];
+		bus = t_bus_with(NULL, &c);
+		t_pool(1);
+		t_apply(ECHO, 1, BUS_RESULT_OK);
+		t_apply(SIZE, 10000, BUS_RESULT_OK);
+		cr_assert(t_is(result.data, result.len_bytes, 5));
+		cr_assert_eq(bus_pool_map(pool, 0, in, sizeof(*in), out,
+					  sizeof(*out), 100, NULL, T_LONG),
+			     0);
+		cr_assert_eq(bus_pool_submit(pool, 0, in, 100, NULL, NULL, -1),
+			     -EMSGSIZE);
+		bus_pool_free(pool);
+		pool = NULL;
+	}
+}
+
+/* They may lie on a stack. */
+Test(pool, the_table_of_handlers_is_copied)
+{
+	bus_handler handlers[] = { act };
+	struct bus_pool_config c = t_pool_config(1);
+
+	c.handlers = handlers;
+	t_pool_with(&c);
+	handlers[0] = NULL;
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	t_kill_worker(0);
+	t_apply(ECHO, 2, BUS_RESULT_OK);
+}
+
 /* ----------------------------------------------------------- close, join -- */
 
 Test(pool, close_lets_finish_what_was_submitted)
@@ -195,6 +234,24 @@ Test(pool, scales_up_and_down_under_load)
 		cr_assert_eq(t_pool_stats().n_workers, (uint32_t)sizes[k]);
 	}
 	cr_assert_eq(t_pool_stats().n_deaths, 0);
+}
+
+/* Those who are new have work before the first task is over. */
+Test(pool, scaled_up_beside_long_tasks_runs_more_of_them)
+{
+	uint64_t end = sb_now_ns() + 20 * SB_NS_PER_S;
+	struct bus_future *f[10];
+
+	t_pool(1);
+	for (int i = 0; i < 10; i++)
+		f[i] = t_submit(HOLD, 1);
+	cr_assert_eq(bus_pool_scale(pool, 10), 0);
+	while (shared->n_begun < 10 && sb_now_ns() < end)
+		cr_assert_eq(bus_future_wait(f[9], 5 * MS), -ETIMEDOUT);
+	cr_assert_eq(shared->n_begun, 10);
+	shared->go = 1;
+	for (int i = 0; i < 10; i++)
+		t_get(f[i], BUS_RESULT_OK);
 }
 
 /* --------------------------------------------------------- init and exit -- */

@@ -538,6 +538,53 @@ Test(imap, ends_with_the_pool)
 	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
 }
 
+static int pull_and_terminate(void *ctx, const void **item, size_t *len)
+{
+	if (source.next == 10)
+		bus_pool_terminate(pool);
+	return pull(ctx, item, len);
+}
+
+static int pull_and_close(void *ctx, const void **item, size_t *len)
+{
+	if (source.next == 10)
+		bus_pool_close(pool);
+	return pull(ctx, item, len);
+}
+
+static void ends_in_source(bus_source fn, size_t chunk, bool ordered)
+{
+	struct bus_map_config c = chunked(chunk);
+	struct bus_pool_stats s;
+	struct bus_imap *im;
+	int ret, n = 0;
+
+	source.next = 0;
+	t_pool(1);
+	T_CHECK((ordered ? bus_pool_imap : bus_pool_imap_unordered)(
+			pool, 0, fn, &source, &c, &im) == 0);
+	while (!(ret = bus_imap_next(im, &result, T_LONG)))
+		cr_assert_leq(++n, 10);
+	cr_assert_eq(ret, -EPIPE);
+	cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENODATA);
+	s = t_pool_stats();
+	cr_assert_leq(s.n_submitted, 10);
+	cr_assert(fn == pull_and_close || s.n_queued + s.n_running == 0);
+	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
+	bus_imap_free(im);
+	bus_pool_free(pool);
+	pool = NULL;
+}
+
+Test(imap, a_source_may_end_the_pool)
+{
+	for (size_t chunk = 1; chunk < 10; chunk += 3)
+		for (int ordered = 0; ordered < 2; ordered++) {
+			ends_in_source(pull_and_terminate, chunk, ordered);
+			ends_in_source(pull_and_close, chunk, ordered);
+		}
+}
+
 /* One feeds on the other. */
 static struct bus_imap *first;
 static struct order link_item;

@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 
+#include "bus/pipe.h"
 #include "bus/pool.h"
 #include "tests/bus/t_pool.h"
 
@@ -137,6 +138,19 @@ Test(pool_task, a_worker_has_the_bus)
 	bus_queue_free(q);
 }
 
+/* Its pipe is handed over, and it never comes for it. */
+Test(pool_task, workers_that_sent_nothing_large_leave_no_channel)
+{
+	struct bus_pool_config c = t_pool_config(2);
+
+	c.max_tasks_per_worker = 1;
+	t_pool_with(&c);
+	for (int i = 0; i < 400; i++)
+		t_apply(ECHO, i, BUS_RESULT_OK);
+	cr_assert_leq(t_stats(bus).n_channels, 20);
+	bus_queue_free(t_queue(bus, "q", 8, 8, 0));
+}
+
 /* -------------------------------------------------------------- nonsense -- */
 
 /* A worker that writes what no worker of ours would. */
@@ -196,4 +210,28 @@ Test(pool_task, nonsense_is_an_error_of_that_task)
 	cr_assert_eq(t_stats(bus).n_rejected, 6);
 	t_apply(ECHO, 1, BUS_RESULT_OK);
 	bus_coord_stop(liar, -1);
+}
+
+/* What follows cannot be found any more, and the worker would wait for ever for
+ * room. */
+Test(pool_task, nonsense_in_a_pipe_is_the_end_of_its_worker)
+{
+	uint64_t end = sb_now_ns() + 20 * SB_NS_PER_S;
+	struct bus_future *f;
+	int ret = -ETIMEDOUT;
+
+	t_pool(1);
+	f = t_submit(HOLD, 1);
+	t_await_begun(1);
+	memset(pool->place[0].rx->rx.s->slots, 0xff, 64);
+	bus_crew_talk(pool->area, 0);
+	while (shared->n_begun < 2 && sb_now_ns() < end && ret == -ETIMEDOUT)
+		ret = bus_future_get(f, &result, 5 * MS);
+	cr_assert_eq(ret, -ETIMEDOUT);
+	cr_assert_eq(shared->n_begun, 2);
+	shared->go = 1;
+	t_get(f, BUS_RESULT_OK);
+	cr_assert_eq(result.attempts, 1);
+	t_apply(SIZE, 1000000, BUS_RESULT_OK);
+	expect_size(1000000);
 }
