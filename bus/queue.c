@@ -314,25 +314,36 @@ static int try_claim(void *arg, bool sure)
 	return sb_ring_claim(&op->q->end, op->n, sure, &op->pos);
 }
 
+/* Is the slot of the message that is @n puts from now free?  A hint. */
+static bool is_free_ahead(const struct bus_queue *q, uint64_t n)
+{
+	uint64_t pos = SB_POS(ld_rlx(&q->end.ring->tail)) + n * SB_POS_ONE;
+
+	return sb_ring_seq(&q->end, pos) == (pos | SB_FREE);
+}
+
 /*
  * The queue is full: let readers get ahead before we look again.  Each look
  * takes away the very line that a reader is about to write, and so costs it as
- * much as reading a message.  Nobody waits for us meanwhile, they have a
- * whole queue to read; in a small one that is soon done, so the pause is in
- * proportion.
+ * much as reading a message.  So do not look there but some lines further on,
+ * until that is free: then there is room for many.  Nobody waits for us
+ * meanwhile, they have a whole queue to read; in a small one that is soon done,
+ * so pause and distance are in proportion.
  */
+#define AHEAD_MAX 64u
+
 static int pause_full(struct bus_queue *q, uint32_t n, uint64_t *pos)
 {
 	uint64_t most = (q->end.mask + 1) / 32;
-	int ret = -EAGAIN;
+	uint64_t ahead = (q->end.mask + 1) / 8;
 
 	if (most > BUS_PACE_MAX)
 		most = BUS_PACE_MAX;
-	for (uint32_t k = 2; k <= most && ret == -EAGAIN; k *= 2) {
+	if (ahead > AHEAD_MAX)
+		ahead = AHEAD_MAX;
+	for (uint32_t k = 2; k <= most && !is_free_ahead(q, ahead); k *= 2)
 		bus_pace_pause(k);
-		ret = sb_ring_claim(&q->end, n, false, pos);
-	}
-	return ret;
+	return sb_ring_claim(&q->end, n, false, pos);
 }
 
 static SB_NOINLINE int claim_slow(struct bus_queue *q, uint32_t n,
