@@ -62,7 +62,7 @@ void bus_place_await_signal(struct bus_place *p)
 	 * kernel delivers what is pending when it returns to us. */
 	do
 		sched_yield();
-	while (ld_acq(&p->word) & BUS_PLACE_SIGNAL);
+	while (ld_acq(&p->word) & BUS_PLACE_SIGNAL); /* T3 <- X3 */
 	sched_yield();
 }
 

@@ -18,10 +18,13 @@
  *	T2  CAS word to 0; if DOOMED is
  *	    in it: never answer             X2  to kill: CAS DOOMED into it, and
  *	                                        only then send SIGKILL
+ *	    while SIGNAL is in it: wait     X3  to signal: CAS SIGNAL into it,
+ *	    (T3), then deliver it               send, AND SIGNAL out of it
  *
  * T1b and X1b forbid that T1c sees nothing and X1c finds nobody.  T2 and X2 are
  * on the same word: whoever is doomed will not take another task, so that the
- * signal cannot hit one; and who has let go cannot be doomed any more.
+ * signal cannot hit one; and who has let go cannot be doomed any more.  T3 is an
+ * acquire of what X3 released: the signal was sent before the flag went.
  *
  * A SIGKILL leaves the word as it was until the parent has reaped the worker.
  * Its request may be another's by then: two places can have the same id for a

@@ -167,11 +167,10 @@ static_assert(sizeof(struct bus_place) == SB_FAR, "place");
 /* Written by the coordinator or its pool, read by anybody. */
 struct bus_crew_counts {
 	alignas(SB_FAR) _Atomic uint64_t n_submitted;
-	_Atomic uint64_t n_queued;
 	_Atomic uint64_t n_ok, n_failed, n_dead, n_canceled, n_timed_out;
 	_Atomic uint64_t n_callbacks_failed;
 	_Atomic uint64_t n_respawns, n_deaths; /* by crew.c */
-	uint64_t reserved[6];
+	uint64_t reserved[7];
 };
 static_assert(sizeof(struct bus_crew_counts) == SB_FAR, "crew counts");
 

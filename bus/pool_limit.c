@@ -120,7 +120,8 @@ static uint32_t for_each_holder(struct bus_future *t, uint64_t flag, int sig)
 		n++;
 		bus_coord_signal(p->co, (uint32_t)k, sig);
 		if (flag & BUS_PLACE_SIGNAL)
-			and_acqrel(&place->word, ~BUS_PLACE_SIGNAL);
+			and_acqrel(&place->word, /* X3 -> T3 */
+				   ~BUS_PLACE_SIGNAL);
 	}
 	return n;
 }
