@@ -257,12 +257,18 @@ uint32_t bus_pipe_ready(struct bus_pipe *p, uint32_t events, bool sure)
 		if (p->loaned || !bus_pipe_try(&w, false))
 			ready |= BUS_POLL_OUT;
 	}
-	peer = ld_acq(p->peer);
+	if ((want & BUS_PIPE_RECV) && !bus_pipe_readable(p))
+		ready |= BUS_POLL_IN;
+	/* Last, and what it says counts for all of them: a peer that goes now
+	 * must not be seen gone by one look and there by another. */
+	peer = ld_acq(p->peer); /* V2 <- V1 */
+	if ((want & BUS_PIPE_RECV) && (peer & BUS_SIDE_TX_GONE))
+		ready |= BUS_POLL_IN;
+	if ((want & BUS_PIPE_SEND) && (peer & BUS_SIDE_RX_GONE))
+		ready |= BUS_POLL_OUT;
 	if (bus_side_over(peer))
 		ready |= BUS_POLL_HUP;
 	if ((p->can & BUS_PIPE_SEND) && (peer & BUS_SIDE_RX_GONE))
 		ready |= BUS_POLL_ERR;
-	if ((want & BUS_PIPE_RECV) && !bus_pipe_readable(p))
-		ready |= BUS_POLL_IN;
 	return ready;
 }

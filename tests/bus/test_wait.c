@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 
@@ -490,6 +491,60 @@ static int makes_ready(void *arg)
 		t_gate_wait(seen);
 	}
 	return 0;
+}
+
+enum { N_CLOSED = 200 };
+
+static struct bus_pipe *mine_left[N_CLOSED], *its_closed[N_CLOSED];
+
+/* Whose turn it is to be closed; shared. */
+static _Atomic int *turn;
+
+static int closes_in_turn(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < N_CLOSED; i++) {
+		while (ld_acq(turn) != i)
+			sched_yield();
+		/* To use it is to become its owner, who alone can close it. */
+		T_CHECK(bus_pipe_recv(its_closed[i], NULL, 0, NULL, 0) ==
+			-EAGAIN);
+		bus_pipe_free(its_closed[i]);
+	}
+	return 0;
+}
+
+/* The look at what can be read and the look at whether the peer is there must
+ * not be of two instants, or an end is told as a message. */
+Test(wait, a_close_is_seen_whole_or_not_at_all)
+{
+	pid_t child;
+
+	turn = mmap(NULL, sizeof(*turn), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cr_assert_neq(turn, MAP_FAILED);
+	for (int i = 0; i < N_CLOSED; i++)
+		t_pipe(bus, BUS_PIPE_LATENCY, 0, 256, &mine_left[i],
+		       &its_closed[i]);
+	st_rel(turn, -1);
+	child = t_fork(closes_in_turn, NULL);
+	for (int i = 0; i < N_CLOSED; i++) {
+		struct bus_poll it = of_pipe(mine_left[i], IN | OUT);
+		int ret;
+
+		/* There is room at once, so only more than that tells. */
+		st_rel(turn, i);
+		do
+			ret = bus_wait(bus, &it, 1, 0);
+		while (ret == 1 && it.ready == OUT);
+		cr_assert_eq(ret, 1);
+		cr_assert_eq(it.ready, IN | OUT | HUP | ERR, "pipe %d: %u", i,
+			     it.ready);
+	}
+	t_join(child);
+	for (int i = 0; i < N_CLOSED; i++)
+		bus_pipe_free(mine_left[i]);
+	munmap(turn, sizeof(*turn));
 }
 
 /* More items than bits in a word, and any of them wakes. */
