@@ -28,6 +28,7 @@
 #include "bus/shmbus.h"
 #include "lib/clock.h"
 #include "tests/support/proc.h"
+#include "tests/support/shm.h"
 
 #define N_DEFAULT   1000000u
 #define N_PRODUCERS 3u
@@ -105,7 +106,7 @@ static bool is_whole(const struct message *m)
 
 /* ---------------------------------------------------------------- memory -- */
 
-static char segment[128]; /* its file */
+static char segment[512]; /* its file */
 
 static uint64_t segment_bytes(void)
 {
@@ -466,12 +467,11 @@ int main(int argc, char **argv)
 {
 	uint64_t n = number_of_messages(argc, argv) / 3, begin = sb_now_ns();
 	struct bus_stats stats = BUS_STATS_INIT;
-	char name[64];
+	const char *name = t_name("soak");
 
 	crc_init();
 	/* With a name, so that its memory can be asked for. */
-	snprintf(name, sizeof(name), "soak-%d", (int)getpid());
-	snprintf(segment, sizeof(segment), "/dev/shm/shmbus.%s", name);
+	snprintf(segment, sizeof(segment), "%s", t_shm_path(name));
 	T_CHECK(bus_create(name, NULL, &bus) == 0);
 	soak_queue(n);
 	soak_pipe(n);
