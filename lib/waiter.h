@@ -135,6 +135,7 @@ struct sb_waiter {
 	enum sb_backend backend; /* what was asked for */
 	enum sb_spin spin;
 	uint32_t spin_max_ns;
+	uint32_t gap_steps;   /* of sb_relax(), between two tries */
 	uint32_t spin_avg_ns; /* moving average of waits that spinning met */
 	uint32_t fork_gen;
 	bool wants_eintr; /* free to set, as are the three below */
