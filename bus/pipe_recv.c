@@ -1,8 +1,8 @@
 /*
  * pipe_recv.c - receiving from a pipe: copied or in place, whole or in parts
  *
- * The reader's position is stored after each record, so whoever reads next
- * begins behind the last one that was taken.  A message in fragments is put
+ * The reader's position is stored after each record (recv_many: after each run
+ * of them), so whoever reads next begins behind the last one that was taken.  A message in fragments is put
  * together in the caller's buffer; when the call ends before the message does,
  * what is there moves to a buffer of ours, and the next call goes on.  Taking
  * fragments before the message is complete is what lets a message be larger
@@ -354,6 +354,21 @@ SB_INLINE bool recv_short(struct bus_pipe *p, void *buf, size_t cap, bool exact,
 	return true;
 }
 
+/* The same for one or more of up to @n, all of @len bytes.  Returns how many. */
+SB_INLINE size_t recv_some(struct bus_pipe *p, void *buf, size_t cap, size_t n,
+			   bool exact, size_t *len)
+{
+	size_t got = 0;
+
+	if (sb_likely(p->rx_gen == sb_fork_gen))
+		got = sb_spsc_take_run(&p->rx, buf, cap, n, BUS_REC_PLAIN);
+	if (!got)
+		return recv_short(p, buf, cap, exact, len);
+	*len = cap;
+	bus_count(&p->in->n_received, got);
+	return got;
+}
+
 /*
  * Where an answer has just come through the line without a sleep, the next one
  * is likely to come as soon.  So look for it a few times before the way through
@@ -407,25 +422,27 @@ int bus_pipe_recv_many(struct bus_pipe *p, void *msgs, size_t msg_bytes,
 		       size_t n, size_t *lens_bytes, int64_t timeout_ns)
 {
 	unsigned char *to = msgs;
-	size_t done, len;
+	size_t done, got, len;
 	int ret;
 
 	if (n > INT_MAX)
 		n = INT_MAX;
 	if (n == 0)
 		return bus_pipe_use(p, BUS_PIPE_RECV);
-	for (done = 0; done < n; done++) {
-		if (!recv_short(p, to + done * msg_bytes, msg_bytes,
-				!lens_bytes, &len)) {
-			if (done)
-				break;
+	for (done = 0; done < n; done += got) {
+		got = recv_some(p, to + done * msg_bytes, msg_bytes, n - done,
+				!lens_bytes, &len);
+		if (!got && done)
+			break;
+		if (!got) {
 			ret = recv_slow(p, to, msg_bytes, !lens_bytes, &len,
 					timeout_ns);
 			if (ret)
 				return ret;
+			got = 1;
 		}
-		if (lens_bytes)
-			lens_bytes[done] = len;
+		for (size_t i = 0; lens_bytes && i < got; i++)
+			lens_bytes[done + i] = len;
 	}
 	return (int)done;
 }

@@ -7,7 +7,8 @@
  *
  * Killed anywhere: records that were published are whole.  After some of the
  * fragments of a message, the reader gets them, finds the side dead, and says
- * -EOWNERDEAD.  After one of several messages of send_many, that one is sent.
+ * -EOWNERDEAD.  In send_many, the messages of the runs that were published are
+ * sent (sb_spsc_put_run).
  */
 #include "config.h"
 
@@ -40,6 +41,22 @@ SB_INLINE bool send_short(struct bus_pipe *p, const void *buf, size_t len)
 	sb_spsc_publish(&p->tx, len, BUS_REC_PLAIN);
 	count_sent(p);
 	return true;
+}
+
+/* The same for one or more of up to @n.  Returns how many. */
+SB_INLINE size_t send_some(struct bus_pipe *p, const void *msgs, size_t len,
+			   size_t n)
+{
+	size_t sent;
+
+	if (sb_unlikely(p->tx_gen != sb_fork_gen || len > p->small_bytes ||
+			!peer_listens(p)))
+		return 0;
+	sent = sb_spsc_put_run(&p->tx, msgs, len, n, BUS_REC_PLAIN);
+	if (!sent)
+		return send_short(p, msgs, len);
+	bus_count(&p->out->n_sent, sent);
+	return sent;
 }
 
 /* ----------------------------------------------------------- in records -- */
@@ -192,14 +209,20 @@ int bus_pipe_send_many(struct bus_pipe *p, const void *msgs, size_t msg_bytes,
 		n = INT_MAX;
 	if (n == 0)
 		return bus_pipe_use(p, BUS_PIPE_SEND);
-	if (!send_short(p, from, msg_bytes)) {
-		ret = send_slow(p, from, msg_bytes, timeout_ns);
-		if (ret)
-			return ret;
-	}
-	for (done = 1; done < n; done++)
-		if (!send_short(p, from + done * msg_bytes, msg_bytes))
+	while (done < n) {
+		size_t sent = send_some(p, from, msg_bytes, n - done);
+
+		if (!sent && done)
 			break;
+		if (!sent) {
+			ret = send_slow(p, from, msg_bytes, timeout_ns);
+			if (ret)
+				return ret;
+			sent = 1;
+		}
+		done += sent;
+		from += sent * msg_bytes;
+	}
 	bus_pipe_wake_reader(p);
 	bus_pipe_count_call(p);
 	return (int)done;

@@ -288,7 +288,8 @@ BUS_API int bus_queue_put_many(struct bus_queue *queue, const void *msgs,
  *
  * Message i is copied to msgs + i * msg_bytes.  Waits until there is at least
  * one.  Stops before a message that is larger (or, without @lens_bytes, not
- * equal): as the first it gives -EMSGSIZE and stays.
+ * equal): as the first it gives -EMSGSIZE and stays.  Killed in here, those of
+ * this call may come again to the next one who opens this side.
  *
  * Returns how many, at least 1 (0 only for n 0), or as bus_queue_get().
  */
@@ -602,8 +603,10 @@ BUS_API int bus_pipe_recv(struct bus_pipe *pipe, void *buf, size_t cap_bytes,
  * bus_pipe_send_many - send up to @n messages of @msg_bytes each, which lie one
  * after the other
  *
- * Waits until there is room for at least one.  Returns how many were sent, at
- * least 1 (0 only for n 0), or as bus_pipe_send().
+ * Waits until there is room for at least one.  Short ones are published some at
+ * a time, up to about a KiB; killed in here, the first so many are sent, each
+ * whole.  Returns how many were sent, at least 1 (0 only for n 0), or as
+ * bus_pipe_send().
  */
 BUS_API int bus_pipe_send_many(struct bus_pipe *pipe, const void *msgs,
 			       size_t msg_bytes, size_t n, int64_t timeout_ns);

@@ -479,6 +479,49 @@ SB_NOINLINE int sb_spsc_room_slow(struct sb_spsc_tx *tx, size_t len, void **p)
 	return ret;
 }
 
+/* How many records of @step bytes, header and all, one run may have of @n. */
+static size_t run_of(const struct sb_spsc_tx *tx, size_t step, size_t n)
+{
+	ptrdiff_t room = tx->last - tx->at; /* a record ends before this */
+	size_t most;
+
+	if (room < (ptrdiff_t)step - 8 + 1)
+		return 0;
+	most = ((size_t)room - (step - 8) - 1) / step + 1;
+	if (most > SB_SPSC_RUN / step)
+		most = SB_SPSC_RUN / step;
+	return n < most ? n : most;
+}
+
+size_t sb_spsc_put_run(struct sb_spsc_tx *tx, const void *from, size_t len,
+		       size_t n, uint32_t kind)
+{
+	uint64_t header = tx->tag | (uint64_t)kind << SB_SPSC_KIND_AT | len;
+	size_t step = 8 + sb_spsc_pad(len);
+	unsigned char *at = tx->at;
+	const unsigned char *f = from;
+
+	/* What says MET, or may go through the line, goes alone. */
+	if (sb_unlikely(tx->meets || tx->says_at))
+		return 0;
+	n = run_of(tx, step, n);
+	if (n < 2)
+		return 0;
+	sb_spsc_copy(at + 8, f, len);
+	for (size_t k = 1; k < n; k++) {
+		at += step;
+		f += len;
+		st_rlx(sb_spsc_word(at), header);
+		sb_spsc_copy(at + 8, f, len);
+	}
+	at += step;
+	st_rlx(sb_spsc_word(at), 0);          /* W2 */
+	st_rel(sb_spsc_word(tx->at), header); /* W3 -> F1, of all of them */
+	tx->at = at;
+	sb_spsc_fetch_ahead(tx, at);
+	return n;
+}
+
 SB_NOINLINE void sb_spsc_publish_meet(struct sb_spsc_tx *tx, size_t len,
 				      uint32_t kind)
 {
@@ -663,6 +706,33 @@ SB_NOINLINE int sb_spsc_front_slow(struct sb_spsc_rx *rx, const void **p,
 			return -EPROTO;
 		}
 	}
+}
+
+size_t sb_spsc_take_run(struct sb_spsc_rx *rx, void *to, size_t len, size_t n,
+			uint32_t kind)
+{
+	unsigned char *at = rx->at, *t = to;
+	size_t step = rx->step, k;
+	uint64_t pos;
+
+	/* Nothing is known of the front, or it is in the line, or another. */
+	if (step == SIZE_MAX || rx->len != len || rx->kind != kind)
+		return 0;
+	for (k = 0; k < n && step <= (size_t)(rx->last - at); k++) {
+		if (ld_acq(sb_spsc_word(at)) != rx->same) /* F1 <- W3 */
+			break;
+		sb_spsc_copy(t, at + 8, len);
+		at += step;
+		t += len;
+	}
+	if (!k)
+		return 0;
+	rx->at = at;
+	pos = rx->position + (uint64_t)(uintptr_t)at;
+	st_rel(&rx->s->position, pos); /* F2 */
+	if (sb_unlikely(ld_rlx(&rx->s->wanted) == pos))
+		sb_spsc_leave_read(rx);
+	return k;
 }
 
 bool sb_spsc_pause(struct sb_spsc_rx *rx)

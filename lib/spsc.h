@@ -105,6 +105,7 @@
 #define SB_SPSC_FIRST    8192u /* where adaptive slots begin */
 #define SB_SPSC_AHEAD    4096u /* how far before the writer lines are got */
 #define SB_SPSC_PAIRS    1024u /* longest record that is copied by pairs */
+#define SB_SPSC_RUN      1024u /* bytes that are published at once, at most */
 
 /* A header word, without the lap in its upper half. */
 #define SB_SPSC_LEN      UINT64_C(0x03ffffff)
@@ -394,6 +395,17 @@ SB_INLINE void sb_spsc_publish(struct sb_spsc_tx *tx, size_t len, uint32_t kind)
 	sb_spsc_fetch_ahead(tx, next);
 }
 
+/*
+ * sb_spsc_put_run - put up to @n records of @len bytes each, which lie one after
+ * the other at @from, into what is open of the slot
+ *
+ * The reader gets all of them or, if we are killed, none: the header of the
+ * first is stored last, and what is behind a header that is not there does not
+ * count.  Returns how many: none where sb_spsc_room() has to be asked.
+ */
+size_t sb_spsc_put_run(struct sb_spsc_tx *tx, const void *from, size_t len,
+		       size_t n, uint32_t kind);
+
 /* --------------------------------------------------------------- reader -- */
 
 int sb_spsc_front_slow(struct sb_spsc_rx *rx, const void **p, size_t *len,
@@ -458,6 +470,17 @@ SB_INLINE void sb_spsc_pop(struct sb_spsc_rx *rx)
 	if (sb_unlikely(ld_rlx(&rx->s->wanted) == pos))
 		sb_spsc_leave_read(rx);
 }
+
+/*
+ * sb_spsc_take_run - copy up to @n records, all of just @len bytes and of @kind,
+ * one after the other to @to, and pop them
+ *
+ * The position is stored once, after the last: killed before that, all of them
+ * come again for the next reader.  Returns how many: none where sb_spsc_front()
+ * has to be asked, which also tells what there is.
+ */
+size_t sb_spsc_take_run(struct sb_spsc_rx *rx, void *to, size_t len, size_t n,
+			uint32_t kind);
 
 /*
  * sb_spsc_pause - after -EAGAIN, before looking again: let the writer work

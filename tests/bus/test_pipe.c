@@ -618,9 +618,13 @@ Test(pipe, many_go_at_once)
 		n = bus_pipe_recv_many(b, r + got, 8, 7, got % 2 ? len : NULL,
 				       0);
 		cr_assert(n > 0 && n <= 7);
+		for (int i = 0; i < n && got % 2; i++)
+			cr_assert_eq(len[i], 8);
 		got += (size_t)n;
 	}
 	cr_assert_eq(memcmp(v, r, sizeof(v)), 0);
+	cr_assert_eq(t_pipe_stats(a).n_sent, 100);
+	cr_assert_eq(t_pipe_stats(b).n_received, 100);
 }
 
 Test(pipe, recv_many_stops_before_what_does_not_fit)

@@ -91,6 +91,18 @@ static int put(size_t len)
 	return 0;
 }
 
+/* @n records of @len bytes each; the next is number n_put. */
+static const void *run_of_bytes(size_t len, size_t n)
+{
+	static unsigned char bytes[4096];
+
+	cr_assert_leq(len * n, sizeof(bytes));
+	for (size_t k = 0; k < n; k++)
+		for (size_t i = 0; i < len; i++)
+			bytes[k * len + i] = byte_of(n_put + k, i);
+	return bytes;
+}
+
 /* The next record is in front, and as it was put. */
 static size_t check_front(void)
 {
@@ -429,6 +441,129 @@ Test(spsc, copies_every_length)
 			cr_assert_eq(to[8 + n + i], 0x5a);
 		}
 	}
+}
+
+/* ----------------------------------------------------------------- runs -- */
+
+/* All of one kind, so that they are alike: returns how many. */
+static size_t put_run(size_t len, size_t n)
+{
+	size_t done = sb_spsc_put_run(&tx, run_of_bytes(len, n), len, n, 5);
+
+	cr_assert_leq(done, n);
+	n_put += done;
+	return done;
+}
+
+static size_t take_run(size_t len, size_t n)
+{
+	static unsigned char bytes[4096];
+	size_t done = sb_spsc_take_run(&rx, bytes, len, n, 5);
+
+	cr_assert_leq(done, n);
+	for (size_t k = 0; k < done; k++)
+		for (size_t i = 0; i < len; i++)
+			cr_assert_eq(bytes[k * len + i], byte_of(n_got + k, i));
+	n_got += done;
+	return done;
+}
+
+Test(spsc, a_run_is_there_at_once_and_taken_at_once)
+{
+	uint64_t pos = s->position;
+
+	cr_assert_eq(put_run(8, 5), 5);
+	cr_assert_eq(take_run(8, 5), 0, "nobody has looked yet");
+	cr_assert_eq(peek(), 0);
+	cr_assert_eq(take_run(8, 3), 3);
+	cr_assert_eq(s->position, pos + 3 * 16);
+	cr_assert_eq(take_run(8, 3), 2);
+	cr_assert_eq(s->position, pos + 5 * 16);
+	cr_assert_eq(take_run(8, 3), 0);
+	cr_assert_eq(peek(), -EAGAIN);
+}
+
+/* In runs as many go into a slot as one by one, and not a byte behind it. */
+Test(spsc, runs_fill_slots_as_single_records_do)
+{
+	for (size_t len = 0; len <= 64; len++) {
+		size_t n_single, n_run = 0, n;
+		void *p;
+
+		make(256, false, NEAR_WRAP);
+		n_single = fill_up(len);
+		make(256, false, NEAR_WRAP);
+		do {
+			while ((n = put_run(len, 40)))
+				n_run += n;
+			/* A single one turns. */
+			if (sb_spsc_room(&tx, len, &p))
+				break;
+			memcpy(p, run_of_bytes(len, 1), len);
+			sb_spsc_publish(&tx, len, 5);
+			n_put++;
+			n_run++;
+		} while (true);
+		cr_assert_eq(n_run, n_single, "%zu bytes", len);
+		while (peek() == 0)
+			cr_assert_gt(take_run(len, 7), 0);
+		cr_assert_eq(n_got, n_put);
+	}
+}
+
+Test(spsc, a_run_ends_before_a_record_that_is_not_alike)
+{
+	cr_assert_eq(put_run(8, 2), 2);
+	cr_assert_eq(put_run(16, 2), 2);
+	cr_assert_eq(peek(), 0);
+	cr_assert_eq(take_run(16, 9), 0, "of another length");
+	cr_assert_eq(sb_spsc_take_run(&rx, memory, 8, 9, 4), 0, "kind");
+	cr_assert_eq(take_run(8, 9), 2);
+	cr_assert_eq(take_run(16, 9), 0, "nobody has looked yet");
+	cr_assert_eq(peek(), 0);
+	cr_assert_eq(take_run(16, 9), 2);
+}
+
+Test(spsc, a_run_is_no_longer_than_what_is_published_at_once)
+{
+	make(65536, false, 0);
+	cr_assert_eq(put_run(8, 200), SB_SPSC_RUN / 16);
+	cr_assert_eq(put_run(SB_SPSC_RUN / 2, 3), 0, "two are too much");
+	cr_assert_eq(put_run(SB_SPSC_RUN / 2 - 8, 3), 2);
+}
+
+/* Killed before the first header: none of it is there, whatever lies behind. */
+Test(spsc, half_a_run_is_none)
+{
+	make(256, false, NEAR_WRAP);
+	for (int i = 0; i < 200; i++) {
+		unsigned char *at = tx.at;
+		uint64_t first = ld_rlx(sb_spsc_word(at));
+
+		if (!put_run(8, 1 + (size_t)i % 7)) {
+			cr_assert_eq(put(8), 0);
+			get_all();
+			continue;
+		}
+		st_rlx(sb_spsc_word(at), first);
+		attach_tx();
+		cr_assert_eq(peek(), -EAGAIN);
+		n_put = n_got;
+		cr_assert_eq(put((size_t)i % 60), 0);
+		get_all();
+	}
+}
+
+Test(spsc, a_run_that_was_not_popped_comes_again)
+{
+	cr_assert_eq(put_run(24, 4), 4);
+	cr_assert_eq(peek(), 0);
+	attach_rx();
+	cr_assert_eq(peek(), 0);
+	cr_assert_eq(take_run(24, 1), 1);
+	attach_rx();
+	cr_assert_eq(peek(), 0);
+	cr_assert_eq(take_run(24, 9), 3);
 }
 
 /* ------------------------------------------------------------- the size -- */

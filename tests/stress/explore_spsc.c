@@ -43,7 +43,10 @@ struct side {
 	jmp_buf death; /* where it goes when it is killed there */
 	int n_deaths;  /* in a row: there has to be an end */
 	uint64_t before_pop;
+	bool in_run; /* what it pops may be several records */
 };
+
+#define N_ENDS 4096u /* more than two slots have records */
 
 static struct {
 	alignas(SB_FAR) unsigned char direction[2][BYTES];
@@ -58,12 +61,14 @@ static struct {
 	unsigned int write_in; /* of a side's calls, one in so many writes */
 	struct side side[2];
 	uint64_t n_put[2], n_got[2];     /* of the directions */
+	uint64_t end[N_ENDS];            /* of direction 0: where each ends */
+	bool runs;                       /* several records in a call */
 	int at_work;                     /* whose access it is, or -1 */
 	unsigned int kill_in, switch_in; /* one in so many accesses */
 } run;
 
 static struct {
-	uint64_t schedules, kills, switches, records, met;
+	uint64_t schedules, kills, switches, records, met, in_runs;
 } total;
 
 static uint64_t rng;
@@ -108,6 +113,40 @@ static size_t some_length(void)
 	return rnd() % 4 ? (size_t)rnd() % 33 : (size_t)rnd() % (run.most + 1);
 }
 
+/* @n more records of @me are published. */
+static void has_put(int me, uint64_t n, size_t len)
+{
+	const struct sb_spsc_tx *tx = &run.side[me].tx;
+	uint64_t off =
+		(uint64_t)(tx->at - slot_of(tx->s, tx->slot_bytes, tx->lap));
+	uint64_t pos = (uint64_t)tx->lap << 32 | off;
+
+	for (uint64_t i = 0; i < n && me == 0; i++)
+		run.end[(run.n_put[0] + i) % N_ENDS] =
+			pos - (n - 1 - i) * (8 + sb_spsc_pad(len));
+	run.n_put[me] += n;
+	total.records += n;
+}
+
+/* Publish several at once.  Killed in it, none is published. */
+static size_t write_run(int me)
+{
+	static unsigned char of_side[2][16 * 64];
+	unsigned char *bytes = of_side[me];
+	size_t len = some_length() % 65;
+	uint64_t first = run.n_put[me];
+	size_t n = 16 - first % 16; /* of one kind */
+
+	for (size_t k = 0; k < n; k++)
+		for (size_t i = 0; i < len; i++)
+			bytes[k * len + i] = byte_of(first + k, i);
+	n = sb_spsc_put_run(&run.side[me].tx, bytes, len, 1 + rnd() % n,
+			    kind_of(first));
+	has_put(me, n, len);
+	total.in_runs += n;
+	return n;
+}
+
 /* Publish a record, if there is room.  Killed in it, none is published. */
 static void write_one(int me)
 {
@@ -130,8 +169,7 @@ static void write_one(int me)
 	for (size_t i = 0; i < len; i++)
 		to[i] = byte_of(run.n_put[me], i);
 	sb_spsc_publish(tx, len, kind_of(run.n_put[me]));
-	run.n_put[me]++;
-	total.records++;
+	has_put(me, 1, len);
 }
 
 static void check_record(int dir, const unsigned char *from, size_t len,
@@ -174,14 +212,52 @@ static void read_one(int me)
 	run.n_got[dir]++;
 }
 
+/* Take several at once, as long as the last one was. */
+static bool read_run(int me)
+{
+	static unsigned char bytes[16 * 64];
+	struct side *s = &run.side[me];
+	int dir = 1 - me;
+	uint64_t first = run.n_got[dir];
+	size_t n = 16 - first % 16, len = s->rx.len;
+
+	if (len > 64 || run.duplex)
+		return false;
+	s->before_pop = progress(dir);
+	s->in_run = true;
+	n = sb_spsc_take_run(&s->rx, bytes, len, 1 + rnd() % n, kind_of(first));
+	s->before_pop = 0;
+	s->in_run = false;
+	for (size_t k = 0; k < n; k++) {
+		check_record(dir, bytes + k * len, len, kind_of(first));
+		run.n_got[dir]++;
+	}
+	total.in_runs += n;
+	return n;
+}
+
+/* How many records of direction 0 end before the position in shared memory? */
+static uint64_t n_before_position(void)
+{
+	uint64_t n = run.n_got[0];
+
+	while (n < run.n_put[0] &&
+	       (int64_t)(spsc[0]->position - run.end[n % N_ENDS]) >= 0)
+		n++;
+	return n;
+}
+
 /* Killed in a pop: done with the record, or not? */
 static void settle_pop(int me)
 {
 	struct side *s = &run.side[me];
 
-	if (s->before_pop && s->before_pop != progress(1 - me))
+	if (s->in_run)
+		run.n_got[1 - me] = n_before_position();
+	else if (s->before_pop && s->before_pop != progress(1 - me))
 		run.n_got[1 - me]++;
 	s->before_pop = 0;
+	s->in_run = false;
 }
 
 /* A new one, who may be killed before it has begun. */
@@ -206,9 +282,11 @@ static void call(int me, bool writes)
 	s->inside = true;
 	run.at_work = me;
 	if (!_setjmp(s->death)) {
-		if (writes)
+		bool several = run.runs && rnd() % 2;
+
+		if (writes && (!several || !write_run(me)))
 			write_one(me);
-		else
+		else if (!writes && (!several || !read_run(me)))
 			read_one(me);
 	} else {
 		settle_pop(me);
@@ -257,6 +335,7 @@ static void finish(int dir)
 	uint64_t before;
 
 	run.kill_in = run.switch_in = 0;
+	run.runs = false;
 	for (int i = 0; i < 3; i++) {
 		for (int k = 0; run.n_got[dir] < run.n_put[dir]; k++) {
 			CHECK(k < 100 * N_CALLS);
@@ -284,6 +363,7 @@ static void explore(uint64_t seed)
 	run.duplex = rnd() % 2;
 	run.write_in = 2 + (unsigned int)(rnd() % 8);
 	run.at_work = -1;
+	run.runs = rnd() % 2;
 	run.most = adaptive ? 16384 - 16 : 240;
 	if (rnd() % 2)
 		run.most /= 4;
@@ -330,9 +410,10 @@ int main(int argc, char **argv)
 		explore(seed++);
 	while (!one && sb_now_ns() < end);
 	printf("%" PRIu64 " schedules, %" PRIu64 " records, %" PRIu64
-	       " of them through the line, %" PRIu64 " kills, %" PRIu64
+	       " of them through the line, %" PRIu64
+	       " put or taken in runs, %" PRIu64 " kills, %" PRIu64
 	       " switches\n",
-	       total.schedules, total.records, total.met, total.kills,
-	       total.switches);
+	       total.schedules, total.records, total.met, total.in_runs,
+	       total.kills, total.switches);
 	return 0;
 }
