@@ -1,95 +1,41 @@
 /*
  * busbench.c - measure shmbus and its rivals, in turn, between processes
  *
- * options.c says what is asked for, plan.c makes cases of it, measure.c runs
- * the rounds of each, report.c prints them.  A load_*.c is what the processes
- * of a round do; they reach ours and every rival through transport.h alone.
+ * options.c says what is asked for, plan.c makes cases of it, session.c runs
+ * them one after the other, measure.c the rounds of each, report.c prints them.
+ * A load_*.c is what the processes of a round do; they reach ours and every
+ * rival through transport.h alone.
  *
  * There is no signal handler: whatever ends this process ends its children,
  * and nothing that they use has a name.
  */
 #include "config.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
-#include "bench/cpus.h"
-#include "bench/env.h"
-#include "bench/measure.h"
 #include "bench/options.h"
 #include "bench/plan.h"
-#include "bench/report.h"
-#include "bench/tick.h"
+#include "bench/session.h"
+#include "bench/sweep.h"
 
-/* A transport that does not work at all is its own affair if it is a rival;
- * but messages lost, twice or wrong mean that no figure can be believed. */
-static bool is_failure(const struct result *result)
-{
-	if (!result_is_clean(result))
-		return true;
-	return transport_is_ours(result->entry->transport) &&
-	       (result->median.status == OUTCOME_FAILED ||
-		result->median.status == OUTCOME_HUNG);
-}
-
-/* Without a workload the table is promised within 15 seconds, also on a busy
- * machine: while it is late, cases are measured only once.  @planned_s is what
- * those before this one should have taken. */
-static void hurry_if_late(const struct options *options,
-			  struct bench_case *bench_case, double planned_s,
-			  uint64_t begin)
-{
-	double late_s = planned_s + 0.3;
-
-	if (options->loads || options->runs || options->seconds > 0 ||
-	    (double)(now_ns() - begin) < late_s * 1e9)
-		return;
-	for (unsigned i = 0; i < bench_case->n; i++)
-		bench_case->entry[i].runs = 1;
-}
-
-static bool run_case(const struct options *options,
-		     const struct bench_case *bench_case)
-{
-	struct case_result results;
-	bool ok = true;
-
-	measure_case(bench_case, &results, isatty(STDERR_FILENO));
-	report_case(options->format, &results);
-	for (unsigned i = 0; i < results.n; i++)
-		if (is_failure(&results.result[i]))
-			ok = false;
-	return ok;
-}
+/* What is no list of workloads, by its first word. */
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "sweep", sweep_run },
+};
 
 int main(int argc, char **argv)
 {
 	static struct plan plan;
 	struct options options;
-	struct env env;
-	uint64_t begin = now_ns();
-	double planned_s = 0;
-	bool ok = true;
 
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (argc > 1 && !strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc, argv);
 	options_parse(&options, argc, argv);
-	cpus_init();
-	tick_init();
-	env_read(&env);
-	plan_make(&plan, &options);
-	report_begin(options.format, &env, argc, argv);
-	for (unsigned i = 0; i < plan.n; i++) {
-		double case_s = plan_seconds(&plan.cases[i]);
-
-		hurry_if_late(&options, &plan.cases[i], planned_s, begin);
-		planned_s += case_s;
-		if (!run_case(&options, &plan.cases[i]))
-			ok = false;
-	}
-	report_end(options.format);
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		perror("busbench: standard output");
-		return EXIT_FAILURE;
-	}
-	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+	session_init();
+	plan_add(&plan, &options);
+	return session_run(&plan, &options, argc, argv);
 }

@@ -25,6 +25,7 @@ enum key {
 	KEY_SIZE,
 	KEY_BATCH,
 	KEY_INFLIGHT,
+	KEY_SLOTS,
 	KEY_METHOD,
 	KEY_CHUNK,
 	KEY_ITEMS,
@@ -51,12 +52,17 @@ static const struct argp_option option_table[] = {
 	{ "consumers", KEY_CONSUMERS, "N", 0,
 	  "mpmc: readers (default 1x1, 2x2, 4x4, 8x8)", 0 },
 	{ "size", KEY_SIZE, "BYTES[,BYTES...]", 0,
-	  "stream, duplex, mpmc, wake, idle: bytes of a message, at least 8",
+	  "stream, duplex, mpmc, wake, idle: bytes of a message, at least 8; "
+	  "also 4K, 1M, and ranges: 8:1M:x4, 8:64:+8",
 	  0 },
 	{ "batch", KEY_BATCH, "N", 0,
 	  "stream, mpmc: messages a call, where the transport can", 0 },
 	{ "inflight", KEY_INFLIGHT, "N", 0,
 	  "farm, pool: requests outstanding (default 1024)", 0 },
+	{ "slots", KEY_SLOTS, "N", 0,
+	  "stream, mpmc: slots of the queue, and of rivals that get the memory "
+	  "of it; a power of two (default 64 KiB of them); without pipes then",
+	  0 },
 	{ "method", KEY_METHOD, "NAME[,NAME...]", 0,
 	  "pool: apply, submit, map, imap, imap_unordered (default: all)", 0 },
 	{ "chunk", KEY_CHUNK, "N", 0,
@@ -110,6 +116,7 @@ static const struct {
 	{ KEY_SIZE, "size", LOAD_SIZED },
 	{ KEY_BATCH, "batch", LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) },
 	{ KEY_INFLIGHT, "inflight", LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL) },
+	{ KEY_SLOTS, "slots", LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) },
 	{ KEY_METHOD, "method", LOAD_BIT(LOAD_POOL) },
 	{ KEY_CHUNK, "chunk", LOAD_BIT(LOAD_POOL) },
 	{ KEY_ITEMS, "items", LOAD_BIT(LOAD_POOL) },
@@ -139,12 +146,9 @@ struct parse {
 static size_t number(struct argp_state *state, const char *option,
 		     const char *text, size_t min, size_t max)
 {
-	char *end;
-	unsigned long long value;
+	uint64_t value = 0;
 
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (end == text || *end || errno || strchr(text, '-') || value < min ||
+	if (range_number(text, RANGE_BINARY, &value, NULL) < 0 || value < min ||
 	    value > max)
 		argp_error(state, "--%s '%s' is not a number from %zu to %zu",
 			   option, text, min, max);
@@ -158,12 +162,33 @@ static void numbers(struct argp_state *state, const char *option,
 
 	list->n = 0;
 	while (copy && (one = strsep(&rest, ","))) {
-		if (list->n == MAX_LIST)
-			argp_error(state, "--%s takes %d numbers at most",
-				   option, MAX_LIST);
-		list->value[list->n++] = number(state, option, one, min, max);
+		int ret = range_add(one, RANGE_BINARY, min, max, list);
+
+		if (ret == -E2BIG)
+			argp_error(state,
+				   "--%s '%s' would be more than %d numbers; "
+				   "say a larger step, as in 8:1M:x4",
+				   option, text, MAX_LIST);
+		else if (ret < 0)
+			argp_error(state,
+				   "--%s '%s' is not a number from %zu to %zu, "
+				   "nor a range of them, such as 1:16, 1:16:+3 "
+				   "or 8:1M:x4",
+				   option, one, min, max);
 	}
 	free(copy);
+}
+
+static unsigned slots(struct argp_state *state, const char *text)
+{
+	uint64_t value = 0;
+
+	if (range_number(text, RANGE_BINARY, &value, NULL) < 0 || value < 2 ||
+	    value > MAX_SLOTS || value & (value - 1))
+		argp_error(state,
+			   "--slots '%s' is not a power of two from 2 to %u",
+			   text, MAX_SLOTS);
+	return (unsigned)value;
 }
 
 static double seconds(struct argp_state *state, const char *text)
@@ -358,26 +383,57 @@ static void choose_ours(struct argp_state *state, struct parse *parse)
 	if (parse->queue)
 		options->ours[options->n_ours++] = &transport_shmbus;
 	for (int load = 0; load < LOAD_N; load++)
-		if (options->loads & LOAD_BIT(load) &&
+		if (options->loads & LOAD_BIT(load) && !options->all &&
 		    !options_can(options, (enum load)load))
 			argp_error(state, "--transport %s cannot do %s",
 				   parse->pipe ? "pipe" : "queue",
 				   load_names[load]);
 }
 
+/* Names for several workloads. */
+static const struct {
+	const char *name;
+	unsigned loads;
+	bool only_pipe;
+} groups[] = {
+	{ "all", LOAD_ALL, false },
+	{ "pipe",
+	  LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_DUPLEX),
+	  true },
+};
+
+static void add_loads(struct options *options, unsigned loads, bool only_pipe)
+{
+	unsigned fresh = loads & ~options->loads;
+
+	/* Whoever names one of them also by itself wants all of ours in it. */
+	if (only_pipe)
+		options->only_pipe |= fresh;
+	else
+		options->only_pipe &= ~loads;
+	options->loads |= loads;
+}
+
 static void workload(struct argp_state *state, struct options *options,
 		     const char *text)
 {
-	for (int i = 0; i < LOAD_N; i++) {
-		if (strcmp(text, load_names[i]) != 0)
-			continue;
-		options->loads |= LOAD_BIT(i);
-		return;
-	}
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
+		if (!strcmp(text, groups[i].name)) {
+			options->all |= groups[i].loads == LOAD_ALL;
+			add_loads(options, groups[i].loads,
+				  groups[i].only_pipe);
+			return;
+		}
+	for (int i = 0; i < LOAD_N; i++)
+		if (!strcmp(text, load_names[i])) {
+			add_loads(options, LOAD_BIT(i), false);
+			return;
+		}
 	argp_error(
 		state,
 		"unknown workload '%s'; there are rtt, stream, duplex, mpmc, "
-		"farm, pool, wake, recover and idle",
+		"farm, pool, wake, recover and idle, pipe for the first three "
+		"with pipes, and all (and sweep, as the first word)",
 		text);
 }
 
@@ -434,6 +490,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case KEY_INFLIGHT:
 		options->inflight = (unsigned)number(state, "inflight", arg, 1,
 						     MAX_INFLIGHT);
+		break;
+	case KEY_SLOTS:
+		options->slots = slots(state, arg);
 		break;
 	case KEY_METHOD:
 		methods(state, options, arg);
@@ -533,14 +592,19 @@ void options_parse(struct options *options, int argc, char **argv)
 		"  wake          to a receiver that has been idle for 10 ms\n"
 		"  recover       a worker is killed in the middle of a "
 		"request\n"
-		"  idle          what a waiting process costs\n\n"
-		"Without a workload: a quick table of all of them."
+		"  idle          what a waiting process costs\n"
+		"  pipe          rtt, stream and duplex; of ours only pipes\n"
+		"  all           each of them, thoroughly\n\n"
+		"Without a workload: a quick table of all of them.\n\n"
+		"  sweep WORKLOAD PARAMETER VALUES\n"
+		"                one parameter over a range: sweep stream size "
+		"8:1M:x4\n"
 		"\vExit status: 0; 1 when messages were lost, duplicated or "
 		"wrong, or shmbus failed; 2 for a usage error.";
 	static const struct argp argp = {
 		.options = option_table,
 		.parser = parse_one,
-		.args_doc = "[WORKLOAD...]",
+		.args_doc = "[WORKLOAD...]\nsweep WORKLOAD PARAMETER VALUES",
 		.doc = doc,
 		.help_filter = help_filter,
 	};

@@ -7,29 +7,33 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bench/range.h"
 #include "bench/spec.h"
 #include "bench/transport.h"
 
-#define MAX_LIST   16
 #define MAX_OURS   4
 #define MAX_RIVALS 24
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
 
-/* Numbers given with commas between them; none: the default. */
-struct list {
-	unsigned n;
-	size_t value[MAX_LIST];
+/* One value of a sweep, in words; what it sets is set beside it. */
+struct sweep {
+	const char *name; /* of the option without --; NULL: this is none */
+	char value[24];
 };
 
 struct options {
-	unsigned loads; /* LOAD_BIT()s; 0: all, quickly */
+	unsigned loads;     /* LOAD_BIT()s; 0: all, quickly */
+	bool all;           /* each that can be run, by name */
+	unsigned only_pipe; /* those in which of ours only pipes take part */
+	struct sweep sweep;
 	struct list workers;
 	struct list sizes;
 	unsigned producers; /* 0 here and below: the default */
 	unsigned consumers;
 	unsigned batch;
 	unsigned inflight;
+	unsigned slots; /* of queues */
 	unsigned runs;
 	double seconds;
 	int wait;         /* enum wait_kind; -1: the default */

@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/calls.h"
 #include "bench/cpus.h"
@@ -49,12 +50,15 @@ static const struct effort quick[LOAD_N] = {
 };
 
 static const struct effort thorough[LOAD_N] = {
-	[LOAD_RTT] = { 0.2, 5 },    [LOAD_STREAM] = { 0.2, 5 },
-	[LOAD_DUPLEX] = { 0.2, 5 }, [LOAD_MPMC] = { 0.2, 5 },
-	[LOAD_FARM] = { 0.2, 5 },   [LOAD_POOL] = { 0.2, 5 },
-	[LOAD_WAKE] = { 0.5, 3 },   [LOAD_RECOVER] = { 1.0, 3 },
+	[LOAD_RTT] = { 0.15, 7 },    [LOAD_STREAM] = { 0.15, 7 },
+	[LOAD_DUPLEX] = { 0.15, 7 }, [LOAD_MPMC] = { 0.15, 7 },
+	[LOAD_FARM] = { 0.15, 7 },   [LOAD_POOL] = { 0.15, 7 },
+	[LOAD_WAKE] = { 0.5, 3 },    [LOAD_RECOVER] = { 1.0, 3 },
 	[LOAD_IDLE] = { 1.0, 1 },
 };
+
+/* A sweep has many cases. */
+static const struct effort sweeping = { 0.06, 7 };
 
 /* A round of a Python pool does some thousand tasks in this time. */
 static const struct effort python_pool = { 0.4, 3 };
@@ -117,12 +121,20 @@ static bool is_default(const struct options *options,
 static bool is_wanted(const struct options *options,
 		      const struct transport *rival, enum load load)
 {
+	/* Starting Python for each value of a sweep takes too long. */
 	if (!options->rivals_given)
-		return is_default(options, rival, load);
+		return is_default(options, rival, load) &&
+		       !(options->sweep.name && is_python(rival));
 	for (unsigned i = 0; i < options->n_rivals; i++)
 		if (options->rivals[i] == rival)
 			return true;
 	return false;
+}
+
+/* Few messages a second, by nature. */
+static bool is_slow(enum load load)
+{
+	return load == LOAD_WAKE || load == LOAD_RECOVER || load == LOAD_IDLE;
 }
 
 static void add_entry(struct bench_case *bench_case,
@@ -130,12 +142,14 @@ static void add_entry(struct bench_case *bench_case,
 		      const struct transport *transport, enum wait_kind wait,
 		      unsigned batch)
 {
+	enum load load = bench_case->spec.load;
 	const struct effort *effort =
-		&(is_quick(options) ? quick : thorough)[bench_case->spec.load];
+		&(is_quick(options) ? quick : thorough)[load];
 	struct entry *entry = &bench_case->entry[bench_case->n++];
 
-	if (is_python(transport) && bench_case->spec.load == LOAD_POOL &&
-	    !is_quick(options))
+	if (options->sweep.name && !is_slow(load))
+		effort = &sweeping;
+	if (is_python(transport) && load == LOAD_POOL && !is_quick(options))
 		effort = &python_pool;
 
 	*entry = (struct entry){
@@ -159,7 +173,14 @@ static bool is_ours_wanted(const struct options *options,
 			   const struct transport *transport,
 			   const struct spec *spec)
 {
+	bool queue = transport == &transport_shmbus;
+
 	if (spec->loan && !transport->lends)
+		return false;
+	if (queue && options->only_pipe & LOAD_BIT(spec->load))
+		return false;
+	/* What has slots is the queue; who wants pipes beside it says so. */
+	if (!queue && spec->slots && !options->ours_given)
 		return false;
 	if (options->ours_given)
 		return transport->loads & LOAD_BIT(spec->load);
@@ -239,7 +260,8 @@ static struct bench_case *add_case(struct plan *plan,
 	struct bench_case *bench_case = &plan->cases[plan->n++];
 	struct spec ring = *spec;
 
-	*bench_case = (struct bench_case){ .spec = *spec };
+	*bench_case =
+		(struct bench_case){ .spec = *spec, .sweep = options->sweep };
 	if (options->pin >= 0)
 		bench_case->spec.pin = options->pin;
 	else
@@ -313,6 +335,7 @@ static void add_stream(struct plan *plan, const struct options *options,
 			     .consumers = 1,
 			     .batch = options->batch && !loan ? options->batch
 							      : 1,
+			     .slots = options->slots,
 			     .loan = loan };
 	struct bench_case *added = add_case(plan, options, &spec);
 
@@ -385,7 +408,8 @@ static struct bench_case *add_mpmc(struct plan *plan,
 			     .bytes = bytes,
 			     .producers = producers,
 			     .consumers = consumers,
-			     .batch = options->batch ? options->batch : 1 };
+			     .batch = options->batch ? options->batch : 1,
+			     .slots = options->slots };
 	struct bench_case *added = add_case(plan, options, &spec);
 
 	if (bytes == MSG_MIN_BYTES)
@@ -649,7 +673,18 @@ static void plan_idle(struct plan *plan, const struct options *options)
 	add_rivals(added, options);
 }
 
-void plan_make(struct plan *plan, const struct options *options)
+/* A case of a sweep is named by its value. */
+static void name_after(struct bench_case *bench_case, const struct sweep *sweep,
+		       bool only)
+{
+	char title[sizeof(bench_case->title)];
+
+	snprintf(title, sizeof(title), "%s %.20s%s%.12s", sweep->name,
+		 sweep->value, only ? "" : " ", only ? "" : bench_case->title);
+	memcpy(bench_case->title, title, sizeof(title));
+}
+
+void plan_add(struct plan *plan, const struct options *options)
 {
 	static void (*const makers[LOAD_N])(struct plan * plan,
 					    const struct options *options) = {
@@ -659,12 +694,16 @@ void plan_make(struct plan *plan, const struct options *options)
 		[LOAD_WAKE] = plan_wake,     [LOAD_RECOVER] = plan_recover,
 		[LOAD_IDLE] = plan_idle,
 	};
+	bool any = is_quick(options) || options->all;
+	unsigned before = plan->n;
 
-	plan->n = 0;
 	for (unsigned load = 0; load < LOAD_N; load++)
-		if (is_quick(options) ? options_can(options, load)
-				      : options->loads & LOAD_BIT(load))
+		if (any ? options_can(options, load)
+			: options->loads & LOAD_BIT(load))
 			makers[load](plan, options);
+	for (unsigned i = before; options->sweep.name && i < plan->n; i++)
+		name_after(&plan->cases[i], &options->sweep,
+			   plan->n - before == 1);
 }
 
 struct spec plan_spec(const struct bench_case *bench_case,

@@ -9,7 +9,7 @@
 #include "bench/transport.h"
 
 #define MAX_ENTRIES 32
-#define MAX_CASES   320 /* of all workloads, with lists as long as may be */
+#define MAX_CASES   2048 /* of all workloads, with lists as long as may be */
 
 /* One who takes part in a case. */
 struct entry {
@@ -24,6 +24,7 @@ struct entry {
 /* What is compared with each other. */
 struct bench_case {
 	struct spec spec;
+	struct sweep sweep; /* of which it is one value */
 	char title[40];
 	unsigned n;
 	struct entry entry[MAX_ENTRIES]; /* ours first */
@@ -34,7 +35,8 @@ struct plan {
 	struct bench_case cases[MAX_CASES];
 };
 
-void plan_make(struct plan *plan, const struct options *options);
+/* Add the cases that @options ask for. */
+void plan_add(struct plan *plan, const struct options *options);
 
 /* What is measured of @entry. */
 struct spec plan_spec(const struct bench_case *bench_case,

@@ -162,6 +162,30 @@ static unsigned inflight(const struct spec *spec)
 		       : spec->inflight;
 }
 
+/* Of our queue, and of those that get its memory; a pipe has none. */
+static unsigned slots(const struct entry *entry, const struct spec *spec)
+{
+	const struct transport *transport = entry->transport;
+
+	if (spec->load != LOAD_STREAM && spec->load != LOAD_MPMC)
+		return 0;
+	return transport_is_ours(transport) && transport != &transport_shmbus
+		       ? 0
+		       : spec->n_slots;
+}
+
+/* What the sweep is over, and its value here. */
+static json_t *json_sweep_value(const struct sweep *sweep)
+{
+	uint64_t number;
+
+	if (!sweep->name)
+		return json_null();
+	if (range_number(sweep->value, RANGE_BINARY, &number, NULL) == 0)
+		return json_integer((json_int_t)number);
+	return json_string(sweep->value);
+}
+
 static json_t *json_warnings(const struct warnings *warnings)
 {
 	json_t *array = json_array();
@@ -199,6 +223,7 @@ static json_t *json_row(const struct case_result *results,
 	const struct spec entry_spec = plan_spec(results->bench_case, entry);
 	const struct spec *spec = &entry_spec;
 	const struct outcome *out = &result->median;
+	const struct sweep *sweep = &results->bench_case->sweep;
 	bool one_way = !spec->workers, is_pool = spec->load == LOAD_POOL,
 	     batched = LOAD_BIT(spec->load) &
 		       (LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC));
@@ -208,6 +233,8 @@ static json_t *json_row(const struct case_result *results,
 	SET("schema", json_integer(SCHEMA));
 	SET("workload", json_string(load_names[spec->load]));
 	SET("case", json_string(results->bench_case->title));
+	SET("sweep", sweep->name ? json_string(sweep->name) : json_null());
+	SET("sweep_value", json_sweep_value(sweep));
 	SET("transport", json_string(entry->transport->name));
 	SET("status", json_string(status_names[out->status]));
 	SET("why", out->status ? json_string(out->why) : json_null());
@@ -217,6 +244,7 @@ static json_t *json_row(const struct case_result *results,
 	SET("workers", count_or_null(spec->workers));
 	SET("batch", count_or_null(batched ? entry->batch : 0));
 	SET("inflight", count_or_null(inflight(spec)));
+	SET("slots", count_or_null(slots(entry, spec)));
 	SET("method",
 	    is_pool ? json_string(method_names[spec->method]) : json_null());
 	SET("chunk", json_chunk(spec));

@@ -76,7 +76,9 @@ static int vyukov_open(const struct spec *spec, struct lane **lane,
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
 	made->stride = sizeof(struct slot) + (data + 7) / 8 * 8;
-	while (n_slots > 4 && n_slots * made->stride > POOL_BYTES)
+	/* As many as were asked for, if they are as large as ours. */
+	while (n_slots > 4 && n_slots * made->stride > POOL_BYTES &&
+	       (!spec->slots || spec->bytes > spec->slot_bytes))
 		n_slots /= 2;
 	made->mask = n_slots - 1;
 	made->map_bytes = sizeof(struct tickets) + n_slots * made->stride;

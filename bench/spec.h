@@ -62,6 +62,7 @@ extern const char *const wait_names[WAIT_N];
 #define MAX_BATCH     4096
 #define MAX_INFLIGHT  65536
 #define MAX_BYTES     (16u << 20)
+#define MAX_SLOTS     (1u << 20)
 #define MAX_ITEMS     (1u << 24) /* of a map */
 
 struct spec {
@@ -84,9 +85,11 @@ struct spec {
 
 	double seconds; /* of one round */
 
-	/* What our queue takes for this size by default.  A ring that is
-	 * compared with it gets the same memory, because the footprint of a
-	 * ring decides how fast it is. */
+	unsigned slots; /* of our queue, as asked for; 0: the default */
+
+	/* What our queue takes then for this size.  A ring that is compared
+	 * with it gets the same memory, because the footprint of a ring decides
+	 * how fast it is. */
 	uint32_t n_slots;
 	uint32_t slot_bytes;
 

@@ -50,10 +50,12 @@ static struct bus_config config_for(const struct spec *spec)
 /* What a program would ask for that knows its messages: small ones in the
  * sizes that use memory best, larger ones whole in the slot while that is
  * possible. */
-static struct bus_queue_config queue_config_for(size_t bytes)
+static struct bus_queue_config queue_config_for(const struct spec *spec)
 {
 	struct bus_queue_config config = BUS_QUEUE_CONFIG_INIT;
+	size_t bytes = spec->bytes;
 
+	config.n_slots = spec->slots;
 	if (bytes <= 8)
 		config.slot_bytes = 8;
 	else if (bytes <= 24)
@@ -84,7 +86,7 @@ int shmbus_create(const struct spec *spec, struct bus **bus,
 static int shmbus_open(const struct spec *spec, struct lane **lane,
 		       struct outcome *out)
 {
-	struct bus_queue_config config = queue_config_for(spec->bytes);
+	struct bus_queue_config config = queue_config_for(spec);
 	struct lane *made = calloc(1, sizeof(*made));
 	int ret;
 

@@ -1,0 +1,89 @@
+/*
+ * session.c - measure the cases of a plan, one after the other, and print them
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "bench/cpus.h"
+#include "bench/env.h"
+#include "bench/measure.h"
+#include "bench/report.h"
+#include "bench/session.h"
+#include "bench/tick.h"
+
+static uint64_t begin_ns;
+
+void session_init(void)
+{
+	begin_ns = now_ns();
+	cpus_init();
+	tick_init();
+}
+
+/* A transport that does not work at all is its own affair if it is a rival;
+ * but messages lost, twice or wrong mean that no figure can be believed. */
+static bool is_failure(const struct result *result)
+{
+	if (!result_is_clean(result))
+		return true;
+	return transport_is_ours(result->entry->transport) &&
+	       (result->median.status == OUTCOME_FAILED ||
+		result->median.status == OUTCOME_HUNG);
+}
+
+/* Without a workload the table is promised within 15 seconds, also on a busy
+ * machine: while it is late, cases are measured only once.  @planned_s is what
+ * those before this one should have taken. */
+static void hurry_if_late(const struct options *options,
+			  struct bench_case *bench_case, double planned_s)
+{
+	double late_s = planned_s + 0.3;
+
+	if (options->loads || options->runs || options->seconds > 0 ||
+	    (double)(now_ns() - begin_ns) < late_s * 1e9)
+		return;
+	for (unsigned i = 0; i < bench_case->n; i++)
+		bench_case->entry[i].runs = 1;
+}
+
+static bool run_case(const struct options *options,
+		     const struct bench_case *bench_case)
+{
+	struct case_result results;
+	bool ok = true;
+
+	measure_case(bench_case, &results, isatty(STDERR_FILENO));
+	report_case(options->format, &results);
+	for (unsigned i = 0; i < results.n; i++)
+		if (is_failure(&results.result[i]))
+			ok = false;
+	return ok;
+}
+
+int session_run(struct plan *plan, const struct options *options, int argc,
+		char **argv)
+{
+	double planned_s = 0;
+	struct env env;
+	bool ok = true;
+
+	env_read(&env);
+	report_begin(options->format, &env, argc, argv);
+	for (unsigned i = 0; i < plan->n; i++) {
+		double case_s = plan_seconds(&plan->cases[i]);
+
+		hurry_if_late(options, &plan->cases[i], planned_s);
+		planned_s += case_s;
+		if (!run_case(options, &plan->cases[i]))
+			ok = false;
+	}
+	report_end(options->format);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		perror("busbench: standard output");
+		return EXIT_FAILURE;
+	}
+	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

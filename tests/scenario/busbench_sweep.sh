@@ -1,0 +1,156 @@
+#!/bin/sh
+# busbench_sweep.sh - how busbench runs: sweeps, rates, runs, kills
+#
+# Runs from `make check`; by hand:
+# BUSBENCH=bench/busbench sh busbench_sweep.sh.
+# Exit 0, 1, or 77 without a program to test or without jq.
+
+BUSBENCH=${BUSBENCH:-${top_builddir:-${builddir:-.}}/bench/busbench}
+case $BUSBENCH in
+/*) ;;
+*) BUSBENCH=$PWD/$BUSBENCH ;;
+esac
+
+skip()
+{
+	echo "skipped: $*"
+	exit 77
+}
+
+test -x "$BUSBENCH" || skip "there is no program '$BUSBENCH'"
+command -v jq >/dev/null || skip "jq is not installed"
+unset BUS_WAIT
+
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$dir" || exit 1
+failed=0
+
+fail()
+{
+	echo "FAILED: $*"
+	failed=1
+}
+
+# expect STATUS ARGUMENT...: run busbench; what it prints is in out and err
+expect()
+{
+	want=$1
+	shift
+	timeout 120 "$BUSBENCH" "$@" >out 2>err
+	got=$?
+	test "$got" -eq "$want" || {
+		fail "busbench $*: exit status $got, not $want"
+		sed 's/^/    /' out err | tail -20
+	}
+}
+
+# all FILTER: true for each row of the last run
+all()
+{
+	jq -es "length > 0 and all(.[]; $1)" out >/dev/null ||
+		{ fail "not all: $1"; cat out; }
+}
+
+# some FILTER: true for one row at least
+some()
+{
+	jq -es "any(.[]; $1)" out >/dev/null || { fail "none: $1"; cat out; }
+}
+
+# whole FILTER: true for the array of all rows
+whole()
+{
+	jq -es "$1" out >/dev/null || { fail "not so: $1"; cat out; }
+}
+
+err_has()
+{
+	grep -qF -e "$1" err || { fail "no '$1' on standard error:"; cat err; }
+}
+
+clean='.status == "ok" and .lost == 0 and .dup == 0 and .disorder == 0 and
+	.wrong == 0'
+short="--duration 0.02 --runs 1 --format json"
+
+echo "= usage errors of a sweep name what was given and what would be right"
+expect 2 sweep
+err_has "such as: sweep stream size 8:1M:x4"
+expect 2 sweep stream size
+err_has "such as: sweep stream size 8:1M:x4"
+expect 2 sweep stream colour 1:4
+err_has "sweep has no parameter 'colour'; there are batch, chunk,"
+expect 2 sweep stream size 8:1M:4
+err_has "'8:1M:4' is neither a value of size nor a range of them; say 8,64,1K"
+expect 2 sweep stream size 64:8
+err_has "'64:8' is neither a value of size"
+expect 2 sweep stream size 8:1M
+err_has "'8:1M' would be more than 64 values of size; say a larger step"
+expect 2 sweep stream size 4:16:x2
+err_has "--size '4' is not a number from 8 to"
+expect 2 sweep farm size 8,16
+err_has "--size is only for stream, duplex, mpmc"
+expect 2 sweep nothing size 8,16
+err_has "unknown workload 'nothing'"
+expect 2 sweep pipe size 8,16
+err_has "sweep takes one workload"
+expect 2 sweep stream wait spin,never
+err_has "unknown --wait 'never'; there are spin, adaptive"
+expect 2 sweep stream slots 64,100
+err_has "--slots '100' is not a power of two from 2 to 1048576"
+expect 2 stream --size 8:1M
+err_has "--size '8:1M' would be more than 64 numbers; say a larger step"
+expect 2 farm --slots 64
+err_has "--slots is only for stream, mpmc"
+expect 0 sweep --help
+grep -q 'sweep WORKLOAD PARAMETER VALUES' out || fail "--help: no sweep"
+
+echo "= a sweep has a row for each value and transport"
+expect 0 sweep stream size 8:1K:x4 $short --rival vyukov,pipe
+all "$clean"
+all '.sweep == "size" and .sweep_value == .bytes and .by == "copy"'
+whole '[.[].bytes] | unique == [8, 32, 128, 512]'
+whole 'group_by(.bytes) | all(.[]; map(.transport) ==
+	["shmbus-pipe", "shmbus", "vyukov", "pipe"])'
+expect 0 sweep farm workers 1:3 $short --rival vyukov
+all "$clean"
+whole '[.[] | [.workers, .transport]] == [[1, "shmbus"], [1, "vyukov"],
+	[2, "shmbus"], [2, "vyukov"], [3, "shmbus"], [3, "vyukov"]]'
+expect 0 sweep mpmc slots 64,4K $short --rival vyukov
+all "$clean and .slots == .sweep_value and .producers == 2"
+whole '[.[].slots] == [64, 64, 4096, 4096]'
+expect 0 sweep stream batch 1,32 $short --rival none --transport queue
+whole 'map(.batch) == [1, 32]'
+expect 0 sweep rtt wait spin,futex $short --rival pipe
+whole 'map(select(.transport == "shmbus") | .wait) == ["spin", "futex"]'
+all '.sweep_value == "spin" or .sweep_value == "futex"'
+expect 0 sweep farm inflight 1:1K:x32 $short --rival none
+whole 'map(.inflight) == [1, 32, 1024]'
+expect 0 sweep pool method submit,imap $short --workers 1 --rival none
+whole 'map(.method) == ["submit", "farm", "imap", "farm"]'
+expect 0 sweep pool chunk 1,64 $short --workers 1 --rival none
+all 'if .transport == "shmbus" then .chunk == .sweep_value else true end'
+all '.lost == 0 and .dup == 0'
+expect 0 sweep stream size 8,16 --duration 0.02 --runs 1 --rival none
+grep -q '^  size 16 *shmbus-pipe' out || fail "no row of size 16 in the table"
+
+echo "= names for several workloads, and slots"
+expect 0 pipe $short --size 64 --rival pipe
+all '.status == "ok" and .transport != "shmbus"'
+whole '[.[].workload] | unique == ["duplex", "rtt", "stream"]'
+expect 0 pipe rtt $short --size 64 --rival none
+some '.workload == "rtt" and .transport == "shmbus"'
+all '.workload == "rtt" or .transport != "shmbus"'
+expect 0 all --duration 0.01 --runs 1 --format json --size 64 --workers 1 \
+	--rival none
+whole '[.[].workload] | unique == ["duplex", "farm", "idle", "mpmc", "pool",
+	"recover", "rtt", "stream", "wake"]'
+expect 0 all --duration 0.01 --runs 1 --format json --size 64 --rival none \
+	--transport pipe
+whole '[.[].workload] | unique == ["duplex", "idle", "rtt", "stream", "wake"]'
+expect 0 stream $short --size 8 --slots 256 --rival vyukov
+whole 'map([.transport, .slots]) == [["shmbus", 256], ["vyukov", 256]]'
+
+test $failed -eq 0 && echo "all passed"
+exit $failed
