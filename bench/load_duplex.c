@@ -85,7 +85,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 	if (side[1].end_ns > end)
 		end = side[1].end_ns;
 	out->seconds = (double)(end - begin) / 1e9;
-	out->cpu_ns = (double)(side[0].cpu_ns + side[1].cpu_ns);
+	crew_sum_usage(crew, out);
 	for (unsigned i = 0; i < 2; i++) {
 		out->messages += side[i].n - side[i].n_before;
 		account_compare(&side[!i + SENT], &side[i], out);
@@ -115,7 +115,8 @@ void load_duplex(const struct transport *transport, const struct spec *spec,
 	for (unsigned i = 0; ret == 0 && i < 2; i++)
 		ret = crew_fork(&crew, "side", i, converse, &job,
 				spec->pin ? cpus_nth(i) : -1);
-	if (ret == 0 && crew_run_warm(&crew, spec->seconds) == 0)
+	if (ret == 0 &&
+	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0)
 		sum_up(&crew, out);
 	crew_close(&crew);
 out_lane:

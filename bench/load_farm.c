@@ -42,6 +42,7 @@ struct desk {
 	uint32_t *free; /* a stack of places */
 	unsigned n_free;
 	unsigned inflight;
+	bool counts; /* the warm-up is over */
 	uint64_t seq;
 };
 
@@ -116,7 +117,7 @@ static int take_one(struct desk *desk, bool wait)
 	}
 	if (product != call_product(seq))
 		desk->tally->wrong++;
-	if (seq % SAMPLE_EVERY == 0)
+	if (desk->counts && seq % SAMPLE_EVERY == 0)
 		hist_add(desk->hist,
 			 tick_span_ns(desk->places[idx].sent, tick_now()));
 	desk->places[idx].seq = FREE;
@@ -161,6 +162,10 @@ static int run_desk(struct seat *seat, struct desk *desk)
 	while (!stopped || desk->n_free < desk->inflight) {
 		int sent = 0, ret;
 
+		if (seat_begins(seat)) {
+			desk->counts = true;
+			desk->tally->n_before = desk->tally->n;
+		}
 		stopped = stopped || seat_stopped(seat);
 		if (!stopped)
 			sent = send_burst(desk);
@@ -196,7 +201,7 @@ static int coordinate(struct seat *seat)
 	if (ret < 0 && ret != -ENODATA)
 		return seat_fail(seat, ret, "call");
 	ret = caller_stop(job->caller);
-	seat_count_cpu(seat);
+	seat_count_usage(seat);
 	return ret < 0 ? seat_fail(seat, ret, "stop workers") : 0;
 }
 
@@ -204,15 +209,13 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 {
 	const struct tally *tally = &crew->floor->tally[0];
 
-	out->messages = tally->n;
+	out->messages = tally->n - tally->n_before;
 	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
-	out->cpu_ns = 0;
-	for (unsigned i = 0; i < crew->n; i++)
-		out->cpu_ns += (double)crew->floor->tally[i].cpu_ns;
+	crew_sum_usage(crew, out);
 	out->lost = tally->lost;
 	out->dup = tally->dup;
 	out->wrong = tally->wrong;
-	out->has_ns = true;
+	out->has_ns = crew->floor->hist.n > 0;
 	out->ns = hist_quantiles(&crew->floor->hist);
 }
 
@@ -234,7 +237,8 @@ void load_farm(const struct transport *transport, const struct spec *spec,
 		for (unsigned i = 0; ret == 0 && i < spec->workers; i++)
 			ret = crew_fork(&crew, "worker", i, work, &job,
 					spec->pin ? cpus_nth(i + 1) : -1);
-	if (ret == 0 && crew_run(&crew, spec->seconds) == 0)
+	if (ret == 0 &&
+	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0)
 		sum_up(&crew, out);
 	crew_close(&crew);
 out_caller:

@@ -58,8 +58,16 @@ static struct operands operands_of(uint64_t seq)
 	return (struct operands){ call_a(seq), call_b(seq) };
 }
 
+/* Between two results: the warm-up may be over. */
+static void look_up(struct owner *owner)
+{
+	if (seat_begins(owner->seat))
+		owner->seat->tally->n_before = owner->seat->tally->n;
+}
+
 static void count(struct owner *owner, uint64_t seq, uint64_t product)
 {
+	look_up(owner);
 	if (product != call_product(seq))
 		owner->seat->tally->wrong++;
 	owner->seat->tally->n++;
@@ -67,7 +75,9 @@ static void count(struct owner *owner, uint64_t seq, uint64_t product)
 
 static void sample(struct owner *owner, uint64_t since)
 {
-	hist_add(&owner->seat->floor->hist, tick_span_ns(since, tick_now()));
+	if (owner->seat->counts)
+		hist_add(&owner->seat->floor->hist,
+			 tick_span_ns(since, tick_now()));
 }
 
 /* apply -------------------------------------------------------------------- */
@@ -202,6 +212,7 @@ static int map_once(struct owner *owner, struct table *table)
 	size_t bytes = table->n * sizeof(*table->products);
 	int ret;
 
+	look_up(owner);
 	memset(table->products, 0xff, bytes); /* no product is that */
 	ret = owner->ops->map(owner->tasks, table->items, table->products,
 			      table->n, owner->spec->chunk);
@@ -365,24 +376,23 @@ static int own(struct seat *seat)
 	if (ret < 0)
 		return failed(&owner, ret);
 	ret = job->ops->stop(job->tasks, &n_run);
-	seat_count_cpu(seat);
+	seat_count_usage(seat);
 	compare(&owner, n_run);
 	return ret < 0 ? seat_fail(seat, ret, "stop workers") : 0;
 }
 
-static void sum_up(const struct crew *crew, const struct spec *spec,
-		   struct outcome *out)
+static void sum_up(const struct crew *crew, struct outcome *out)
 {
 	const struct tally *tally = &crew->floor->tally[0];
 
-	out->messages = tally->n;
+	out->messages = tally->n - tally->n_before;
 	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
-	out->cpu_ns = (double)tally->cpu_ns;
+	crew_sum_usage(crew, out);
 	out->lost = tally->lost;
 	out->dup = tally->dup;
 	out->disorder = tally->disorder;
 	out->wrong = tally->wrong;
-	out->has_ns = spec->method != METHOD_MAP;
+	out->has_ns = crew->floor->hist.n > 0;
 	out->ns = hist_quantiles(&crew->floor->hist);
 }
 
@@ -402,8 +412,8 @@ void load_pool(const struct transport *transport, const struct spec *spec,
 		goto out_tasks;
 	if (crew_fork(&crew, "owner", 0, own, &job,
 		      spec->pin ? cpus_nth(0) : -1) == 0 &&
-	    crew_run(&crew, spec->seconds) == 0)
-		sum_up(&crew, spec, out);
+	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0)
+		sum_up(&crew, out);
 	crew_close(&crew);
 out_tasks:
 	job.ops->close(job.tasks);

@@ -56,6 +56,7 @@ static int put_until_stopped(struct seat *seat, unsigned char *buf)
 	int ret = 0;
 
 	while (ret == 0 && !seat_stopped(seat)) {
+		seat_begins(seat);
 		for (size_t i = 0; i < job->batch; i++)
 			msg_fill(buf + i * bytes, bytes,
 				 msg_key(seat->idx, seq++));
@@ -114,12 +115,16 @@ static int get_until_end(struct seat *seat, unsigned char *buf)
 	const struct job *job = seat->job;
 	size_t bytes = job->spec->bytes;
 	uint64_t next[MAX_PROCESSES] = { 0 };
-	struct tally tally = *seat->tally;
+	struct tally tally = { .n = 0 };
 	int n_ends = 0;
 
 	while (!n_ends) {
-		int n = job->transport->get(job->lane, buf, bytes, job->batch,
-					    true);
+		int n;
+
+		if (seat_begins(seat))
+			seat->tally->n_before = tally.n;
+		n = job->transport->get(job->lane, buf, bytes, job->batch,
+					true);
 
 		if (n < 0)
 			return n;
@@ -127,7 +132,7 @@ static int get_until_end(struct seat *seat, unsigned char *buf)
 			n_ends += take(&tally, next, buf + (size_t)i * bytes,
 				       job->spec);
 	}
-	*seat->tally = tally;
+	account_add(seat->tally, &tally);
 	return n_ends;
 }
 
@@ -163,25 +168,33 @@ static void balance(const struct crew *crew, const struct spec *spec,
 		else
 			account_add(&got, tally);
 	}
-	out->messages = got.n;
 	account_compare(&sent, &got, out);
 }
 
-static void sum_up(const struct crew *crew, struct outcome *out)
+/* The span is that in which any of them was at work.  Who did not even notice
+ * that the warm-up was over had nothing in it; if nobody did, all counts. */
+static void sum_up(const struct crew *crew, const struct spec *spec,
+		   struct outcome *out)
 {
-	uint64_t begin = UINT64_MAX, end = 0, cpu = 0;
+	uint64_t begin = UINT64_MAX, end = 0;
+	bool anybody = false;
 
+	for (unsigned i = 0; i < crew->n; i++)
+		anybody |= crew->floor->tally[i].counted;
 	for (unsigned i = 0; i < crew->n; i++) {
 		const struct tally *tally = &crew->floor->tally[i];
 
-		if (tally->begin_ns < begin)
-			begin = tally->begin_ns;
 		if (tally->end_ns > end)
 			end = tally->end_ns;
-		cpu += tally->cpu_ns;
+		if (anybody && !tally->counted)
+			continue;
+		if (tally->begin_ns < begin)
+			begin = tally->begin_ns;
+		if (i >= spec->producers)
+			out->messages += tally->n - tally->n_before;
 	}
 	out->seconds = (double)(end - begin) / 1e9;
-	out->cpu_ns = (double)cpu;
+	crew_sum_usage(crew, out);
 }
 
 void load_queue(const struct transport *transport, const struct spec *spec,
@@ -207,8 +220,9 @@ void load_queue(const struct transport *transport, const struct spec *spec,
 	for (unsigned i = 0; ret == 0 && i < spec->consumers; i++)
 		ret = crew_fork(&crew, "consumer", i, consume, &job,
 				spec->pin ? cpus_nth(i + 1) : -1);
-	if (ret == 0 && crew_run(&crew, spec->seconds) == 0) {
-		sum_up(&crew, out);
+	if (ret == 0 &&
+	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0) {
+		sum_up(&crew, spec, out);
 		balance(&crew, spec, out);
 	}
 	crew_close(&crew);

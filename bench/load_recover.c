@@ -183,7 +183,7 @@ static int own(struct seat *seat)
 	if (ret < 0)
 		return seat_fail(seat, ret, "call");
 	ret = job->ops->stop(job->crash);
-	seat_count_cpu(seat);
+	seat_count_usage(seat);
 	return ret < 0 ? seat_fail(seat, ret, "stop workers") : 0;
 }
 
@@ -193,7 +193,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 
 	out->messages = tally->n;
 	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
-	out->cpu_ns = (double)(tally->cpu_ns + crew->floor->tally[1].cpu_ns);
+	crew_sum_usage(crew, out);
 	out->lost = tally->lost;
 	out->dup = tally->dup;
 	out->wrong = tally->wrong;

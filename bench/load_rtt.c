@@ -43,13 +43,19 @@ static int call_in_turn(struct seat *seat)
 	for (seq = 0; !seat_stopped(seat); seq++) {
 		uint64_t a = call_a(seq), b = call_b(seq), id, product;
 		uint64_t begin = tick_now();
-		int ret = caller_submit(caller, seq, a, b, true);
+		int ret;
 
+		if (seat_begins(seat)) {
+			seat->tally->n_before = seq;
+			begin = tick_now();
+		}
+		ret = caller_submit(caller, seq, a, b, true);
 		if (ret == 0)
 			ret = caller_collect(caller, &id, &product, true);
 		if (ret < 0)
 			return ret;
-		hist_add(hist, tick_span_ns(begin, tick_now()));
+		if (seat->counts)
+			hist_add(hist, tick_span_ns(begin, tick_now()));
 		check(seat->tally, seq, id, product);
 	}
 	seat->tally->n = seq;
@@ -69,7 +75,7 @@ static int coordinate(struct seat *seat)
 	if (ret < 0)
 		return seat_fail(seat, ret, "call");
 	ret = caller_stop(caller);
-	seat_count_cpu(seat);
+	seat_count_usage(seat);
 	return ret < 0 ? seat_fail(seat, ret, "stop workers") : 0;
 }
 
@@ -90,16 +96,16 @@ void load_rtt(const struct transport *transport, const struct spec *spec,
 	if (ret == 0 && caller_needs_workers(&caller))
 		ret = crew_fork(&crew, "worker", 0, work, &caller,
 				spec->pin ? cpus_nth(1) : -1);
-	if (ret == 0 && crew_run(&crew, spec->seconds) == 0) {
+	if (ret == 0 &&
+	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0) {
 		tally = &crew.floor->tally[0];
-		out->messages = tally->n;
+		out->messages = tally->n - tally->n_before;
 		out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
-		out->cpu_ns =
-			(double)(tally->cpu_ns + crew.floor->tally[1].cpu_ns);
+		crew_sum_usage(&crew, out);
 		out->lost = tally->lost;
 		out->dup = tally->dup;
 		out->wrong = tally->wrong;
-		out->has_ns = true;
+		out->has_ns = crew.floor->hist.n > 0;
 		out->ns = hist_quantiles(&crew.floor->hist);
 	}
 	crew_close(&crew);

@@ -98,7 +98,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 
 	out->messages = got->n - got->n_before;
 	out->seconds = (double)(got->end_ns - got->begin_ns) / 1e9;
-	out->cpu_ns = (double)(sent->cpu_ns + got->cpu_ns);
+	crew_sum_usage(crew, out);
 	account_compare(sent, got, out);
 }
 
@@ -131,7 +131,8 @@ void load_stream(const struct transport *transport, const struct spec *spec,
 	if (ret == 0)
 		ret = crew_fork(&crew, "consumer", 0, consume, &job,
 				spec->pin ? cpus_nth(1) : -1);
-	if (ret == 0 && crew_run_warm(&crew, spec->seconds) == 0)
+	if (ret == 0 &&
+	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0)
 		sum_up(&crew, out);
 	crew_close(&crew);
 out_lane:

@@ -86,7 +86,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 
 	out->messages = got->n;
 	out->seconds = (double)(got->end_ns - sent->begin_ns) / 1e9;
-	out->cpu_ns = (double)(sent->cpu_ns + got->cpu_ns);
+	crew_sum_usage(crew, out);
 	out->dup = got->dup;
 	if (sent->n > got->n)
 		out->lost = sent->n - got->n;

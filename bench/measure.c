@@ -3,7 +3,12 @@
  *
  * Ours, rival, rival, ours, rival, rival, ...: what the machine does meanwhile
  * befalls all of them alike.  The median round is shown, so that one that was
- * disturbed does not count.  The ping-pong is measured before each round.
+ * disturbed does not count.
+ *
+ * Between two rounds the ping-pong is measured; so it is known before and after
+ * each, and with it whether the processors were near or far in it.  Rounds of
+ * the two are different measurements, and those in which it changed are none:
+ * the figures of a case are those of the regime that most of its rounds had.
  */
 #include "config.h"
 
@@ -16,9 +21,14 @@
 #include "bench/measure.h"
 #include "bench/pingpong.h"
 
+struct round {
+	struct outcome out;
+	enum regime regime;
+};
+
 struct rounds {
 	unsigned n;
-	struct outcome *out;
+	struct round *round; /* in the order of time */
 };
 
 double result_value(enum load load, const struct outcome *out)
@@ -52,7 +62,8 @@ double result_ratio(enum load load, const struct result *ours,
 {
 	double a, b;
 
-	if (load == LOAD_IDLE || !is_usable(ours) || !is_usable(theirs))
+	if (load == LOAD_IDLE || !is_usable(ours) || !is_usable(theirs) ||
+	    ours->regime != theirs->regime)
 		return NAN;
 	a = result_value(load, &ours->median);
 	b = result_value(load, &theirs->median);
@@ -70,7 +81,8 @@ const struct result *result_best_rival(const struct case_result *results)
 		const struct result *result = &results->result[i];
 
 		if (transport_is_ours(result->entry->transport) ||
-		    !is_usable(result) || !result_is_clean(result))
+		    !is_usable(result) || !result_is_clean(result) ||
+		    result->regime != results->regime)
 			continue;
 		/* result_ratio() > 1: the first is better. */
 		if (!best || result_ratio(load, result, best) > 1.0)
@@ -88,31 +100,79 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void sum_up(struct result *result, enum load load, struct rounds *rounds)
+/* The figures of @n outcomes in the order of time; they are sorted. */
+static void sum_up(struct result *result, enum load load, struct outcome *out,
+		   unsigned n)
 {
-	double low, high;
+	bool more = result_more_is_better(load);
+	unsigned low, high;
+	double values[MAX_RUNS] = { 0 };
 
-	result->runs = rounds->n;
-	result->spread = 1.0;
-	if (!rounds->n)
-		return;
+	for (unsigned i = 0; i < n; i++)
+		values[i] = result_value(load, &out[i]);
+	result->warming = is_warming_up(values, n, more);
 	sort_load = load;
-	qsort(rounds->out, rounds->n, sizeof(*rounds->out), by_value);
-	low = result_value(load, &rounds->out[0]);
-	high = result_value(load, &rounds->out[rounds->n - 1]);
+	qsort(out, n, sizeof(*out), by_value);
+	for (unsigned i = 0; i < n; i++)
+		values[i] = result_value(load, &out[i]);
 	if (result->median.status == OUTCOME_OK)
-		result->median = rounds->out[rounds->n / 2];
-	result->best = result_more_is_better(load) ? high : low;
-	if (low > 0)
-		result->spread = high / low;
+		result->median = out[n / 2];
+	result->best = more ? values[n - 1] : values[0];
+	if (values[0] > 0)
+		result->spread = values[n - 1] / values[0];
+	if (median_interval(n, &low, &high)) {
+		result->ci_low = values[low];
+		result->ci_high = values[high];
+	}
 }
 
-/* Near or far, and it was the other before.  Where it is not known, because
- * others had the processors, there is nothing to say. */
-static bool has_flipped(double before, double now)
+/* Figures of those rounds that are of the case's regime; where there is none,
+ * of the regime that has most. */
+static void sum_up_regime(struct result *result, enum load load,
+			  enum regime regime, const struct rounds *rounds)
 {
-	return !isnan(before) && !isnan(now) &&
-	       strcmp(pingpong_regime(before), pingpong_regime(now)) != 0;
+	struct outcome *out;
+	unsigned n = 0;
+
+	result->runs = rounds->n;
+	result->regime =
+		result->regimes[regime] ? regime : regime_most(result->regimes);
+	if (!rounds->n)
+		return;
+	out = calloc(rounds->n, sizeof(*out));
+	if (!out) {
+		outcome_set(&result->median, OUTCOME_FAILED, "no memory");
+		return;
+	}
+	for (unsigned i = 0; i < rounds->n; i++) {
+		const struct round *round = &rounds->round[i];
+
+		/* Without a message, on a machine that is taken, there is no
+		 * figure. */
+		if (round->regime == result->regime &&
+		    !isnan(result_value(load, &round->out)))
+			out[n++] = round->out;
+	}
+	if (n > 0)
+		sum_up(result, load, out, n);
+	else if (result->median.status == OUTCOME_OK)
+		result->median = rounds->round[0].out;
+	free(out);
+}
+
+static void sum_up_all(struct case_result *results, const struct rounds *rounds)
+{
+	unsigned n[REGIME_N] = { 0 };
+
+	for (unsigned i = 0; i < results->n; i++)
+		for (unsigned k = 0; k < REGIME_N; k++)
+			n[k] += results->result[i].regimes[k];
+	results->regime = regime_most(n);
+	results->flipped = n[REGIME_MIXED] || (n[REGIME_NEAR] && n[REGIME_FAR]);
+	for (unsigned i = 0; i < results->n; i++)
+		sum_up_regime(&results->result[i],
+			      results->bench_case->spec.load, results->regime,
+			      &rounds[i]);
 }
 
 static void show_progress(const struct bench_case *bench_case,
@@ -125,27 +185,31 @@ static void show_progress(const struct bench_case *bench_case,
 	fflush(stderr);
 }
 
+/* @pingpong is that before the round, and then that after it. */
 static void one_round(struct case_result *results, struct result *result,
-		      struct rounds *rounds)
+		      struct rounds *rounds, double *pingpong)
 {
 	const struct entry *entry = result->entry;
 	struct spec spec = plan_spec(results->bench_case, entry);
-	double pingpong = pingpong_ns();
+	double before = *pingpong;
 	struct outcome out;
+	enum regime regime;
 
 	load_run(entry->transport, &spec, &out);
-	out.pingpong_ns = pingpong;
-	if (has_flipped(results->pingpong_before, pingpong))
-		results->flipped = true;
+	*pingpong = pingpong_ns();
 	if (out.status != OUTCOME_OK) {
 		result->median = out; /* no further rounds */
 		return;
 	}
+	out.pingpong_ns = before;
+	out.pingpong_after_ns = *pingpong;
+	regime = regime_of(before, *pingpong);
+	result->regimes[regime]++;
 	result->lost += out.lost;
 	result->dup += out.dup;
 	result->disorder += out.disorder;
 	result->wrong += out.wrong;
-	rounds->out[rounds->n++] = out;
+	rounds->round[rounds->n++] = (struct round){ out, regime };
 }
 
 static unsigned most_runs(const struct bench_case *bench_case)
@@ -163,6 +227,7 @@ static void all_rounds(struct case_result *results, struct rounds *rounds,
 {
 	const struct bench_case *bench_case = results->bench_case;
 	unsigned runs = most_runs(bench_case);
+	double pingpong = results->pingpong_before;
 
 	for (unsigned round = 0; round < runs; round++)
 		for (unsigned i = 0; i < bench_case->n; i++) {
@@ -174,8 +239,23 @@ static void all_rounds(struct case_result *results, struct rounds *rounds,
 			if (progress)
 				show_progress(bench_case, result->entry, round,
 					      result->entry->runs);
-			one_round(results, result, &rounds[i]);
+			one_round(results, result, &rounds[i], &pingpong);
 		}
+	results->pingpong_after = pingpong;
+}
+
+static void result_open(struct result *result, const struct entry *entry,
+			struct rounds *rounds)
+{
+	*result = (struct result){ .entry = entry,
+				   .median = OUTCOME_INIT,
+				   .spread = 1.0,
+				   .best = NAN,
+				   .ci_low = NAN,
+				   .ci_high = NAN };
+	rounds->round = calloc(entry->runs, sizeof(*rounds->round));
+	if (!rounds->round)
+		outcome_set(&result->median, OUTCOME_FAILED, "no memory");
 }
 
 void measure_case(const struct bench_case *bench_case,
@@ -186,25 +266,13 @@ void measure_case(const struct bench_case *bench_case,
 	*results = (struct case_result){ .bench_case = bench_case,
 					 .n = bench_case->n,
 					 .pingpong_before = pingpong_ns() };
-	for (unsigned i = 0; i < bench_case->n; i++) {
-		struct result *result = &results->result[i];
-
-		result->entry = &bench_case->entry[i];
-		result->median = (struct outcome)OUTCOME_INIT;
-		rounds[i].out =
-			calloc(result->entry->runs, sizeof(*rounds[i].out));
-		if (!rounds[i].out)
-			outcome_set(&result->median, OUTCOME_FAILED,
-				    "no memory");
-	}
+	for (unsigned i = 0; i < bench_case->n; i++)
+		result_open(&results->result[i], &bench_case->entry[i],
+			    &rounds[i]);
 	all_rounds(results, rounds, progress);
-	for (unsigned i = 0; i < bench_case->n; i++) {
-		sum_up(&results->result[i], bench_case->spec.load, &rounds[i]);
-		free(rounds[i].out);
-	}
-	results->pingpong_after = pingpong_ns();
-	if (has_flipped(results->pingpong_before, results->pingpong_after))
-		results->flipped = true;
+	sum_up_all(results, rounds);
+	for (unsigned i = 0; i < bench_case->n; i++)
+		free(rounds[i].round);
 	if (progress)
 		fputs("\r\033[K", stderr);
 }

@@ -6,22 +6,30 @@
 
 #include "bench/outcome.h"
 #include "bench/plan.h"
+#include "bench/rounds.h"
 
-/* What all rounds of one entry gave. */
+/* What all rounds of one entry gave.  Figures are those of the rounds of one
+ * regime; the others are only counted. */
 struct result {
 	const struct entry *entry;
 	struct outcome median; /* the round in the middle; status and why of
 				* the first that failed */
 	double best;           /* value of the best round, see result_value() */
 	double spread;         /* largest value / smallest; 1 for one round */
+	double ci_low;         /* where the median lies, at 95 %; NAN: there */
+	double ci_high;        /* were too few rounds to say */
+	bool warming;          /* round by round it got better */
 	unsigned runs;         /* that worked */
+	enum regime regime;    /* of the figures */
+	unsigned regimes[REGIME_N]; /* how many rounds there were of each */
 	uint64_t lost, dup, disorder, wrong; /* in all rounds */
 };
 
 struct case_result {
 	const struct bench_case *bench_case;
 	double pingpong_before, pingpong_after; /* NAN if not known */
-	bool flipped; /* between near and far, within the case */
+	bool flipped;       /* between near and far, within the case */
+	enum regime regime; /* that of most rounds */
 	unsigned n;
 	struct result result[MAX_ENTRIES];
 };

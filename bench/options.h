@@ -12,6 +12,7 @@
 #include "bench/transport.h"
 
 #define MAX_OURS   4
+#define MAX_RUNS   1000
 #define MAX_RIVALS 24
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
@@ -36,6 +37,7 @@ struct options {
 	unsigned slots; /* of queues */
 	unsigned runs;
 	double seconds;
+	double warmup;    /* seconds; < 0: the default */
 	int wait;         /* enum wait_kind; -1: the default */
 	int pin;          /* 1, 0; -1: the default */
 	bool copy, loan;  /* stream: which; neither: the default */

@@ -27,8 +27,11 @@ struct outcome {
 	struct quantiles ns;
 	struct quantiles again_ns; /* recover: until it ran again */
 	double cpu_ns;             /* of all processes; NAN if not known */
+	double sleeps;             /* likewise: they slept and were woken */
+	double preempted;          /* likewise: they had to give way */
 	double cpu_percent;        /* idle only, else NAN */
 	double pingpong_ns;        /* just before the round; NAN if not known */
+	double pingpong_after_ns;
 
 	/* All zero, or the transport or its user is broken. */
 	uint64_t lost;
@@ -39,12 +42,22 @@ struct outcome {
 
 #define OUTCOME_INIT                                                           \
 	{                                                                      \
-		.cpu_ns = NAN, .cpu_percent = NAN, .pingpong_ns = NAN          \
+		.cpu_ns = NAN, .sleeps = NAN, .preempted = NAN,                \
+		.cpu_percent = NAN, .pingpong_ns = NAN,                        \
+		.pingpong_after_ns = NAN                                       \
 	}
 
 /* Sets status and why; returns -1, for callers that return that at once. */
 int outcome_set(struct outcome *out, enum outcome_status status,
 		const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Of context, a message; NAN if not known. */
+static inline double outcome_switches(const struct outcome *out)
+{
+	return out->messages
+		       ? (out->sleeps + out->preempted) / (double)out->messages
+		       : NAN;
+}
 
 static inline bool outcome_is_clean(const struct outcome *out)
 {

@@ -43,8 +43,8 @@ struct effort {
 
 static const struct effort quick[LOAD_N] = {
 	[LOAD_RTT] = { 0.02, 3 },    [LOAD_STREAM] = { 0.02, 3 },
-	[LOAD_DUPLEX] = { 0.02, 3 }, [LOAD_MPMC] = { 0.03, 3 },
-	[LOAD_FARM] = { 0.03, 3 },   [LOAD_POOL] = { 0.03, 3 },
+	[LOAD_DUPLEX] = { 0.02, 3 }, [LOAD_MPMC] = { 0.02, 3 },
+	[LOAD_FARM] = { 0.02, 3 },   [LOAD_POOL] = { 0.02, 3 },
 	[LOAD_WAKE] = { 0.15, 1 },   [LOAD_RECOVER] = { 0.15, 1 },
 	[LOAD_IDLE] = { 0.25, 1 },
 };
@@ -161,6 +161,9 @@ static void add_entry(struct bench_case *bench_case,
 		.seconds = options->seconds > 0 ? options->seconds
 						: effort->seconds,
 	};
+	entry->warm_seconds = options->warmup >= 0
+				      ? options->warmup
+				      : crew_warm_seconds(entry->seconds);
 	if (!is_python(transport) || !is_quick(options))
 		return;
 	if (!options->runs)
@@ -719,6 +722,7 @@ struct spec plan_spec(const struct bench_case *bench_case,
 	}
 	spec.wait = entry->wait;
 	spec.batch = entry->batch;
+	spec.warm_seconds = entry->warm_seconds;
 	spec.seconds = entry->seconds;
 	return spec;
 }
@@ -726,7 +730,6 @@ struct spec plan_spec(const struct bench_case *bench_case,
 double plan_seconds(const struct bench_case *bench_case)
 {
 	enum load load = bench_case->spec.load;
-	bool warm = load == LOAD_STREAM || load == LOAD_DUPLEX;
 	double sum = 0;
 
 	for (unsigned i = 0; i < bench_case->n; i++) {
@@ -735,8 +738,8 @@ double plan_seconds(const struct bench_case *bench_case)
 			       : load == LOAD_POOL ? PYTHON_POOL_SECONDS
 						   : PYTHON_START_SECONDS;
 
-		if (warm)
-			start += crew_warm_seconds(entry->seconds);
+		if (!is_slow(load) && !is_python(entry->transport))
+			start += entry->warm_seconds;
 		sum += entry->runs * (entry->seconds + start);
 	}
 	return sum;

@@ -18,6 +18,7 @@ struct entry {
 	enum method method;  /* pool: as the case, or METHOD_FARM */
 	unsigned batch;
 	unsigned runs;
+	double warm_seconds;
 	double seconds;
 };
 

@@ -15,6 +15,9 @@
 
 #define SCHEMA 1
 
+/* Rounds that are further apart than this are not worth much. */
+#define DISAGREE 2.0
+
 static const char *how_it_waits(const struct entry *entry)
 {
 	return entry->transport->waits ? entry->transport->waits
@@ -44,7 +47,23 @@ static bool never_sleeps(const struct entry *entry)
 	       !strcmp(entry->transport->waits, "yield");
 }
 
-static void warn_of_spinners(struct warnings *warnings,
+/* Behind the other names in @names, as far as there is room. */
+static void __attribute__((format(printf, 3, 4)))
+add_name(char *names, size_t size, const char *format, ...)
+{
+	size_t len = strlen(names);
+	va_list args;
+
+	if (len && len + 2 < size) {
+		strcpy(names + len, ", ");
+		len += 2;
+	}
+	va_start(args, format);
+	vsnprintf(names + len, size - len, format, args);
+	va_end(args);
+}
+
+static void warn_of_crowding(struct warnings *warnings,
 			     const struct case_result *results)
 {
 	const struct spec *spec = &results->bench_case->spec;
@@ -60,36 +79,87 @@ static void warn_of_spinners(struct warnings *warnings,
 		if (!never_sleeps(entry) ||
 		    strstr(names, entry->transport->name))
 			continue;
-		strcat(names, *names ? ", " : "");
-		strcat(names, entry->transport->name);
+		add_name(names, sizeof(names), "%s", entry->transport->name);
 	}
 	if (*names)
 		warn(warnings,
 		     "%u processes on %d processors, and those of %s never "
 		     "sleep: luck of the scheduler",
 		     processes, cpus_count(), names);
+	else
+		warn(warnings,
+		     "%u processes on %d processors: the scheduler decides as "
+		     "well",
+		     processes, cpus_count());
+}
+
+/* How many times the one end is the other, of the interval in which the median
+ * lies; without one, of all rounds. */
+static double disagreement(const struct result *result)
+{
+	return isnan(result->ci_low) ? result->spread
+				     : result->ci_high / result->ci_low;
 }
 
 static void warn_of_spread(struct warnings *warnings,
 			   const struct case_result *results)
 {
-	char names[160] = "";
-	size_t len = 0;
+	char names[160] = "", warming[160] = "";
 
 	if (results->bench_case->spec.load == LOAD_IDLE)
 		return; /* next to nothing, over next to nothing */
-	for (unsigned i = 0; i < results->n && len < sizeof(names); i++) {
+	for (unsigned i = 0; i < results->n; i++) {
+		const struct result *result = &results->result[i];
+		const struct entry *entry = result->entry;
+		double times = disagreement(result);
+
+		if (times > DISAGREE)
+			add_name(names, sizeof(names), "%s (%s) %.1fx",
+				 entry->transport->name, how_it_waits(entry),
+				 times);
+		if (result->warming)
+			add_name(warming, sizeof(warming), "%s (%s)",
+				 entry->transport->name, how_it_waits(entry));
+	}
+	if (*names)
+		warn(warnings, "rounds disagree: %s", names);
+	if (*warming)
+		warn(warnings,
+		     "still warming up, round by round better: %s; try "
+		     "--warmup",
+		     warming);
+}
+
+/* Rounds of another regime than the case's are set aside; where one has no
+ * others its row cannot be compared. */
+static void warn_of_regimes(struct warnings *warnings,
+			    const struct case_result *results)
+{
+	const char *regime = regime_name(results->regime);
+	unsigned aside = 0, all = 0;
+	char names[160] = "";
+
+	for (unsigned i = 0; i < results->n; i++) {
 		const struct result *result = &results->result[i];
 
-		if (result->spread > 2.0)
-			len += (size_t)snprintf(
-				names + len, sizeof(names) - len,
-				"%s%s (%s) %.1fx", len ? ", " : "",
-				result->entry->transport->name,
-				how_it_waits(result->entry), result->spread);
+		all += result->runs;
+		aside += result->runs - result->regimes[results->regime];
+		if (result->runs && result->regime != results->regime)
+			add_name(names, sizeof(names), "%s (%s)",
+				 result->entry->transport->name,
+				 regime_name(result->regime));
 	}
-	if (len)
-		warn(warnings, "rounds disagree: %s", names);
+	if (!aside)
+		return;
+	if (*names)
+		warn(warnings,
+		     "not one round was %s, as most were, of: %s; compare "
+		     "those with nothing",
+		     regime, names);
+	warn(warnings,
+	     "the ping-pong changed: %u of %u rounds were not %s, as most "
+	     "were, and set aside",
+	     aside, all, regime);
 }
 
 static void warn_of_errors(struct warnings *warnings,
@@ -112,12 +182,9 @@ void report_warnings(const struct case_result *results,
 	warnings->n = 0;
 	for (unsigned i = 0; i < results->n; i++)
 		warn_of_errors(warnings, &results->result[i]);
-	if (results->flipped)
-		warn(warnings,
-		     "the ping-pong went between near and far meanwhile: "
-		     "compare nothing");
+	warn_of_regimes(warnings, results);
 	warn_of_spread(warnings, results);
-	warn_of_spinners(warnings, results);
+	warn_of_crowding(warnings, results);
 }
 
 /* JSON -------------------------------------------------------------------- */
@@ -209,9 +276,42 @@ static double rate(enum load load, const struct outcome *out)
 		       : NAN;
 }
 
+static double per_message(const struct outcome *out, double value)
+{
+	return out->messages ? value / (double)out->messages : NAN;
+}
+
 static double cpu_per_message(const struct outcome *out)
 {
-	return out->messages ? out->cpu_ns / (double)out->messages : NAN;
+	return per_message(out, out->cpu_ns);
+}
+
+/* What a row is judged by, and ci_low and ci_high are of. */
+static const char *figure(enum load load)
+{
+	if (load == LOAD_IDLE)
+		return "cpu_percent";
+	return result_more_is_better(load) ? "msgs_per_s" : "ns.p50";
+}
+
+static bool has_warmup(const struct entry *entry, const struct spec *spec)
+{
+	static const unsigned without = LOAD_BIT(LOAD_WAKE) |
+					LOAD_BIT(LOAD_RECOVER) |
+					LOAD_BIT(LOAD_IDLE);
+
+	return !entry->transport->run && !(without & LOAD_BIT(spec->load));
+}
+
+static json_t *json_regimes(const struct result *result)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < REGIME_N; i++)
+		json_object_set_new(
+			object, regime_name(i),
+			json_integer((json_int_t)result->regimes[i]));
+	return object;
 }
 
 /* One row; what does not apply is null. */
@@ -255,6 +355,10 @@ static json_t *json_row(const struct case_result *results,
 	SET("wait", json_string(how_it_waits(entry)));
 	SET("pinned", json_boolean(spec->pin));
 	SET("runs", json_integer(result->runs));
+	SET("regime", json_string(regime_name(result->regime)));
+	SET("regimes", json_regimes(result));
+	SET("warmup_seconds",
+	    real_or_null(has_warmup(entry, spec) ? spec->warm_seconds : NAN));
 	SET("seconds", real_or_null(result->runs ? out->seconds : NAN));
 	SET("messages", result->runs ? json_integer((json_int_t)out->messages)
 				     : json_null());
@@ -271,7 +375,12 @@ static json_t *json_row(const struct case_result *results,
 					 !result_more_is_better(spec->load)
 				 ? result->best
 				 : NAN));
+	SET("figure", json_string(figure(spec->load)));
+	SET("ci_low", real_or_null(result->ci_low));
+	SET("ci_high", real_or_null(result->ci_high));
 	SET("cpu_ns_per_msg", real_or_null(cpu_per_message(out)));
+	SET("switches_per_msg", real_or_null(outcome_switches(out)));
+	SET("wakeups_per_msg", real_or_null(per_message(out, out->sleeps)));
 	SET("cpu_percent", real_or_null(out->cpu_percent));
 	SET("lost", json_integer((json_int_t)result->lost));
 	SET("dup", json_integer((json_int_t)result->dup));
@@ -280,6 +389,7 @@ static json_t *json_row(const struct case_result *results,
 	SET("pingpong_ns",
 	    real_or_null(isnan(out->pingpong_ns) ? results->pingpong_before
 						 : out->pingpong_ns));
+	SET("pingpong_after_ns", real_or_null(out->pingpong_after_ns));
 	SET("warnings", json_warnings(warnings));
 #undef SET
 	return row;
@@ -315,31 +425,51 @@ static void csv_value(const json_t *value)
 	}
 }
 
-/* Its names (@names) or its values.  An object of ns has all its columns also
- * when it is null, so that all rows have the same. */
+/* Objects and what they have.  They have all their columns also when they are
+ * null, so that all rows have the same. */
+static const struct {
+	const char *name;
+	const char *members[8];
+} objects[] = {
+	{ "ns", { "min", "p50", "p90", "p99", "p999", "max" } },
+	{ "again_ns", { "min", "p50", "p90", "p99", "p999", "max" } },
+	{ "regimes", { "near", "far", "mixed", "unknown" } },
+};
+
+static const char *const *members_of(const char *key)
+{
+	static const char *const none[] = { NULL };
+
+	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
+		if (!strcmp(key, objects[i].name))
+			return objects[i].members;
+	return none;
+}
+
+/* Its names (@names) or its values. */
 static void csv_line(json_t *row, bool names)
 {
-	static const char *const ns[] = { "min", "p50",  "p90",
-					  "p99", "p999", "max" };
 	const char *key, *comma = "";
 	json_t *value;
 
 	json_object_foreach(row, key, value)
 	{
-		bool is_ns = !strcmp(key, "ns") || !strcmp(key, "again_ns");
+		const char *const *member = members_of(key);
 
 		if (!strcmp(key, "warnings"))
 			continue;
-		for (unsigned i = 0; i < (is_ns ? 6 : 1); i++) {
+		do {
+			json_t *one = *member ? json_object_get(value, *member)
+					      : value;
+
 			fputs(comma, stdout);
 			comma = ",";
-			if (names)
-				printf("%s%s%s", key, is_ns ? "_" : "",
-				       is_ns ? ns[i] : "");
+			if (!names)
+				csv_value(one);
 			else
-				csv_value(is_ns ? json_object_get(value, ns[i])
-						: value);
-		}
+				printf("%s%s%s", key, *member ? "_" : "",
+				       *member ? *member : "");
+		} while (*member && *++member);
 	}
 	putchar('\n');
 	fflush(stdout);

@@ -18,7 +18,7 @@ void report_case(enum format format, const struct case_result *results);
 void report_end(enum format format);
 
 /* What readers of the figures should know, one sentence each. */
-#define MAX_WARNINGS 8
+#define MAX_WARNINGS 12
 
 struct warnings {
 	unsigned n;
@@ -27,6 +27,11 @@ struct warnings {
 
 void report_warnings(const struct case_result *results,
 		     struct warnings *warnings);
+
+/* report_extra.c: what stands in each table behind its own columns. */
+void extra_column_names(const struct bench_case *bench_case);
+void extra_columns(const struct bench_case *bench_case,
+		   const struct result *result);
 
 /* report_text.c */
 void report_text_begin(const struct env *env, int argc, char **argv);

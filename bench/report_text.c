@@ -35,6 +35,9 @@ static const char *const about[LOAD_N] = {
 	[LOAD_IDLE] = "processor time of a process that waits",
 };
 
+/* A sweep says the parameter as well. */
+#define SWEEP_WIDTH 16
+
 /* The table that is open. */
 static struct {
 	bool open;
@@ -96,16 +99,22 @@ static void close_table(void)
 }
 
 /* Of the first column: the title of a case. */
-static int title_width(enum load load)
+static int title_width(const struct bench_case *bench_case)
 {
-	return load == LOAD_POOL ? 18 : 12;
+	if (bench_case->spec.load == LOAD_POOL)
+		return 18;
+	return bench_case->sweep.name ? SWEEP_WIDTH : 12;
 }
 
-static void open_table(enum load load, bool pinned)
+static void open_table(const struct bench_case *bench_case)
 {
+	enum load load = bench_case->spec.load;
+
 	printf("\n%s: %s%s\n", load_names[load], about[load],
-	       pinned ? "; pinned to two processors" : "; not pinned");
-	printf("  %-*s %-19s %-8s", title_width(load), "", "transport", "wait");
+	       bench_case->spec.pin ? "; pinned to two processors"
+				    : "; not pinned");
+	printf("  %-*s %-19s %-8s", title_width(bench_case), "", "transport",
+	       "wait");
 	switch (load) {
 	case LOAD_RTT:
 	case LOAD_WAKE:
@@ -131,6 +140,7 @@ static void open_table(enum load load, bool pinned)
 		else
 			printf(" %8s", "GB/s");
 	}
+	extra_column_names(bench_case);
 	puts(load == LOAD_IDLE ? "" : "  shmbus is better by");
 	table.open = true;
 	table.load = load;
@@ -253,7 +263,7 @@ static void print_row(const struct case_result *results, unsigned i)
 					 : wait_names[entry->wait]);
 	if (entry->batch > 1)
 		snprintf(wait, sizeof(wait), "x%u", entry->batch);
-	printf("  %-*s %-19s %-8s", title_width(spec->load),
+	printf("  %-*s %-19s %-8s", title_width(bench_case),
 	       i == 0 ? bench_case->title : "", entry->transport->name, wait);
 	if (out->status != OUTCOME_OK) {
 		printf("  %s: %s\n",
@@ -271,6 +281,7 @@ static void print_row(const struct case_result *results, unsigned i)
 		printf("%8.4f%%", out->cpu_percent);
 	else
 		print_rate(result, spec);
+	extra_columns(bench_case, result);
 	print_ratio(results, result);
 	putchar('\n');
 }
@@ -301,7 +312,7 @@ void report_text_case(const struct case_result *results,
 	if (table.load != bench_case->spec.load)
 		close_table();
 	if (!table.open) {
-		open_table(bench_case->spec.load, bench_case->spec.pin);
+		open_table(bench_case);
 		table.pingpong_first = results->pingpong_before;
 	}
 	table.pingpong_last = results->pingpong_after;

@@ -68,15 +68,25 @@ static uint64_t timeval_ns(struct timeval t)
 	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_usec * 1000;
 }
 
-/* Of this process and of those that it has reaped. */
-static uint64_t cpu_used_ns(void)
+static void add_rusage(struct usage *usage, const struct rusage *from)
 {
-	struct rusage self, reaped;
+	usage->cpu_ns +=
+		timeval_ns(from->ru_utime) + timeval_ns(from->ru_stime);
+	usage->sleeps += (uint64_t)from->ru_nvcsw;
+	usage->preempted += (uint64_t)from->ru_nivcsw;
+}
 
-	getrusage(RUSAGE_SELF, &self);
-	getrusage(RUSAGE_CHILDREN, &reaped);
-	return timeval_ns(self.ru_utime) + timeval_ns(self.ru_stime) +
-	       timeval_ns(reaped.ru_utime) + timeval_ns(reaped.ru_stime);
+/* Of this process and of those that it has reaped. */
+static struct usage usage_now(void)
+{
+	struct usage usage = { 0, 0, 0 };
+	struct rusage one;
+
+	getrusage(RUSAGE_SELF, &one);
+	add_rusage(&usage, &one);
+	getrusage(RUSAGE_CHILDREN, &one);
+	add_rusage(&usage, &one);
+	return usage;
 }
 
 void seat_ready(struct seat *seat)
@@ -85,7 +95,7 @@ void seat_ready(struct seat *seat)
 
 	atomic_fetch_add_explicit(&floor->n_ready, 1, memory_order_acq_rel);
 	futex_wait_while(&floor->go, 0);
-	seat->tally->cpu_before_ns = cpu_used_ns();
+	seat->tally->before = usage_now();
 	seat->tally->begin_ns = now_ns();
 }
 
@@ -94,7 +104,8 @@ bool seat_begin(struct seat *seat)
 	if (!atomic_load_explicit(&seat->floor->count, memory_order_relaxed))
 		return false;
 	seat->counts = true;
-	seat->tally->cpu_before_ns = cpu_used_ns();
+	seat->tally->counted = true;
+	seat->tally->before = usage_now();
 	seat->tally->begin_ns = now_ns();
 	return true;
 }
@@ -102,12 +113,19 @@ bool seat_begin(struct seat *seat)
 void seat_end(struct seat *seat)
 {
 	seat->tally->end_ns = now_ns();
-	seat_count_cpu(seat);
+	seat_count_usage(seat);
 }
 
-void seat_count_cpu(struct seat *seat)
+void seat_count_usage(struct seat *seat)
 {
-	seat->tally->cpu_ns = cpu_used_ns() - seat->tally->cpu_before_ns;
+	const struct usage *before = &seat->tally->before;
+	struct usage now = usage_now();
+
+	seat->tally->used = (struct usage){
+		.cpu_ns = now.cpu_ns - before->cpu_ns,
+		.sleeps = now.sleeps - before->sleeps,
+		.preempted = now.preempted - before->preempted,
+	};
 }
 
 void seat_wait_stop(struct seat *seat)
@@ -307,17 +325,27 @@ double crew_warm_seconds(double seconds)
 					 : warm;
 }
 
-int crew_run_warm(struct crew *crew, double seconds)
+int crew_run_warm(struct crew *crew, double warm_seconds, double seconds)
 {
-	double warm = crew_warm_seconds(seconds);
-
 	if (crew_start(crew) != 0 ||
-	    crew_sleep(crew, (uint64_t)(warm * 1e9)) != 0)
+	    crew_sleep(crew, (uint64_t)(warm_seconds * 1e9)) != 0)
 		return -1;
 	atomic_store_explicit(&crew->floor->count, 1, memory_order_relaxed);
 	if (crew_sleep(crew, (uint64_t)(seconds * 1e9)) != 0)
 		return -1;
 	return crew_finish(crew);
+}
+
+void crew_sum_usage(const struct crew *crew, struct outcome *out)
+{
+	out->cpu_ns = out->sleeps = out->preempted = 0;
+	for (unsigned i = 0; i < crew->n; i++) {
+		const struct usage *used = &crew->floor->tally[i].used;
+
+		out->cpu_ns += (double)used->cpu_ns;
+		out->sleeps += (double)used->sleeps;
+		out->preempted += (double)used->preempted;
+	}
 }
 
 void crew_close(struct crew *crew)

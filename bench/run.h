@@ -23,6 +23,13 @@
 
 #define CREW_MAX (2 * MAX_PROCESSES + 2)
 
+/* What a process and those that it has reaped have used. */
+struct usage {
+	uint64_t cpu_ns;
+	uint64_t sleeps;    /* it gave the processor away, and was woken */
+	uint64_t preempted; /* the processor was taken from it */
+};
+
 /* What one member did; written by it, read by the parent when it has ended. */
 struct tally {
 	alignas(128) uint64_t n; /* messages sent, or received */
@@ -31,9 +38,10 @@ struct tally {
 	uint64_t sum_squares;    /* of the keys received */
 	uint64_t lost, dup, disorder, wrong;
 	uint64_t begin_ns, end_ns;
-	uint64_t cpu_ns;
-	uint64_t cpu_before_ns;
-	char why[160]; /* it failed */
+	bool counted;        /* seat_begin() was there */
+	struct usage before; /* when the span that counts began */
+	struct usage used;   /* in it */
+	char why[160];       /* it failed */
 };
 
 struct floor {
@@ -87,14 +95,19 @@ int crew_run(struct crew *crew, double seconds);
 
 /* The same after a warm-up, in which memory is touched for the first time and
  * whatever adapts does. */
-int crew_run_warm(struct crew *crew, double seconds);
+int crew_run_warm(struct crew *crew, double warm_seconds, double seconds);
+
+/* How long that is by default, of a round of @seconds. */
 double crew_warm_seconds(double seconds);
+
+/* What all members used together, into @out. */
+void crew_sum_usage(const struct crew *crew, struct outcome *out);
 
 /* Member: ready, and wait for the others. */
 void seat_ready(struct seat *seat);
 
 /* Member, with crew_run_warm(): true when the span that counts begins, just
- * once; then stamps the time and the processor time. */
+ * once; then stamps the time and what it has used. */
 bool seat_begin(struct seat *seat);
 
 static inline bool seat_begins(struct seat *seat)
@@ -104,9 +117,9 @@ static inline bool seat_begins(struct seat *seat)
 	return seat_begin(seat);
 }
 
-/* Member: its work is over; stamps the time, then the processor time. */
+/* Member: its work is over; stamps the time, then what it used. */
 void seat_end(struct seat *seat);
-void seat_count_cpu(struct seat *seat);
+void seat_count_usage(struct seat *seat);
 
 /* Member: wait until the parent says stop. */
 void seat_wait_stop(struct seat *seat);

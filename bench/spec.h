@@ -83,7 +83,8 @@ struct spec {
 	size_t chunk; /* items a task; 0: the default */
 	size_t items; /* map: elements of the array */
 
-	double seconds; /* of one round */
+	double warm_seconds; /* of one round, before */
+	double seconds;      /* those that count */
 
 	unsigned slots; /* of our queue, as asked for; 0: the default */
 

@@ -152,5 +152,29 @@ whole '[.[].workload] | unique == ["duplex", "idle", "rtt", "stream", "wake"]'
 expect 0 stream $short --size 8 --slots 256 --rival vyukov
 whole 'map([.transport, .slots]) == [["shmbus", 256], ["vyukov", 256]]'
 
+echo "= rounds: regimes, the interval of the median, switches"
+expect 2 rtt --warmup never
+err_has "--warmup 'never' is not a number of seconds from 0 to 3600"
+expect 0 rtt stream --size 8 --duration 0.01 --runs 6 --warmup 0.02 \
+	--format json --rival pipe
+all '.runs == 6 and (.regimes | .near + .far + .mixed + .unknown) == 6'
+all '.regimes[.regime] > 0 and .regimes[.regime] <= 6'
+all '.warmup_seconds == 0.02'
+all 'if .regimes[.regime] < 6 then .ci_low == null and .ci_high == null
+     else .ci_low <= .ci_high end'
+all 'if .workload == "rtt" then .figure == "ns.p50" and
+	(.ci_low == null or (.ci_low <= .ns.p50 and .ns.p50 <= .ci_high))
+     else .figure == "msgs_per_s" and
+	(.ci_low == null or (.ci_low <= .msgs_per_s * 1.001 and
+	 .msgs_per_s <= .ci_high * 1.001)) end'
+all '.switches_per_msg >= .wakeups_per_msg and .wakeups_per_msg >= 0'
+# who sleeps for each answer switches; two sides, but the woken one may run on
+some '.transport == "pipe" and .workload == "rtt" and .switches_per_msg > 0.5'
+expect 0 stream --size 8 --duration 0.01 --runs 6 --rival none
+grep -q '+-95%  *switches' out || fail "no columns of runs: $(cat out)"
+expect 0 stream --size 8 --duration 0.01 --runs 5 --format csv --rival none
+head -1 out | grep -q ',regimes_near,regimes_far,' || fail "$(head -1 out)"
+awk -F, 'NR == 1 { n = NF } NF != n { exit 1 }' out || fail "columns differ"
+
 test $failed -eq 0 && echo "all passed"
 exit $failed

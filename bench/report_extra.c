@@ -1,0 +1,69 @@
+/*
+ * report_extra.c - what stands in every table beside its own columns
+ *
+ * How sure a figure is, and what a message costs the scheduler.
+ */
+#include "config.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "bench/report.h"
+
+static bool has_columns(enum load load)
+{
+	return load != LOAD_IDLE && load != LOAD_RECOVER;
+}
+
+/* With fewer rounds there is no interval of a median. */
+static bool has_interval(const struct bench_case *bench_case)
+{
+	unsigned low, high;
+
+	return bench_case->n > 0 &&
+	       median_interval(bench_case->entry[0].runs, &low, &high);
+}
+
+void extra_column_names(const struct bench_case *bench_case)
+{
+	if (!has_columns(bench_case->spec.load))
+		return;
+	if (has_interval(bench_case))
+		printf(" %7s", "+-95%");
+	printf(" %9s", "switches");
+}
+
+/* 0, 0.0031, 0.25, 2.0, 310 */
+static void small(char *buf, size_t size, double value)
+{
+	if (!isfinite(value))
+		snprintf(buf, size, "-");
+	else if (value >= 9.95)
+		snprintf(buf, size, "%.0f", value);
+	else if (value >= 0.995)
+		snprintf(buf, size, "%.1f", value);
+	else if (value >= 0.00005)
+		snprintf(buf, size, "%.*f", value < 0.00995 ? 4 : 2, value);
+	else
+		snprintf(buf, size, "0");
+}
+
+void extra_columns(const struct bench_case *bench_case,
+		   const struct result *result)
+{
+	enum load load = bench_case->spec.load;
+	const struct outcome *out = &result->median;
+	double value = result_value(load, out);
+	double half = (result->ci_high - result->ci_low) / 2 / value;
+	char text[32] = "-";
+
+	if (!has_columns(load))
+		return;
+	if (isfinite(half))
+		snprintf(text, sizeof(text), "%.*f%%", half < 0.0995 ? 1 : 0,
+			 100 * half);
+	if (has_interval(bench_case))
+		printf(" %7s", text);
+	small(text, sizeof(text), outcome_switches(out));
+	printf(" %9s", text);
+}
