@@ -19,9 +19,14 @@ void load_run(const struct transport *transport, const struct spec *spec,
 	};
 
 	*out = (struct outcome)OUTCOME_INIT;
+	out->open_loop = spec->rate > 0;
 	if (!(transport->loads & LOAD_BIT(spec->load)))
 		outcome_set(out, OUTCOME_ABSENT, "%s cannot run %s",
 			    transport->name, load_names[spec->load]);
+	else if (transport->run && spec->rate > 0)
+		outcome_set(out, OUTCOME_ABSENT,
+			    "%s has its own loop, which knows no rate",
+			    transport->name);
 	else if (transport->run)
 		transport->run(transport, spec, out);
 	else

@@ -12,6 +12,11 @@
  * Latency is that of a sample, from the call that sends to the call that
  * collects: to look at the clock for all of them would cost more than the
  * message.
+ *
+ * With a rate it is that of all of them, from the time when the request was to
+ * be sent; with as many outstanding as may be, or no room, it is sent later.
+ * The coordinator does not sleep then, as it could not wait for an answer and
+ * for the time of the next request at once.
  */
 #include "config.h"
 
@@ -36,14 +41,16 @@ struct place {
 
 struct desk {
 	struct caller *caller;
+	struct seat *seat;
+	bool paced;
 	struct tally *tally;
 	struct hist *hist;
 	struct place *places;
 	uint32_t *free; /* a stack of places */
 	unsigned n_free;
 	unsigned inflight;
-	bool counts; /* the warm-up is over */
 	uint64_t seq;
+	uint64_t n_sent_before; /* the span that counts */
 };
 
 struct job {
@@ -117,7 +124,9 @@ static int take_one(struct desk *desk, bool wait)
 	}
 	if (product != call_product(seq))
 		desk->tally->wrong++;
-	if (desk->counts && seq % SAMPLE_EVERY == 0)
+	if (desk->paced)
+		seat_note_latency(desk->seat, seq);
+	else if (desk->seat->counts && seq % SAMPLE_EVERY == 0)
 		hist_add(desk->hist,
 			 tick_span_ns(desk->places[idx].sent, tick_now()));
 	desk->places[idx].seq = FREE;
@@ -126,12 +135,18 @@ static int take_one(struct desk *desk, bool wait)
 	return 0;
 }
 
+static bool is_due(const struct desk *desk)
+{
+	return !desk->paced ||
+	       pace_due(&desk->seat->floor->pace, desk->seq) <= now_ns();
+}
+
 /* Returns how many were sent, or -errno. */
 static int send_burst(struct desk *desk)
 {
 	int n;
 
-	for (n = 0; n < BURST && desk->n_free > 0; n++) {
+	for (n = 0; n < BURST && desk->n_free > 0 && is_due(desk); n++) {
 		int ret = send_one(desk);
 
 		if (ret == -EAGAIN)
@@ -163,15 +178,18 @@ static int run_desk(struct seat *seat, struct desk *desk)
 		int sent = 0, ret;
 
 		if (seat_begins(seat)) {
-			desk->counts = true;
 			desk->tally->n_before = desk->tally->n;
+			desk->n_sent_before = desk->seq;
 		}
 		stopped = stopped || seat_stopped(seat);
 		if (!stopped)
 			sent = send_burst(desk);
 		if (sent < 0)
 			return sent;
-		ret = take_burst(desk, sent == 0);
+		/* Nothing to do until the next is to be sent. */
+		if (desk->paced && !stopped && desk->n_free == desk->inflight)
+			seat_paces(seat, desk->seq);
+		ret = take_burst(desk, sent == 0 && (!desk->paced || stopped));
 		if (ret < 0)
 			return ret;
 	}
@@ -182,6 +200,8 @@ static int coordinate(struct seat *seat)
 {
 	struct job *job = seat->job;
 	struct desk desk = { .caller = job->caller,
+			     .seat = seat,
+			     .paced = seat->floor->pace.interval_ns > 0,
 			     .tally = seat->tally,
 			     .hist = &seat->floor->hist };
 	int ret = desk_open(&desk, job->spec->inflight);
@@ -197,6 +217,7 @@ static int coordinate(struct seat *seat)
 	 * transport knows what is outstanding, in -ENODATA. */
 	seat->tally->lost = desk.inflight - desk.n_free;
 	seat_end(seat);
+	seat->tally->n_sent = desk.seq - desk.n_sent_before;
 	desk_close(&desk);
 	if (ret < 0 && ret != -ENODATA)
 		return seat_fail(seat, ret, "call");
@@ -211,6 +232,8 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 
 	out->messages = tally->n - tally->n_before;
 	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
+	if (out->open_loop)
+		out->sent_per_s = (double)tally->n_sent / out->seconds;
 	crew_sum_usage(crew, out);
 	out->lost = tally->lost;
 	out->dup = tally->dup;
@@ -231,6 +254,7 @@ void load_farm(const struct transport *transport, const struct spec *spec,
 		return;
 	if (crew_open(&crew, out) != 0)
 		goto out_caller;
+	crew_set_rate(&crew, spec->rate);
 	ret = crew_fork(&crew, "coordinator", 0, coordinate, &job,
 			spec->pin ? cpus_nth(0) : -1);
 	if (caller_needs_workers(&caller))

@@ -1,7 +1,9 @@
 /*
  * load_rtt.c - rtt: one request of two numbers, the answer is their product
  *
- * The coordinator has one request outstanding and measures each round trip.
+ * The coordinator has one request outstanding and measures each round trip;
+ * with a rate from the time when the request was to be sent, be it that the
+ * answer to the one before it came later.
  */
 #include "config.h"
 
@@ -38,23 +40,27 @@ static int call_in_turn(struct seat *seat)
 {
 	struct caller *caller = seat->job;
 	struct hist *hist = &seat->floor->hist;
+	bool paced = seat->floor->pace.interval_ns > 0;
 	uint64_t seq;
 
 	for (seq = 0; !seat_stopped(seat); seq++) {
 		uint64_t a = call_a(seq), b = call_b(seq), id, product;
-		uint64_t begin = tick_now();
+		uint64_t begin;
 		int ret;
 
-		if (seat_begins(seat)) {
+		if (seat_begins(seat))
 			seat->tally->n_before = seq;
-			begin = tick_now();
-		}
+		if (!seat_paces(seat, seq))
+			break;
+		begin = tick_now();
 		ret = caller_submit(caller, seq, a, b, true);
 		if (ret == 0)
 			ret = caller_collect(caller, &id, &product, true);
 		if (ret < 0)
 			return ret;
-		if (seat->counts)
+		if (paced)
+			seat_note_latency(seat, seq);
+		else if (seat->counts)
 			hist_add(hist, tick_span_ns(begin, tick_now()));
 		check(seat->tally, seq, id, product);
 	}
@@ -91,6 +97,7 @@ void load_rtt(const struct transport *transport, const struct spec *spec,
 		return;
 	if (crew_open(&crew, out) != 0)
 		goto out_caller;
+	crew_set_rate(&crew, spec->rate);
 	ret = crew_fork(&crew, "coordinator", 0, coordinate, &caller,
 			spec->pin ? cpus_nth(0) : -1);
 	if (ret == 0 && caller_needs_workers(&caller))
@@ -101,6 +108,8 @@ void load_rtt(const struct transport *transport, const struct spec *spec,
 		tally = &crew.floor->tally[0];
 		out->messages = tally->n - tally->n_before;
 		out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
+		if (out->open_loop)
+			out->sent_per_s = (double)out->messages / out->seconds;
 		crew_sum_usage(&crew, out);
 		out->lost = tally->lost;
 		out->dup = tally->dup;

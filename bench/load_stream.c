@@ -7,6 +7,10 @@
  * The figure is the consumer's: what it received, from the end of the warm-up
  * to the last message.  So what was under way at the beginning is made up for
  * by what has to be drained at the end, however much a transport holds.
+ *
+ * With a rate each message is sent at its time, one by one, and the receiver
+ * knows from its number when that was: so messages of any size have a latency,
+ * and nothing is written into them.
  */
 #include "config.h"
 
@@ -24,6 +28,7 @@ struct job {
 	struct lane *lane;
 	size_t bytes;
 	size_t chunk; /* messages */
+	bool paced;   /* then it is 1 */
 };
 
 static int send_chunk(const struct job *job, struct source *source)
@@ -60,7 +65,12 @@ static int produce(struct seat *seat)
 		return ret;
 	seat_ready(seat);
 	while (ret == 0 && !seat_stopped(seat)) {
-		seat_begins(seat);
+		uint64_t n = source.key - source.first;
+
+		if (seat_begins(seat))
+			seat->tally->n_before = n;
+		if (!seat_paces(seat, n))
+			break;
 		ret = send_chunk(job, &source);
 	}
 	seat_end(seat);
@@ -84,6 +94,8 @@ static int consume(struct seat *seat)
 		if (seat_begins(seat))
 			seat->tally->n_before = sink_count(&sink);
 		ret = recv_chunk(job, &sink);
+		if (job->paced && !sink.ended)
+			seat_note_latency(seat, msg_seq(sink.expected) - 1);
 	}
 	seat_end(seat);
 	sink_account(&sink, seat->tally);
@@ -100,6 +112,12 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 	out->seconds = (double)(got->end_ns - got->begin_ns) / 1e9;
 	crew_sum_usage(crew, out);
 	account_compare(sent, got, out);
+	if (!out->open_loop)
+		return;
+	out->sent_per_s = (double)(sent->n - sent->n_before) * 1e9 /
+			  (double)(sent->end_ns - sent->begin_ns);
+	out->has_ns = crew->floor->hist.n > 0;
+	out->ns = hist_quantiles(&crew->floor->hist);
 }
 
 static size_t chunk_for(size_t bytes)
@@ -114,7 +132,8 @@ void load_stream(const struct transport *transport, const struct spec *spec,
 {
 	struct job job = { .transport = transport,
 			   .bytes = spec->bytes,
-			   .chunk = chunk_for(spec->bytes) };
+			   .chunk = spec->rate > 0 ? 1 : chunk_for(spec->bytes),
+			   .paced = spec->rate > 0 };
 	struct crew crew;
 	int ret;
 
@@ -126,6 +145,7 @@ void load_stream(const struct transport *transport, const struct spec *spec,
 		return;
 	if (crew_open(&crew, out) != 0)
 		goto out_lane;
+	crew_set_rate(&crew, spec->rate);
 	ret = crew_fork(&crew, "producer", 0, produce, &job,
 			spec->pin ? cpus_nth(0) : -1);
 	if (ret == 0)

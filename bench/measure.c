@@ -33,6 +33,8 @@ struct rounds {
 
 double result_value(enum load load, const struct outcome *out)
 {
+	if (out->open_loop)
+		load = LOAD_RTT; /* it is the latency that counts */
 	switch (load) {
 	case LOAD_RTT:
 	case LOAD_WAKE:
@@ -46,8 +48,10 @@ double result_value(enum load load, const struct outcome *out)
 	}
 }
 
-bool result_more_is_better(enum load load)
+bool result_more_is_better(enum load load, const struct outcome *out)
 {
+	if (out->open_loop)
+		return false;
 	return load == LOAD_STREAM || load == LOAD_DUPLEX ||
 	       load == LOAD_MPMC || load == LOAD_FARM || load == LOAD_POOL;
 }
@@ -69,7 +73,7 @@ double result_ratio(enum load load, const struct result *ours,
 	b = result_value(load, &theirs->median);
 	if (!(a > 0) || !(b > 0))
 		return NAN;
-	return result_more_is_better(load) ? a / b : b / a;
+	return result_more_is_better(load, &ours->median) ? a / b : b / a;
 }
 
 const struct result *result_best_rival(const struct case_result *results)
@@ -104,7 +108,7 @@ static int by_value(const void *a, const void *b)
 static void sum_up(struct result *result, enum load load, struct outcome *out,
 		   unsigned n)
 {
-	bool more = result_more_is_better(load);
+	bool more = result_more_is_better(load, &out[0]);
 	unsigned low, high;
 	double values[MAX_RUNS] = { 0 };
 

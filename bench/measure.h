@@ -37,12 +37,12 @@ struct case_result {
 void measure_case(const struct bench_case *bench_case,
 		  struct case_result *results, bool progress);
 
-/* What a load is judged by: messages a second, the median latency in ns, or
- * percent of a processor. */
+/* What a load is judged by: messages a second, the median latency in ns (in an
+ * open loop always), or percent of a processor. */
 double result_value(enum load load, const struct outcome *out);
 
 /* Whether more of that is better. */
-bool result_more_is_better(enum load load);
+bool result_more_is_better(enum load load, const struct outcome *out);
 
 static inline bool result_is_clean(const struct result *result)
 {

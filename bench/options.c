@@ -16,6 +16,7 @@
 #include "bus/shmbus.h"
 
 #define MAX_SECONDS 3600.0
+#define MAX_RATE    100000000
 
 enum key {
 	KEY_WORKERS = 256,
@@ -31,6 +32,7 @@ enum key {
 	KEY_DURATION,
 	KEY_WARMUP,
 	KEY_RUNS,
+	KEY_RATE,
 	KEY_WAIT,
 	KEY_TRANSPORT,
 	KEY_PROFILE,
@@ -81,6 +83,11 @@ static const struct argp_option option_table[] = {
 	  "rounds of each transport, in turn with the others; the median is "
 	  "shown, from 6 on with its 95 % confidence interval",
 	  0 },
+	{ "rate", KEY_RATE, "N[/s]", 0,
+	  "rtt, stream, farm: send at intended times, N a second (50K, 1M), "
+	  "and "
+	  "count latencies from these: an open loop (default: closed)",
+	  0 },
 	{ "wait", KEY_WAIT, "HOW", 0,
 	  "how shmbus waits: spin, adaptive, uring or futex (the last two "
 	  "sleep at once)",
@@ -119,6 +126,8 @@ static const struct {
 	{ KEY_SIZE, "size", LOAD_SIZED },
 	{ KEY_BATCH, "batch", LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) },
 	{ KEY_INFLIGHT, "inflight", LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL) },
+	{ KEY_RATE, "rate",
+	  LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_FARM) },
 	{ KEY_SLOTS, "slots", LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) },
 	{ KEY_METHOD, "method", LOAD_BIT(LOAD_POOL) },
 	{ KEY_CHUNK, "chunk", LOAD_BIT(LOAD_POOL) },
@@ -192,6 +201,20 @@ static unsigned slots(struct argp_state *state, const char *text)
 			   "--slots '%s' is not a power of two from 2 to %u",
 			   text, MAX_SLOTS);
 	return (unsigned)value;
+}
+
+static double rate(struct argp_state *state, const char *text)
+{
+	uint64_t value = 0;
+	const char *end = "";
+
+	if (range_number(text, RANGE_DECIMAL, &value, &end) < 0 || value < 1 ||
+	    value > MAX_RATE || (*end && strcmp(end, "/s") != 0))
+		argp_error(state,
+			   "--rate '%s' is not a number of messages a second "
+			   "from 1 to %dM, such as 50K or 50000/s",
+			   text, MAX_RATE / 1000000);
+	return (double)value;
 }
 
 static double seconds(struct argp_state *state, const char *option,
@@ -517,6 +540,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		options->runs =
 			(unsigned)number(state, "runs", arg, 1, MAX_RUNS);
 		break;
+	case KEY_RATE:
+		options->rate = rate(state, arg);
+		break;
 	case KEY_WAIT:
 		options->wait = wait_kind(state, arg);
 		break;
@@ -548,6 +574,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		workload(state, options, arg);
 		break;
 	case ARGP_KEY_END:
+		if (options->rate > 0 && options->batch > 1)
+			argp_error(state, "--rate sends single messages; leave "
+					  "out --batch");
 		check_uses(state, parse);
 		choose_ours(state, parse);
 		break;

@@ -36,6 +36,7 @@ struct options {
 	unsigned inflight;
 	unsigned slots; /* of queues */
 	unsigned runs;
+	double rate;      /* messages a second, at intended times */
 	double seconds;
 	double warmup;    /* seconds; < 0: the default */
 	int wait;         /* enum wait_kind; -1: the default */

@@ -23,6 +23,8 @@ struct outcome {
 
 	double seconds;    /* first message sent to last one received */
 	uint64_t messages; /* received; in rtt and farm: answers */
+	bool open_loop;    /* sent at intended times, ns counts from these */
+	double sent_per_s; /* then: how many it were; NAN otherwise */
 	bool has_ns;
 	struct quantiles ns;
 	struct quantiles again_ns; /* recover: until it ran again */
@@ -42,8 +44,8 @@ struct outcome {
 
 #define OUTCOME_INIT                                                           \
 	{                                                                      \
-		.cpu_ns = NAN, .sleeps = NAN, .preempted = NAN,                \
-		.cpu_percent = NAN, .pingpong_ns = NAN,                        \
+		.sent_per_s = NAN, .cpu_ns = NAN, .sleeps = NAN,               \
+		.preempted = NAN, .cpu_percent = NAN, .pingpong_ns = NAN,      \
 		.pingpong_after_ns = NAN                                       \
 	}
 

@@ -296,6 +296,7 @@ static void plan_rtt(struct plan *plan, const struct options *options)
 			     .bytes = OPERANDS_BYTES,
 			     .workers = 1,
 			     .batch = 1,
+			     .rate = options->rate,
 			     .inflight = 1 };
 
 	for (unsigned way = 0; way < 3; way++) {
@@ -339,6 +340,7 @@ static void add_stream(struct plan *plan, const struct options *options,
 			     .batch = options->batch && !loan ? options->batch
 							      : 1,
 			     .slots = options->slots,
+			     .rate = options->rate,
 			     .loan = loan };
 	struct bench_case *added = add_case(plan, options, &spec);
 
@@ -484,6 +486,7 @@ static void plan_farm(struct plan *plan, const struct options *options)
 				     .bytes = OPERANDS_BYTES,
 				     .workers = (unsigned)workers->value[i],
 				     .batch = 1,
+				     .rate = options->rate,
 				     .inflight = options->inflight
 							 ? options->inflight
 							 : DEFAULT_INFLIGHT };

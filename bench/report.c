@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "bench/cpus.h"
+#include "bench/pace.h"
 #include "bench/pingpong.h"
 #include "bench/report.h"
 
@@ -162,6 +163,29 @@ static void warn_of_regimes(struct warnings *warnings,
 	     aside, all, regime);
 }
 
+static void warn_of_rate(struct warnings *warnings,
+			 const struct case_result *results)
+{
+	double asked = results->bench_case->spec.rate;
+	char names[160] = "";
+
+	for (unsigned i = 0; i < results->n; i++) {
+		const struct result *result = &results->result[i];
+		const struct outcome *out = &result->median;
+
+		if (out->status == OUTCOME_OK && result->runs &&
+		    pace_missed(asked, out->sent_per_s))
+			add_name(names, sizeof(names), "%s (%s) %.0f/s",
+				 result->entry->transport->name,
+				 how_it_waits(result->entry), out->sent_per_s);
+	}
+	if (*names)
+		warn(warnings,
+		     "could not keep the rate of %.0f/s, so latencies grow "
+		     "with the duration: %s",
+		     asked, names);
+}
+
 static void warn_of_errors(struct warnings *warnings,
 			   const struct result *result)
 {
@@ -182,6 +206,7 @@ void report_warnings(const struct case_result *results,
 	warnings->n = 0;
 	for (unsigned i = 0; i < results->n; i++)
 		warn_of_errors(warnings, &results->result[i]);
+	warn_of_rate(warnings, results);
 	warn_of_regimes(warnings, results);
 	warn_of_spread(warnings, results);
 	warn_of_crowding(warnings, results);
@@ -287,11 +312,11 @@ static double cpu_per_message(const struct outcome *out)
 }
 
 /* What a row is judged by, and ci_low and ci_high are of. */
-static const char *figure(enum load load)
+static const char *figure(enum load load, const struct outcome *out)
 {
 	if (load == LOAD_IDLE)
 		return "cpu_percent";
-	return result_more_is_better(load) ? "msgs_per_s" : "ns.p50";
+	return result_more_is_better(load, out) ? "msgs_per_s" : "ns.p50";
 }
 
 static bool has_warmup(const struct entry *entry, const struct spec *spec)
@@ -364,18 +389,23 @@ static json_t *json_row(const struct case_result *results,
 				     : json_null());
 	SET("msgs_per_s", real_or_null(rate(spec->load, out)));
 	SET("best_msgs_per_s",
-	    real_or_null(result->runs && result_more_is_better(spec->load)
+	    real_or_null(result->runs && result_more_is_better(spec->load, out)
 				 ? result->best
 				 : NAN));
+	SET("loop", !out->has_ns     ? json_null()
+		    : out->open_loop ? json_string("open")
+				     : json_string("closed"));
+	SET("rate", real_or_null(spec->rate > 0 ? spec->rate : NAN));
+	SET("sent_per_s", real_or_null(out->sent_per_s));
 	SET("ns", json_ns(&out->ns, out->has_ns));
 	SET("again_ns",
 	    json_ns(&out->again_ns, out->has_ns && spec->load == LOAD_RECOVER));
 	SET("best_p50_ns",
 	    real_or_null(result->runs && out->has_ns &&
-					 !result_more_is_better(spec->load)
+					 !result_more_is_better(spec->load, out)
 				 ? result->best
 				 : NAN));
-	SET("figure", json_string(figure(spec->load)));
+	SET("figure", json_string(figure(spec->load, out)));
 	SET("ci_low", real_or_null(result->ci_low));
 	SET("ci_high", real_or_null(result->ci_high));
 	SET("cpu_ns_per_msg", real_or_null(cpu_per_message(out)));

@@ -29,6 +29,7 @@ void report_warnings(const struct case_result *results,
 		     struct warnings *warnings);
 
 /* report_extra.c: what stands in each table behind its own columns. */
+const char *extra_loop(const struct bench_case *bench_case);
 void extra_column_names(const struct bench_case *bench_case);
 void extra_columns(const struct bench_case *bench_case,
 		   const struct result *result);

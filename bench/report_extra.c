@@ -7,12 +7,31 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/report.h"
 
 static bool has_columns(enum load load)
 {
 	return load != LOAD_IDLE && load != LOAD_RECOVER;
+}
+
+/* What kind of latencies a table has, for its first line. */
+const char *extra_loop(const struct bench_case *bench_case)
+{
+	static const unsigned timed =
+		LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL) |
+		LOAD_BIT(LOAD_WAKE) | LOAD_BIT(LOAD_RECOVER);
+	const struct spec *spec = &bench_case->spec;
+	static char text[80];
+
+	if (spec->rate <= 0)
+		return LOAD_BIT(spec->load) & timed ? "; closed loop" : "";
+	if (bench_case->sweep.name && !strcmp(bench_case->sweep.name, "rate"))
+		return "; open loop, from the intended time on";
+	snprintf(text, sizeof(text),
+		 "; open loop, %.0f/s, from the intended time on", spec->rate);
+	return text;
 }
 
 /* With fewer rounds there is no interval of a median. */

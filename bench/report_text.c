@@ -110,11 +110,16 @@ static void open_table(const struct bench_case *bench_case)
 {
 	enum load load = bench_case->spec.load;
 
-	printf("\n%s: %s%s\n", load_names[load], about[load],
+	printf("\n%s: %s%s%s\n", load_names[load], about[load],
+	       extra_loop(bench_case),
 	       bench_case->spec.pin ? "; pinned to two processors"
 				    : "; not pinned");
 	printf("  %-*s %-19s %-8s", title_width(bench_case), "", "transport",
 	       "wait");
+	if (bench_case->spec.rate > 0 && load != LOAD_RTT) {
+		printf("%9s/s", "messages");
+		load = LOAD_WAKE; /* and latencies */
+	}
 	switch (load) {
 	case LOAD_RTT:
 	case LOAD_WAKE:
@@ -141,6 +146,7 @@ static void open_table(const struct bench_case *bench_case)
 			printf(" %8s", "GB/s");
 	}
 	extra_column_names(bench_case);
+	load = bench_case->spec.load;
 	puts(load == LOAD_IDLE ? "" : "  shmbus is better by");
 	table.open = true;
 	table.load = load;
@@ -155,11 +161,13 @@ static void print_latency(const struct outcome *out, enum load load,
 	char text[32];
 
 	for (size_t i = 0; i < sizeof(value) / sizeof(value[0]); i++) {
-		span(text, sizeof(text), (double)value[i]);
+		strcpy(text, "-");
+		if (out->has_ns)
+			span(text, sizeof(text), (double)value[i]);
 		printf("%9s ", text);
 	}
 	if (load == LOAD_RTT) {
-		if (pingpong > 0)
+		if (pingpong > 0 && !out->open_loop)
 			printf("%7.2f", (double)out->ns.p50 / pingpong);
 		else
 			printf("%7s", "-");
@@ -273,7 +281,11 @@ static void print_row(const struct case_result *results, unsigned i)
 		       out->why);
 		return;
 	}
-	if (spec->load == LOAD_RTT || spec->load == LOAD_WAKE)
+	if (spec->rate > 0 && spec->load != LOAD_RTT) {
+		si(wait, sizeof(wait), (double)out->messages / out->seconds);
+		printf("%11s ", wait);
+	}
+	if (spec->load == LOAD_RTT || spec->load == LOAD_WAKE || spec->rate > 0)
 		print_latency(out, spec->load, out->pingpong_ns);
 	else if (spec->load == LOAD_RECOVER)
 		print_recovery(out);

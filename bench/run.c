@@ -128,6 +128,14 @@ void seat_count_usage(struct seat *seat)
 	};
 }
 
+void seat_note_latency(struct seat *seat, uint64_t seq)
+{
+	const struct pace *pace = &seat->floor->pace;
+
+	if (seat->counts && pace_due(pace, seq) >= seat->tally->begin_ns)
+		hist_add(&seat->floor->hist, pace_latency(pace, seq, now_ns()));
+}
+
 void seat_wait_stop(struct seat *seat)
 {
 	futex_wait_while(&seat->floor->stop, 0);
@@ -185,6 +193,11 @@ int crew_open(struct crew *crew, struct outcome *out)
 	crew->floor = floor;
 	hist_init(&crew->floor->hist);
 	return 0;
+}
+
+void crew_set_rate(struct crew *crew, double per_s)
+{
+	crew->floor->pace = pace_of(0, per_s);
 }
 
 int crew_fork(struct crew *crew, const char *title, unsigned idx, role_fn role,
@@ -280,6 +293,7 @@ int crew_start(struct crew *crew)
 			return hung(crew, "get ready");
 		sleep_ns(POLL_NS);
 	}
+	floor->pace.begin_ns = now_ns();
 	futex_set(&floor->go, 1);
 	return 0;
 }

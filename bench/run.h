@@ -19,6 +19,7 @@
 
 #include "bench/hist.h"
 #include "bench/outcome.h"
+#include "bench/pace.h"
 #include "bench/spec.h"
 
 #define CREW_MAX (2 * MAX_PROCESSES + 2)
@@ -34,6 +35,7 @@ struct usage {
 struct tally {
 	alignas(128) uint64_t n; /* messages sent, or received */
 	uint64_t n_before;       /* of these, before the span that counts */
+	uint64_t n_sent;         /* requests, in that span */
 	uint64_t sum;            /* of the keys received */
 	uint64_t sum_squares;    /* of the keys received */
 	uint64_t lost, dup, disorder, wrong;
@@ -52,6 +54,7 @@ struct floor {
 	alignas(128) _Atomic uint32_t n_producing;
 	alignas(128) _Atomic uint32_t n_watched; /* idle: whose time counts */
 	pid_t watched[MAX_PROCESSES];
+	struct pace pace; /* of an open loop; its begin is that of the round */
 	struct tally tally[CREW_MAX];
 	struct hist hist;  /* of the one member that measures */
 	struct hist again; /* recover: of the other thing */
@@ -83,6 +86,7 @@ struct crew {
  * from then on the crew is dead and crew_close() is all there is to do.
  */
 int crew_open(struct crew *crew, struct outcome *out);
+void crew_set_rate(struct crew *crew, double per_s); /* 0: none */
 int crew_fork(struct crew *crew, const char *title, unsigned idx, role_fn role,
 	      void *job, int cpu);
 int crew_start(struct crew *crew);
@@ -120,6 +124,19 @@ static inline bool seat_begins(struct seat *seat)
 /* Member: its work is over; stamps the time, then what it used. */
 void seat_end(struct seat *seat);
 void seat_count_usage(struct seat *seat);
+
+/* Member: wait until message @seq is due, if there is a rate.  False: stop. */
+static inline bool seat_paces(struct seat *seat, uint64_t seq)
+{
+	const struct pace *pace = &seat->floor->pace;
+
+	return pace->interval_ns <= 0 ||
+	       pace_wait(pace, seq, &seat->floor->stop);
+}
+
+/* Member: message @seq is there.  Its latency counts if it was to be sent in
+ * the span that counts. */
+void seat_note_latency(struct seat *seat, uint64_t seq);
 
 /* Member: wait until the parent says stop. */
 void seat_wait_stop(struct seat *seat);

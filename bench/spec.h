@@ -83,6 +83,10 @@ struct spec {
 	size_t chunk; /* items a task; 0: the default */
 	size_t items; /* map: elements of the array */
 
+	/* Messages a second, each at its intended time; 0: as fast as can be.
+	 * Of rtt, stream and farm. */
+	double rate;
+
 	double warm_seconds; /* of one round, before */
 	double seconds;      /* those that count */
 

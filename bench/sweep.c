@@ -25,11 +25,17 @@ static const struct parameter {
 	const char *name;
 	unsigned base; /* of numbers; 0: words */
 } parameters[] = {
-	{ "batch", RANGE_BINARY },     { "chunk", RANGE_BINARY },
-	{ "consumers", RANGE_BINARY }, { "inflight", RANGE_BINARY },
-	{ "items", RANGE_BINARY },     { "method", 0 },
-	{ "producers", RANGE_BINARY }, { "size", RANGE_BINARY },
-	{ "slots", RANGE_BINARY },     { "wait", 0 },
+	{ "batch", RANGE_BINARY },
+	{ "chunk", RANGE_BINARY },
+	{ "consumers", RANGE_BINARY },
+	{ "inflight", RANGE_BINARY },
+	{ "items", RANGE_BINARY },
+	{ "method", 0 },
+	{ "producers", RANGE_BINARY },
+	{ "rate", RANGE_DECIMAL },
+	{ "size", RANGE_BINARY },
+	{ "slots", RANGE_BINARY },
+	{ "wait", 0 },
 	{ "workers", RANGE_BINARY },
 };
 

@@ -194,6 +194,7 @@ static void setup(void)
 			      .consumers = 1,
 			      .batch = 1,
 			      .inflight = 16,
+			      .warm_seconds = 0.0125,
 			      .seconds = 0.05 };
 	fault = NONE;
 }
@@ -219,6 +220,27 @@ Test(load, a_sound_stream_is_clean)
 	cr_assert_gt(out.messages, 0);
 	cr_assert_gt(out.seconds, 0);
 	cr_assert_gt(out.cpu_ns, 0);
+}
+
+/* At a rate: of a stream, a call and a farm. */
+Test(load, an_open_loop_is_clean_and_sends_no_more_than_it_should)
+{
+	static const enum load loads[] = { LOAD_STREAM, LOAD_RTT, LOAD_FARM };
+
+	spec.rate = 2000;
+	for (unsigned i = 0; i < 3; i++) {
+		spec.load = loads[i];
+		spec.workers = loads[i] != LOAD_STREAM;
+		run_counted(&faulty);
+		cr_assert_eq(out.status, OUTCOME_OK, "%s", out.why);
+		cr_assert(outcome_is_clean(&out));
+		cr_assert(out.open_loop);
+		cr_assert_gt(out.sent_per_s, 0);
+		/* Of late ones there may be as many as in the warm-up. */
+		cr_assert_leq(out.messages,
+			      2000 * (out.seconds + spec.warm_seconds) + 2,
+			      "%lu", (unsigned long)out.messages);
+	}
 }
 
 Test(load, many_to_many_is_clean)

@@ -176,5 +176,38 @@ expect 0 stream --size 8 --duration 0.01 --runs 5 --format csv --rival none
 head -1 out | grep -q ',regimes_near,regimes_far,' || fail "$(head -1 out)"
 awk -F, 'NR == 1 { n = NF } NF != n { exit 1 }' out || fail "columns differ"
 
+echo "= open loop: latencies from the intended time"
+expect 2 stream --rate 0
+err_has "--rate '0' is not a number of messages a second from 1 to 100M, such as"
+expect 2 stream --rate 5/min
+err_has "--rate '5/min' is not a number of messages a second"
+expect 2 mpmc --rate 5K
+err_has "--rate is only for rtt, stream, farm"
+expect 2 stream --rate 5K --batch 8
+err_has "--rate sends single messages; leave out --batch"
+expect 0 rtt stream farm --rate 2K/s --size 8 --workers 1 --wait adaptive \
+	--duration 0.1 --runs 1 --format json --rival vyukov,python-pipe
+all 'if .transport == "python-pipe" then .status == "absent" else .status == "ok" and .rate == 2000 and
+	.loop == "open" and .figure == "ns.p50" and .lost == 0 and .dup == 0
+     end'
+some '.transport == "python-pipe" and (.why | test("knows no rate"))'
+all '.transport == "python-pipe" or (.ns.min <= .ns.p50 and
+	.ns.p50 <= .ns.max and .sent_per_s > 0)'
+# no more than was asked for, but for what was late when the count began
+all '.transport == "python-pipe" or .messages <= 2000 * (.seconds + 0.2)'
+# two messages of a megabyte do not go through in a microsecond
+expect 0 stream --rate 100M --size 1M --duration 0.05 --runs 1 --copy \
+	--format json --rival none
+all '.sent_per_s < 50000000 and (.warnings | any(test("could not keep the rate")))'
+expect 0 rtt stream --size 8 $short --rival none
+all '.rate == null and (if .workload == "rtt" then .loop == "closed"
+     else .loop == null and .ns == null end)'
+expect 0 sweep stream rate 1K:10K:x10 $short --rival none
+whole '[.[].rate] | unique == [1000, 10000]'
+expect 0 rtt --duration 0.02 --runs 1 --rival none
+grep -q '^rtt: .*closed loop' out || fail "no closed loop: $(cat out)"
+expect 0 stream --rate 1K --duration 0.02 --runs 1 --rival none --size 8
+grep -q '^stream: .*open loop, 1000/s' out || fail "no open loop: $(cat out)"
+
 test $failed -eq 0 && echo "all passed"
 exit $failed
