@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "bench/calls.h"
+#include "bench/shares.h"
 
 int caller_open(struct caller *caller, const struct transport *transport,
 		const struct spec *spec, struct outcome *out)
@@ -16,7 +17,8 @@ int caller_open(struct caller *caller, const struct transport *transport,
 	struct spec lanes = *spec;
 
 	*caller = (struct caller){ .transport = transport,
-				   .workers = spec->workers };
+				   .workers = spec->workers,
+				   .shares = spec->shares };
 	if (transport->calls)
 		return transport->calls->open(spec, &caller->calls, out);
 	lanes.bytes = CALL_BYTES;
@@ -49,6 +51,7 @@ bool caller_needs_workers(const struct caller *caller)
 static int serve_lanes(struct caller *caller)
 {
 	const struct transport *transport = caller->transport;
+	struct share *share = shares_take(caller->shares);
 
 	for (;;) {
 		struct call_request request;
@@ -65,6 +68,7 @@ static int serve_lanes(struct caller *caller)
 				     1, true);
 		if (ret < 0)
 			return ret;
+		share_count(share);
 	}
 }
 

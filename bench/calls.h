@@ -17,6 +17,7 @@ struct caller {
 	struct lane *requests; /* the two lanes, or NULL */
 	struct lane *answers;
 	unsigned workers;
+	struct shares *shares; /* what they did; may be NULL */
 };
 
 /* Parent; on failure sets @out and returns -1. */

@@ -27,6 +27,12 @@ void load_run(const struct transport *transport, const struct spec *spec,
 		outcome_set(out, OUTCOME_ABSENT,
 			    "%s has its own loop, which knows no rate",
 			    transport->name);
+	else if (spec->kills_per_s > 0 && !transport_is_ours(transport))
+		outcome_set(out, OUTCOME_ABSENT,
+			    "who is killed in %s takes its message along",
+			    transport->name);
+	else if (spec->kills_per_s > 0 && spec->load == LOAD_MPMC)
+		load_mortal(transport, spec, out);
 	else if (transport->run)
 		transport->run(transport, spec, out);
 	else

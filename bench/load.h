@@ -20,6 +20,10 @@ void load_duplex(const struct transport *transport, const struct spec *spec,
 void load_queue(const struct transport *transport, const struct spec *spec,
 		struct outcome *out);
 
+/* The same with readers that are killed at random. */
+void load_mortal(const struct transport *transport, const struct spec *spec,
+		 struct outcome *out);
+
 /* One request outstanding, its answer awaited: the round trip. */
 void load_rtt(const struct transport *transport, const struct spec *spec,
 	      struct outcome *out);

@@ -87,7 +87,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 	out->seconds = (double)(end - begin) / 1e9;
 	crew_sum_usage(crew, out);
 	for (unsigned i = 0; i < 2; i++) {
-		out->messages += side[i].n - side[i].n_before;
+		out->messages += tally_counted(&side[i]);
 		account_compare(&side[!i + SENT], &side[i], out);
 	}
 }

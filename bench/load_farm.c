@@ -22,8 +22,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "bench/calls.h"
+#include "bench/chaos.h"
 #include "bench/cpus.h"
 #include "bench/load.h"
 #include "bench/run.h"
@@ -208,6 +210,7 @@ static int coordinate(struct seat *seat)
 
 	if (ret < 0)
 		return ret;
+	atomic_store(&seat->floor->owner, getpid());
 	ret = caller_start(job->caller);
 	if (ret < 0)
 		return seat_fail(seat, ret, "start workers");
@@ -221,6 +224,7 @@ static int coordinate(struct seat *seat)
 	desk_close(&desk);
 	if (ret < 0 && ret != -ENODATA)
 		return seat_fail(seat, ret, "call");
+	chaos_wait_over(seat, job->spec);
 	ret = caller_stop(job->caller);
 	seat_count_usage(seat);
 	return ret < 0 ? seat_fail(seat, ret, "stop workers") : 0;
@@ -230,10 +234,13 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 {
 	const struct tally *tally = &crew->floor->tally[0];
 
-	out->messages = tally->n - tally->n_before;
+	out->messages = tally_counted(tally);
 	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
 	if (out->open_loop)
 		out->sent_per_s = (double)tally->n_sent / out->seconds;
+	out->deaths = atomic_load(&crew->floor->n_killed);
+	out->again = atomic_load(&crew->floor->shares.n_again);
+	out->fairness = shares_fairness(&crew->floor->shares);
 	crew_sum_usage(crew, out);
 	out->lost = tally->lost;
 	out->dup = tally->dup;
@@ -245,26 +252,31 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 void load_farm(const struct transport *transport, const struct spec *spec,
 	       struct outcome *out)
 {
+	struct spec counted = *spec;
 	struct caller caller;
-	struct job job = { &caller, spec };
+	struct job job = { &caller, &counted };
 	struct crew crew;
 	int ret;
 
-	if (caller_open(&caller, transport, spec, out) != 0)
-		return;
 	if (crew_open(&crew, out) != 0)
-		goto out_caller;
+		return;
 	crew_set_rate(&crew, spec->rate);
+	counted.shares = &crew.floor->shares;
+	if (caller_open(&caller, transport, &counted, out) != 0)
+		goto out_crew;
 	ret = crew_fork(&crew, "coordinator", 0, coordinate, &job,
 			spec->pin ? cpus_nth(0) : -1);
 	if (caller_needs_workers(&caller))
 		for (unsigned i = 0; ret == 0 && i < spec->workers; i++)
 			ret = crew_fork(&crew, "worker", i, work, &job,
 					spec->pin ? cpus_nth(i + 1) : -1);
+	if (ret == 0 && spec->kills_per_s > 0)
+		ret = crew_fork(&crew, "killer", 0, chaos_kill, &counted, -1);
 	if (ret == 0 &&
 	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0)
 		sum_up(&crew, out);
-	crew_close(&crew);
-out_caller:
+	crew_kill(&crew);
 	caller_close(&caller);
+out_crew:
+	crew_close(&crew);
 }

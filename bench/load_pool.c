@@ -25,9 +25,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/account.h"
 #include "bench/calls.h"
+#include "bench/chaos.h"
 #include "bench/cpus.h"
 #include "bench/load.h"
 #include "bench/run.h"
@@ -333,7 +335,8 @@ static void compare(const struct owner *owner, uint64_t n_run)
 	account_compare(&sent, tally, &sum);
 	tally->lost = sum.lost;
 	tally->dup = sum.dup;
-	if (n_run > owner->seq && !tally->dup)
+	/* A task whose worker was killed may be run again. */
+	if (n_run > owner->seq && !tally->dup && owner->spec->kills_per_s <= 0)
 		tally->dup = n_run - owner->seq;
 	if (n_run < owner->seq && !tally->lost)
 		tally->lost = owner->seq - n_run;
@@ -366,7 +369,10 @@ static int own(struct seat *seat)
 			       .tasks = job->tasks,
 			       .spec = job->spec };
 	uint64_t n_run = 0;
-	int ret = job->ops->start(job->tasks);
+	int ret;
+
+	atomic_store(&seat->floor->owner, getpid());
+	ret = job->ops->start(job->tasks);
 
 	if (ret < 0)
 		return seat_fail(seat, ret, "start workers");
@@ -375,6 +381,7 @@ static int own(struct seat *seat)
 	seat_end(seat);
 	if (ret < 0)
 		return failed(&owner, ret);
+	chaos_wait_over(seat, job->spec);
 	ret = job->ops->stop(job->tasks, &n_run);
 	seat_count_usage(seat);
 	compare(&owner, n_run);
@@ -385,8 +392,11 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 {
 	const struct tally *tally = &crew->floor->tally[0];
 
-	out->messages = tally->n - tally->n_before;
+	out->messages = tally_counted(tally);
 	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
+	out->deaths = atomic_load(&crew->floor->n_killed);
+	out->again = atomic_load(&crew->floor->shares.n_again);
+	out->fairness = shares_fairness(&crew->floor->shares);
 	crew_sum_usage(crew, out);
 	out->lost = tally->lost;
 	out->dup = tally->dup;
@@ -399,22 +409,29 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 void load_pool(const struct transport *transport, const struct spec *spec,
 	       struct outcome *out)
 {
-	struct job job = { .ops = transport->tasks, .spec = spec };
+	struct spec counted = *spec;
+	struct job job = { .ops = transport->tasks, .spec = &counted };
 	struct crew crew;
+	int ret;
 
 	if (spec->method == METHOD_FARM || !job.ops) {
 		load_farm(transport, spec, out);
 		return;
 	}
-	if (job.ops->open(spec, &job.tasks, out) != 0)
-		return;
 	if (crew_open(&crew, out) != 0)
-		goto out_tasks;
-	if (crew_fork(&crew, "owner", 0, own, &job,
-		      spec->pin ? cpus_nth(0) : -1) == 0 &&
+		return;
+	counted.shares = &crew.floor->shares;
+	if (job.ops->open(&counted, &job.tasks, out) != 0)
+		goto out_crew;
+	ret = crew_fork(&crew, "owner", 0, own, &job,
+			spec->pin ? cpus_nth(0) : -1);
+	if (ret == 0 && spec->kills_per_s > 0)
+		ret = crew_fork(&crew, "killer", 0, chaos_kill, &counted, -1);
+	if (ret == 0 &&
 	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0)
 		sum_up(&crew, out);
-	crew_close(&crew);
-out_tasks:
+	crew_kill(&crew);
 	job.ops->close(job.tasks);
+out_crew:
+	crew_close(&crew);
 }

@@ -172,28 +172,30 @@ static void balance(const struct crew *crew, const struct spec *spec,
 }
 
 /* The span is that in which any of them was at work.  Who did not even notice
- * that the warm-up was over had nothing in it; if nobody did, all counts. */
+ * that the warm-up was over had nothing in it. */
 static void sum_up(const struct crew *crew, const struct spec *spec,
 		   struct outcome *out)
 {
 	uint64_t begin = UINT64_MAX, end = 0;
-	bool anybody = false;
+	uint64_t read_by[MAX_PROCESSES];
 
-	for (unsigned i = 0; i < crew->n; i++)
-		anybody |= crew->floor->tally[i].counted;
 	for (unsigned i = 0; i < crew->n; i++) {
 		const struct tally *tally = &crew->floor->tally[i];
 
 		if (tally->end_ns > end)
 			end = tally->end_ns;
-		if (anybody && !tally->counted)
+		if (!tally->counted)
 			continue;
 		if (tally->begin_ns < begin)
 			begin = tally->begin_ns;
 		if (i >= spec->producers)
-			out->messages += tally->n - tally->n_before;
+			out->messages += tally_counted(tally);
 	}
-	out->seconds = (double)(end - begin) / 1e9;
+	if (begin < end)
+		out->seconds = (double)(end - begin) / 1e9;
+	for (unsigned i = 0; i < spec->consumers; i++)
+		read_by[i] = crew->floor->tally[spec->producers + i].n;
+	out->fairness = fairness_of(read_by, spec->consumers);
 	crew_sum_usage(crew, out);
 }
 

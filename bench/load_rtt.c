@@ -106,7 +106,7 @@ void load_rtt(const struct transport *transport, const struct spec *spec,
 	if (ret == 0 &&
 	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0) {
 		tally = &crew.floor->tally[0];
-		out->messages = tally->n - tally->n_before;
+		out->messages = tally_counted(tally);
 		out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
 		if (out->open_loop)
 			out->sent_per_s = (double)out->messages / out->seconds;

@@ -108,7 +108,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 	const struct tally *sent = &crew->floor->tally[0];
 	const struct tally *got = &crew->floor->tally[1];
 
-	out->messages = got->n - got->n_before;
+	out->messages = tally_counted(got);
 	out->seconds = (double)(got->end_ns - got->begin_ns) / 1e9;
 	crew_sum_usage(crew, out);
 	account_compare(sent, got, out);

@@ -43,8 +43,9 @@ double result_value(enum load load, const struct outcome *out)
 	case LOAD_IDLE:
 		return out->cpu_percent;
 	default:
-		return out->seconds > 0 ? (double)out->messages / out->seconds
-					: NAN;
+		return out->seconds > 0 && out->messages
+			       ? (double)out->messages / out->seconds
+			       : NAN;
 	}
 }
 

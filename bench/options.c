@@ -17,6 +17,11 @@
 
 #define MAX_SECONDS 3600.0
 #define MAX_RATE    100000000
+#define MAX_KILLS   10000
+
+/* Whose workers or readers may be killed. */
+#define LOADS_CHAOS                                                            \
+	(LOAD_BIT(LOAD_MPMC) | LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL))
 
 enum key {
 	KEY_WORKERS = 256,
@@ -41,6 +46,7 @@ enum key {
 	KEY_PIN,
 	KEY_NO_PIN,
 	KEY_RIVAL,
+	KEY_CHAOS,
 	KEY_FORMAT,
 	KEY_MAX
 };
@@ -108,6 +114,10 @@ static const struct argp_option option_table[] = {
 	{ "no-pin", KEY_NO_PIN, NULL, 0, "never pin", 0 },
 	{ "rival", KEY_RIVAL, "NAME[,NAME...]", 0,
 	  "who to compare with; none for nobody, all for everybody", 0 },
+	{ "chaos", KEY_CHAOS, "kill=N/s", 0,
+	  "mpmc, farm, pool: kill workers or readers of ours at random, N a "
+	  "second; rivals do not survive that and are left out",
+	  0 },
 	{ "format", KEY_FORMAT, "FORMAT", 0, "text, json or csv", 0 },
 	{ NULL, 0, NULL, 0, NULL, 0 }
 };
@@ -128,6 +138,7 @@ static const struct {
 	{ KEY_INFLIGHT, "inflight", LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL) },
 	{ KEY_RATE, "rate",
 	  LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_FARM) },
+	{ KEY_CHAOS, "chaos", LOADS_CHAOS },
 	{ KEY_SLOTS, "slots", LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC) },
 	{ KEY_METHOD, "method", LOAD_BIT(LOAD_POOL) },
 	{ KEY_CHUNK, "chunk", LOAD_BIT(LOAD_POOL) },
@@ -215,6 +226,37 @@ static double rate(struct argp_state *state, const char *text)
 			   "from 1 to %dM, such as 50K or 50000/s",
 			   text, MAX_RATE / 1000000);
 	return (double)value;
+}
+
+static double chaos(struct argp_state *state, const char *text)
+{
+	uint64_t value = 0;
+	const char *end = "";
+
+	if (strncmp(text, "kill=", 5) != 0 ||
+	    range_number(text + 5, RANGE_DECIMAL, &value, &end) < 0 ||
+	    value < 1 || value > MAX_KILLS || (*end && strcmp(end, "/s") != 0))
+		argp_error(state,
+			   "--chaos '%s' is not kill=N/s with N from 1 to %d, "
+			   "such as kill=10/s",
+			   text, MAX_KILLS);
+	return (double)value;
+}
+
+/* Those who may be killed are ours, and messages go one by one. */
+static void check_chaos(struct argp_state *state, struct options *options)
+{
+	if (options->kills_per_s <= 0)
+		return;
+	if (options->n_rivals)
+		argp_error(state, "--chaos is for shmbus alone: who is killed "
+				  "in a rival takes its message along; leave "
+				  "out --rival");
+	if (options->batch > 1 || options->rate > 0)
+		argp_error(state, "--chaos kills between single messages of a "
+				  "closed loop; leave out --batch and --rate");
+	if (!options->loads)
+		options->loads = LOADS_CHAOS;
 }
 
 static double seconds(struct argp_state *state, const char *option,
@@ -567,6 +609,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case KEY_RIVAL:
 		rivals(state, options, arg);
 		break;
+	case KEY_CHAOS:
+		options->kills_per_s = chaos(state, arg);
+		break;
 	case KEY_FORMAT:
 		options->format = format(state, arg);
 		break;
@@ -577,6 +622,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		if (options->rate > 0 && options->batch > 1)
 			argp_error(state, "--rate sends single messages; leave "
 					  "out --batch");
+		check_chaos(state, options);
 		check_uses(state, parse);
 		choose_ours(state, parse);
 		break;

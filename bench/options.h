@@ -36,8 +36,9 @@ struct options {
 	unsigned inflight;
 	unsigned slots; /* of queues */
 	unsigned runs;
-	double rate;      /* messages a second, at intended times */
+	double rate; /* messages a second, at intended times */
 	double seconds;
+	double kills_per_s;
 	double warmup;    /* seconds; < 0: the default */
 	int wait;         /* enum wait_kind; -1: the default */
 	int pin;          /* 1, 0; -1: the default */

@@ -17,6 +17,12 @@ enum outcome_status {
 	OUTCOME_HUNG    /* killed after the time limit */
 };
 
+/* Messages of each of several workers or readers, with those of the warm-up. */
+struct fairness {
+	unsigned n; /* of them; 0: not known */
+	double min, mean, max, stddev;
+};
+
 struct outcome {
 	enum outcome_status status;
 	char why[200];
@@ -28,11 +34,14 @@ struct outcome {
 	bool has_ns;
 	struct quantiles ns;
 	struct quantiles again_ns; /* recover: until it ran again */
-	double cpu_ns;             /* of all processes; NAN if not known */
-	double sleeps;             /* likewise: they slept and were woken */
-	double preempted;          /* likewise: they had to give way */
-	double cpu_percent;        /* idle only, else NAN */
-	double pingpong_ns;        /* just before the round; NAN if not known */
+	uint64_t deaths;           /* workers or readers that were killed */
+	uint64_t again;            /* messages that another had after that */
+	struct fairness fairness;
+	double cpu_ns;      /* of all processes; NAN if not known */
+	double sleeps;      /* likewise: they slept and were woken */
+	double preempted;   /* likewise: they had to give way */
+	double cpu_percent; /* idle only, else NAN */
+	double pingpong_ns; /* just before the round; NAN if not known */
 	double pingpong_after_ns;
 
 	/* All zero, or the transport or its user is broken. */

@@ -121,6 +121,8 @@ static bool is_default(const struct options *options,
 static bool is_wanted(const struct options *options,
 		      const struct transport *rival, enum load load)
 {
+	if (options->kills_per_s > 0)
+		return false;
 	/* Starting Python for each value of a sweep takes too long. */
 	if (!options->rivals_given)
 		return is_default(options, rival, load) &&
@@ -265,6 +267,7 @@ static struct bench_case *add_case(struct plan *plan,
 
 	*bench_case =
 		(struct bench_case){ .spec = *spec, .sweep = options->sweep };
+	bench_case->spec.kills_per_s = options->kills_per_s;
 	if (options->pin >= 0)
 		bench_case->spec.pin = options->pin;
 	else
@@ -469,7 +472,7 @@ static void plan_mpmc(struct plan *plan, const struct options *options)
 			    n > 1)
 				drop_python(added);
 		}
-		if (!options->batch)
+		if (!options->batch && options->kills_per_s <= 0)
 			add_batched(plan, options, bytes);
 	}
 }

@@ -244,6 +244,39 @@ static json_t *json_chunk(const struct spec *spec)
 			   : json_string("default");
 }
 
+/* How messages were spread over workers, or over readers. */
+static json_t *json_fairness(const struct fairness *fairness)
+{
+	if (!fairness->n)
+		return json_null();
+	return json_pack("{s:i, s:f, s:f, s:f, s:f}", "workers",
+			 (int)fairness->n, "min", fairness->min, "mean",
+			 fairness->mean, "max", fairness->max, "stddev",
+			 fairness->stddev);
+}
+
+static json_t *chaos_count(const struct spec *spec, const struct outcome *out,
+			   uint64_t n)
+{
+	return spec->kills_per_s > 0 && out->status == OUTCOME_OK
+		       ? json_integer((json_int_t)n)
+		       : json_null();
+}
+
+/* What kind of loop latencies are from, where there are any. */
+static json_t *json_loop(const struct spec *spec)
+{
+	static const unsigned timed =
+		LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL) |
+		LOAD_BIT(LOAD_WAKE) | LOAD_BIT(LOAD_RECOVER);
+
+	if (spec->rate > 0)
+		return json_string("open");
+	return LOAD_BIT(spec->load) & timed && spec->method != METHOD_MAP
+		       ? json_string("closed")
+		       : json_null();
+}
+
 /* How many requests are outstanding, where that was asked for. */
 static unsigned inflight(const struct spec *spec)
 {
@@ -392,9 +425,7 @@ static json_t *json_row(const struct case_result *results,
 	    real_or_null(result->runs && result_more_is_better(spec->load, out)
 				 ? result->best
 				 : NAN));
-	SET("loop", !out->has_ns     ? json_null()
-		    : out->open_loop ? json_string("open")
-				     : json_string("closed"));
+	SET("loop", json_loop(spec));
 	SET("rate", real_or_null(spec->rate > 0 ? spec->rate : NAN));
 	SET("sent_per_s", real_or_null(out->sent_per_s));
 	SET("ns", json_ns(&out->ns, out->has_ns));
@@ -408,6 +439,11 @@ static json_t *json_row(const struct case_result *results,
 	SET("figure", json_string(figure(spec->load, out)));
 	SET("ci_low", real_or_null(result->ci_low));
 	SET("ci_high", real_or_null(result->ci_high));
+	SET("fairness", json_fairness(&out->fairness));
+	SET("kills_per_s",
+	    real_or_null(spec->kills_per_s > 0 ? spec->kills_per_s : NAN));
+	SET("deaths", chaos_count(spec, out, out->deaths));
+	SET("again", chaos_count(spec, out, out->again));
 	SET("cpu_ns_per_msg", real_or_null(cpu_per_message(out)));
 	SET("switches_per_msg", real_or_null(outcome_switches(out)));
 	SET("wakeups_per_msg", real_or_null(per_message(out, out->sleeps)));
@@ -463,6 +499,7 @@ static const struct {
 } objects[] = {
 	{ "ns", { "min", "p50", "p90", "p99", "p999", "max" } },
 	{ "again_ns", { "min", "p50", "p90", "p99", "p999", "max" } },
+	{ "fairness", { "workers", "min", "mean", "max", "stddev" } },
 	{ "regimes", { "near", "far", "mixed", "unknown" } },
 };
 

@@ -34,6 +34,10 @@ void extra_column_names(const struct bench_case *bench_case);
 void extra_columns(const struct bench_case *bench_case,
 		   const struct result *result);
 
+/* A line below a row, if there is more to say. */
+void extra_lines(const struct bench_case *bench_case,
+		 const struct result *result);
+
 /* report_text.c */
 void report_text_begin(const struct env *env, int argc, char **argv);
 void report_text_case(const struct case_result *results,

@@ -25,6 +25,12 @@ const char *extra_loop(const struct bench_case *bench_case)
 	const struct spec *spec = &bench_case->spec;
 	static char text[80];
 
+	if (spec->kills_per_s > 0) {
+		snprintf(text, sizeof(text),
+			 "; killed at random, %.0f/s, and without rivals",
+			 spec->kills_per_s);
+		return text;
+	}
 	if (spec->rate <= 0)
 		return LOAD_BIT(spec->load) & timed ? "; closed loop" : "";
 	if (bench_case->sweep.name && !strcmp(bench_case->sweep.name, "rate"))
@@ -85,4 +91,41 @@ void extra_columns(const struct bench_case *bench_case,
 		printf(" %7s", text);
 	small(text, sizeof(text), outcome_switches(out));
 	printf(" %9s", text);
+}
+
+/* Who did most did more than half as much again as who did least. */
+#define UNFAIR 1.5
+
+static void print_fairness(const struct fairness *fairness)
+{
+	if (fairness->n < 2 || fairness->mean <= 0 ||
+	    fairness->max < UNFAIR * fairness->min)
+		return;
+	printf("      of %u, the busiest had %.0f%% of the messages, the least "
+	       "busy %.0f%% (standard deviation %.0f%% of the mean)\n",
+	       fairness->n, 100 * fairness->max / fairness->mean / fairness->n,
+	       100 * fairness->min / fairness->mean / fairness->n,
+	       100 * fairness->stddev / fairness->mean);
+}
+
+static void print_deaths(const struct result *result)
+{
+	const struct outcome *out = &result->median;
+
+	printf("      %llu killed, %llu messages done by another then; of all "
+	       "rounds %llu lost, %llu twice\n",
+	       (unsigned long long)out->deaths, (unsigned long long)out->again,
+	       (unsigned long long)result->lost,
+	       (unsigned long long)result->dup);
+}
+
+void extra_lines(const struct bench_case *bench_case,
+		 const struct result *result)
+{
+	if (result->median.status != OUTCOME_OK)
+		return;
+	if (bench_case->spec.kills_per_s > 0)
+		print_deaths(result);
+	else
+		print_fairness(&result->median.fairness);
 }

@@ -296,6 +296,7 @@ static void print_row(const struct case_result *results, unsigned i)
 	extra_columns(bench_case, result);
 	print_ratio(results, result);
 	putchar('\n');
+	extra_lines(bench_case, result);
 }
 
 void report_text_begin(const struct env *env, int argc, char **argv)

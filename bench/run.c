@@ -28,6 +28,9 @@
 #define SLICE_NS (20 * NS_PER_MS)
 #define POLL_NS  (200000ull)
 
+/* Who was killed is to be replaced soon. */
+#define MORTAL_SLICE_NS NS_PER_MS
+
 /* The warm-up: part of the duration, within these. */
 #define WARM_PART        0.25
 #define WARM_MIN_SECONDS 0.003
@@ -169,7 +172,7 @@ static void member(struct crew *crew, unsigned n, role_fn role, void *job,
 
 /* Parent ------------------------------------------------------------------ */
 
-static void kill_all(struct crew *crew)
+void crew_kill(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->n; i++)
 		if (crew->pid[i])
@@ -200,19 +203,16 @@ void crew_set_rate(struct crew *crew, double per_s)
 	crew->floor->pace = pace_of(0, per_s);
 }
 
-int crew_fork(struct crew *crew, const char *title, unsigned idx, role_fn role,
-	      void *job, int cpu)
+/* A process on seat @n. */
+static int fork_member(struct crew *crew, unsigned n, role_fn role, void *job,
+		       int cpu)
 {
-	unsigned n = crew->n;
-	pid_t parent = getpid(), pid;
+	pid_t parent = getpid(), pid = fork();
 
-	crew->title[n] = title;
-	crew->idx[n] = idx;
-	pid = fork();
 	if (pid < 0) {
 		outcome_set(crew->out, OUTCOME_FAILED, "cannot fork %s %u: %s",
-			    title, idx, strerror(errno));
-		kill_all(crew);
+			    crew->title[n], crew->idx[n], strerror(errno));
+		crew_kill(crew);
 		return -1;
 	}
 	if (pid == 0) {
@@ -222,8 +222,32 @@ int crew_fork(struct crew *crew, const char *title, unsigned idx, role_fn role,
 		member(crew, n, role, job, cpu);
 	}
 	crew->pid[n] = pid;
+	return 0;
+}
+
+int crew_fork(struct crew *crew, const char *title, unsigned idx, role_fn role,
+	      void *job, int cpu)
+{
+	unsigned n = crew->n;
+
+	crew->title[n] = title;
+	crew->idx[n] = idx;
+	if (fork_member(crew, n, role, job, cpu) != 0)
+		return -1;
 	crew->n++;
 	return 0;
+}
+
+int crew_fork_mortal(struct crew *crew, const char *title, unsigned idx,
+		     role_fn role, void *job, int cpu)
+{
+	unsigned n = crew->n;
+
+	crew->mortal = true;
+	crew->heir[n].role = role;
+	crew->heir[n].job = job;
+	crew->heir[n].cpu = cpu;
+	return crew_fork(crew, title, idx, role, job, cpu);
 }
 
 /* Which member failed, how; the others are killed. */
@@ -239,8 +263,27 @@ static int member_failed(struct crew *crew, unsigned n, int status)
 		outcome_set(crew->out, OUTCOME_FAILED, "%s %u: %s",
 			    crew->title[n], crew->idx[n],
 			    tally->why[0] ? tally->why : "failed");
-	kill_all(crew);
+	crew_kill(crew);
 	return -1;
+}
+
+/* Member @n has ended: returns 1 when another has its seat now. */
+static int reap_one(struct crew *crew, unsigned n, int status,
+		    const struct rusage *rusage)
+{
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+	crew->pid[n] = 0;
+	if (killed && crew->heir[n].role) {
+		add_rusage(&crew->of_the_dead, rusage);
+		if (fork_member(crew, n, crew->heir[n].role, crew->heir[n].job,
+				crew->heir[n].cpu) != 0)
+			return -1;
+		return 1;
+	}
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		return member_failed(crew, n, status);
+	return 0;
 }
 
 /* Reap who has ended.  Returns how many are left, or -1. */
@@ -249,17 +292,17 @@ static int reap(struct crew *crew)
 	int left = 0;
 
 	for (unsigned i = 0; i < crew->n; i++) {
-		int status;
+		struct rusage rusage;
+		int status, ret = 1;
 
 		if (!crew->pid[i])
 			continue;
-		if (waitpid(crew->pid[i], &status, WNOHANG) != crew->pid[i]) {
-			left++;
-			continue;
-		}
-		crew->pid[i] = 0;
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-			return member_failed(crew, i, status);
+		if (wait4(crew->pid[i], &status, WNOHANG, &rusage) ==
+		    crew->pid[i])
+			ret = reap_one(crew, i, status, &rusage);
+		if (ret < 0)
+			return -1;
+		left += ret;
 	}
 	return left;
 }
@@ -276,7 +319,7 @@ static int hung(struct crew *crew, const char *doing)
 	outcome_set(crew->out, OUTCOME_HUNG,
 		    "killed: %u processes (first: %s) did not %s within %u s",
 		    n, who, doing, (unsigned)(LIMIT_NS / NS_PER_S));
-	kill_all(crew);
+	crew_kill(crew);
 	return -1;
 }
 
@@ -300,8 +343,10 @@ int crew_start(struct crew *crew)
 
 int crew_sleep(struct crew *crew, uint64_t ns)
 {
+	uint64_t slice = crew->mortal ? MORTAL_SLICE_NS : SLICE_NS;
+
 	for (uint64_t end = now_ns() + ns, now; (now = now_ns()) < end;) {
-		sleep_ns(end - now < SLICE_NS ? end - now : SLICE_NS);
+		sleep_ns(end - now < slice ? end - now : slice);
 		if (reap(crew) < 0)
 			return -1;
 	}
@@ -352,7 +397,9 @@ int crew_run_warm(struct crew *crew, double warm_seconds, double seconds)
 
 void crew_sum_usage(const struct crew *crew, struct outcome *out)
 {
-	out->cpu_ns = out->sleeps = out->preempted = 0;
+	out->cpu_ns = (double)crew->of_the_dead.cpu_ns;
+	out->sleeps = (double)crew->of_the_dead.sleeps;
+	out->preempted = (double)crew->of_the_dead.preempted;
 	for (unsigned i = 0; i < crew->n; i++) {
 		const struct usage *used = &crew->floor->tally[i].used;
 
@@ -364,7 +411,7 @@ void crew_sum_usage(const struct crew *crew, struct outcome *out)
 
 void crew_close(struct crew *crew)
 {
-	kill_all(crew);
+	crew_kill(crew);
 	if (crew->floor)
 		munmap(crew->floor, sizeof(*crew->floor));
 	crew->floor = NULL;

@@ -20,6 +20,7 @@
 #include "bench/hist.h"
 #include "bench/outcome.h"
 #include "bench/pace.h"
+#include "bench/shares.h"
 #include "bench/spec.h"
 
 #define CREW_MAX (2 * MAX_PROCESSES + 2)
@@ -46,6 +47,13 @@ struct tally {
 	char why[160];       /* it failed */
 };
 
+/* Messages in the span that counts: none, if it was over before the member
+ * noticed. */
+static inline uint64_t tally_counted(const struct tally *tally)
+{
+	return tally->counted ? tally->n - tally->n_before : 0;
+}
+
 struct floor {
 	alignas(128) _Atomic uint32_t n_ready;
 	alignas(128) _Atomic uint32_t go;    /* a futex word */
@@ -54,7 +62,12 @@ struct floor {
 	alignas(128) _Atomic uint32_t n_producing;
 	alignas(128) _Atomic uint32_t n_watched; /* idle: whose time counts */
 	pid_t watched[MAX_PROCESSES];
+	alignas(128) _Atomic int32_t owner; /* chaos: whose children die */
+	_Atomic uint32_t n_killed;
+	_Atomic uint32_t n_again;     /* messages of the dead */
+	_Atomic uint32_t killer_left; /* nobody is killed any more */
 	struct pace pace; /* of an open loop; its begin is that of the round */
+	struct shares shares; /* of workers */
 	struct tally tally[CREW_MAX];
 	struct hist hist;  /* of the one member that measures */
 	struct hist again; /* recover: of the other thing */
@@ -75,6 +88,14 @@ typedef int (*role_fn)(struct seat *seat);
 struct crew {
 	struct floor *floor;
 	struct outcome *out;
+	bool mortal; /* some may be killed: look after them often */
+
+	struct {
+		role_fn role; /* who is killed is replaced; NULL: must not be */
+		void *job;
+		int cpu;
+	} heir[CREW_MAX];
+	struct usage of_the_dead;
 	unsigned n;
 	pid_t pid[CREW_MAX]; /* 0: reaped */
 	const char *title[CREW_MAX];
@@ -89,9 +110,13 @@ int crew_open(struct crew *crew, struct outcome *out);
 void crew_set_rate(struct crew *crew, double per_s); /* 0: none */
 int crew_fork(struct crew *crew, const char *title, unsigned idx, role_fn role,
 	      void *job, int cpu);
+/* The same, and if it gets SIGKILL another takes its seat. */
+int crew_fork_mortal(struct crew *crew, const char *title, unsigned idx,
+		     role_fn role, void *job, int cpu);
 int crew_start(struct crew *crew);
 int crew_sleep(struct crew *crew, uint64_t ns);
 int crew_finish(struct crew *crew);
+void crew_kill(struct crew *crew); /* those who are left */
 void crew_close(struct crew *crew);
 
 /* Start, sleep, finish. */

@@ -65,6 +65,8 @@ extern const char *const wait_names[WAIT_N];
 #define MAX_SLOTS     (1u << 20)
 #define MAX_ITEMS     (1u << 24) /* of a map */
 
+struct shares;
+
 struct spec {
 	enum load load;
 	size_t bytes;
@@ -86,6 +88,10 @@ struct spec {
 	/* Messages a second, each at its intended time; 0: as fast as can be.
 	 * Of rtt, stream and farm. */
 	double rate;
+
+	double kills_per_s; /* of workers or readers, at random; 0: none */
+
+	struct shares *shares; /* where workers count; NULL: nowhere */
 
 	double warm_seconds; /* of one round, before */
 	double seconds;      /* those that count */

@@ -135,6 +135,17 @@ struct crash_ops {
 	int (*result)(struct crash *crash, uint64_t *id, uint64_t *value);
 };
 
+/* Messages that are held while they are worked on, and go to another reader if
+ * this one dies.  One at a time. */
+struct lease_ops {
+	/* @attempts: how many readers died with it. */
+	int (*take)(struct lane *lane, size_t bytes, const void **msg,
+		    unsigned *attempts);
+	int (*release)(struct lane *lane);
+	/* No more puts; take() says -EPIPE when all have been released. */
+	int (*close)(struct lane *lane);
+};
+
 struct transport {
 	const char *name;
 	const char *what;  /* half a line for --help */
@@ -170,6 +181,7 @@ struct transport {
 	const struct duplex_ops *duplex; /* NULL: it cannot */
 	const struct task_ops *tasks;    /* NULL: pool goes by calls */
 	const struct crash_ops *crash;   /* NULL: it cannot */
+	const struct lease_ops *lease;   /* NULL: it cannot */
 
 	/* NULL, or runs all of it and sets @out. */
 	void (*run)(const struct transport *transport, const struct spec *spec,
@@ -225,9 +237,13 @@ extern const struct crash_ops coord_crash;
 /* A worker of ours goes beside its coordinator, if processes are pinned. */
 void shmbus_pin_worker(bool pin);
 
+/* What was taken over from the dead on @bus, for the reports. */
+struct bus;
+struct shares;
+void shmbus_note_again(struct bus *bus, struct shares *shares);
+
 /* An unnamed bus that waits as @spec says.  On failure sets @out and returns
  * -1. */
-struct bus;
 int shmbus_create(const struct spec *spec, struct bus **bus,
 		  struct outcome *out);
 

@@ -7,16 +7,19 @@
 #include "config.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "bench/shares.h"
 #include "bench/transport.h"
 #include "bus/shmbus.h"
 
 #define DEFAULT_WINDOW 1024
+
+/* Workers that may die on a task when they are killed at random. */
+#define CHAOS_ATTEMPTS   60
+#define CHAOS_BACKOFF_NS 1000
 
 /* Tasks -------------------------------------------------------------------- */
 
@@ -26,7 +29,8 @@ struct tasks {
 	unsigned workers;
 	unsigned inflight;
 	bool pin;
-	_Atomic uint64_t *n_run; /* shared; of the workers that have left */
+	bool mortal;           /* workers are killed at random */
+	struct shares *shares; /* what workers did */
 
 	/* imap */
 	struct bus_imap *imap;
@@ -37,7 +41,7 @@ struct tasks {
 	char why[120]; /* no product came */
 };
 
-static uint64_t n_run_here; /* in this worker */
+static struct share *my_share; /* in this worker */
 
 static int multiply(void *ctx, const void *req, size_t len_bytes,
 		    struct bus_reply *reply)
@@ -50,7 +54,7 @@ static int multiply(void *ctx, const void *req, size_t len_bytes,
 		return EBADMSG;
 	memcpy(&operands, req, sizeof(operands));
 	product = operands.a * operands.b;
-	n_run_here++;
+	share_count(my_share);
 	return -bus_reply_put(reply, &product, sizeof(product));
 }
 
@@ -62,23 +66,15 @@ static int worker_begin(void *ctx, char *error, size_t error_bytes)
 
 	(void)error;
 	(void)error_bytes;
-	n_run_here = 0;
+	my_share = shares_take(tasks->shares);
 	shmbus_pin_worker(tasks->pin);
 	return 0;
-}
-
-static void worker_end(void *ctx)
-{
-	const struct tasks *tasks = ctx;
-
-	atomic_fetch_add(tasks->n_run, n_run_here);
 }
 
 static void tasks_close(struct tasks *tasks)
 {
 	if (tasks->bus)
 		bus_close(tasks->bus);
-	munmap(tasks->n_run, sizeof(*tasks->n_run));
 	free(tasks);
 }
 
@@ -86,14 +82,11 @@ static int tasks_open(const struct spec *spec, struct tasks **tasks,
 		      struct outcome *out)
 {
 	struct tasks *made = calloc(1, sizeof(*made));
-	void *shared = mmap(NULL, sizeof(*made->n_run), PROT_READ | PROT_WRITE,
-			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	if (!made || shared == MAP_FAILED) {
-		free(made);
+	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
-	}
-	made->n_run = shared;
+	made->shares = spec->shares;
+	made->mortal = spec->kills_per_s > 0;
 	made->workers = spec->workers;
 	made->inflight = spec->inflight;
 	made->pin = spec->pin;
@@ -117,8 +110,11 @@ static int tasks_start(struct tasks *tasks)
 	config.n_workers = tasks->workers;
 	config.ctx = tasks;
 	config.init = worker_begin;
-	config.exit = worker_end;
 	config.window = window;
+	if (tasks->mortal) {
+		config.max_attempts = CHAOS_ATTEMPTS;
+		config.backoff_ns = CHAOS_BACKOFF_NS;
+	}
 	return bus_pool_start(tasks->bus, "bench", &config, &tasks->pool);
 }
 
@@ -126,13 +122,14 @@ static int tasks_stop(struct tasks *tasks, uint64_t *n_run)
 {
 	int ret;
 
+	shmbus_note_again(tasks->bus, tasks->shares);
 	bus_imap_free(tasks->imap);
 	tasks->imap = NULL;
 	ret = bus_pool_close(tasks->pool);
 	if (ret == 0)
 		ret = bus_pool_join(tasks->pool, -1);
 	bus_pool_free(tasks->pool);
-	*n_run = atomic_load(tasks->n_run);
+	*n_run = shares_sum(tasks->shares);
 	return ret;
 }
 

@@ -12,13 +12,19 @@
 
 #include "bench/chunk.h"
 #include "bench/cpus.h"
+#include "bench/shares.h"
 #include "bench/transport.h"
 #include "bus/shmbus.h"
 
 struct lane {
 	struct bus *bus;
 	struct bus_queue *queue;
+	struct bus_msg held; /* lease */
 };
+
+/* Workers that may die on a request when they are killed at random. */
+#define CHAOS_ATTEMPTS   60
+#define CHAOS_BACKOFF_NS 1000
 
 static struct bus_config config_for(const struct spec *spec)
 {
@@ -156,6 +162,34 @@ static int shmbus_recv(struct lane *lane, struct sink *sink, size_t n)
 	return chunk_get(lane, sink, n, shmbus_get);
 }
 
+static int lease_take(struct lane *lane, size_t bytes, const void **msg,
+		      unsigned *attempts)
+{
+	int ret = bus_queue_peek(lane->queue, &lane->held, -1);
+
+	if (ret < 0)
+		return ret;
+	*msg = lane->held.data;
+	*attempts = lane->held.attempts;
+	return lane->held.len_bytes == bytes ? 0 : -EBADMSG;
+}
+
+static int lease_release(struct lane *lane)
+{
+	return bus_queue_release(lane->queue, &lane->held);
+}
+
+static int lease_close(struct lane *lane)
+{
+	return bus_queue_close(lane->queue);
+}
+
+static const struct lease_ops shmbus_lease = {
+	.take = lease_take,
+	.release = lease_release,
+	.close = lease_close,
+};
+
 /* A coordinator and its workers ---------------------------------------- */
 
 struct calls {
@@ -165,7 +199,11 @@ struct calls {
 	unsigned inflight;
 	bool pin;
 	bool in_order;
+	bool mortal;
+	struct shares *shares;
 };
+
+static struct share *my_share; /* in this worker */
 
 static int multiply(void *ctx, const void *req, size_t len_bytes,
 		    struct bus_reply *reply)
@@ -178,6 +216,7 @@ static int multiply(void *ctx, const void *req, size_t len_bytes,
 		return EBADMSG;
 	memcpy(&operands, req, sizeof(operands));
 	product = operands.a * operands.b;
+	share_count(my_share);
 	return -bus_reply_put(reply, &product, sizeof(product));
 }
 
@@ -192,6 +231,7 @@ static int init_worker(void *ctx)
 {
 	const struct calls *calls = ctx;
 
+	my_share = shares_take(calls->shares);
 	shmbus_pin_worker(calls->pin);
 	return 0;
 }
@@ -210,6 +250,8 @@ static int calls_open(const struct spec *spec, struct calls **calls,
 	made->workers = spec->workers ? spec->workers : 1;
 	made->inflight = spec->inflight;
 	made->pin = spec->pin;
+	made->shares = spec->shares;
+	made->mortal = spec->kills_per_s > 0;
 	made->in_order = spec->inflight == 1;
 	*calls = made;
 	return 0;
@@ -233,6 +275,10 @@ static int calls_start(struct calls *calls)
 	config.init = init_worker;
 	config.n_workers = calls->workers;
 	config.window = window;
+	if (calls->mortal) {
+		config.max_attempts = CHAOS_ATTEMPTS;
+		config.backoff_ns = CHAOS_BACKOFF_NS;
+	}
 	return bus_coord_start(calls->bus, "bench", &config, &calls->coord);
 }
 
@@ -264,8 +310,17 @@ static int calls_collect(struct calls *calls, uint64_t *id, uint64_t *product,
 	return 0;
 }
 
+void shmbus_note_again(struct bus *bus, struct shares *shares)
+{
+	struct bus_stats stats = BUS_STATS_INIT;
+
+	if (shares && bus_stats(bus, &stats) == 0)
+		atomic_store(&shares->n_again, stats.n_redelivered);
+}
+
 static int calls_stop(struct calls *calls)
 {
+	shmbus_note_again(calls->bus, calls->shares);
 	return bus_coord_stop(calls->coord, -1);
 }
 
@@ -299,6 +354,7 @@ const struct transport transport_shmbus = {
 	.calls = &shmbus_calls,
 	.tasks = &pool_tasks,
 	.crash = &pool_crash,
+	.lease = &shmbus_lease,
 };
 
 /* What a pool is made of, beside the pool. */

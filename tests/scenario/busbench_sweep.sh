@@ -49,20 +49,22 @@ expect()
 # all FILTER: true for each row of the last run
 all()
 {
-	jq -es "length > 0 and all(.[]; $1)" out >/dev/null ||
-		{ fail "not all: $1"; cat out; }
+	jq -es "length > 0 and all(.[]; $1)" out >/dev/null || {
+		fail "not all: $1"
+		jq -c "select(($1) | not)" out | head -3
+	}
 }
 
 # some FILTER: true for one row at least
 some()
 {
-	jq -es "any(.[]; $1)" out >/dev/null || { fail "none: $1"; cat out; }
+	jq -es "any(.[]; $1)" out >/dev/null || { fail "none: $1"; head -5 out; }
 }
 
 # whole FILTER: true for the array of all rows
 whole()
 {
-	jq -es "$1" out >/dev/null || { fail "not so: $1"; cat out; }
+	jq -es "$1" out >/dev/null || { fail "not so: $1"; head -5 out; }
 }
 
 err_has()
@@ -191,8 +193,10 @@ all 'if .transport == "python-pipe" then .status == "absent" else .status == "ok
 	.loop == "open" and .figure == "ns.p50" and .lost == 0 and .dup == 0
      end'
 some '.transport == "python-pipe" and (.why | test("knows no rate"))'
-all '.transport == "python-pipe" or (.ns.min <= .ns.p50 and
-	.ns.p50 <= .ns.max and .sent_per_s > 0)'
+# on a machine that is taken there may be no message in so short a round
+all '.ns == null or (.ns.min <= .ns.p50 and .ns.p50 <= .ns.max and
+	.sent_per_s > 0)'
+some '.ns != null'
 # no more than was asked for, but for what was late when the count began
 all '.transport == "python-pipe" or .messages <= 2000 * (.seconds + 0.2)'
 # two messages of a megabyte do not go through in a microsecond
@@ -208,6 +212,39 @@ expect 0 rtt --duration 0.02 --runs 1 --rival none
 grep -q '^rtt: .*closed loop' out || fail "no closed loop: $(cat out)"
 expect 0 stream --rate 1K --duration 0.02 --runs 1 --rival none --size 8
 grep -q '^stream: .*open loop, 1000/s' out || fail "no open loop: $(cat out)"
+
+echo "= how messages are spread over workers and readers"
+expect 0 farm mpmc pool --workers 2 --producers 1 --consumers 2 \
+	--method submit --duration 0.05 --runs 1 --format json --rival vyukov
+all 'if .status == "absent" then true else .fairness.workers == 2 and
+	.fairness.min <= .fairness.mean and .fairness.mean <= .fairness.max
+	and .fairness.stddev >= 0 end'
+# all of them together did all of it, with what was done in the warm-up
+all '.status == "absent" or .fairness.mean * 2 >= .messages - 0.5'
+expect 0 rtt stream --size 8 $short --rival none
+all '.fairness == null and .deaths == null and .again == null'
+
+echo "= workers and readers that are killed at random"
+expect 2 farm --chaos kill=0
+err_has "--chaos 'kill=0' is not kill=N/s with N from 1 to 10000, such as"
+expect 2 farm --chaos stop=1/s
+err_has "--chaos 'stop=1/s' is not kill=N/s"
+expect 2 rtt --chaos kill=5/s
+err_has "--chaos is only for mpmc, farm, pool"
+expect 2 farm --chaos kill=5/s --rival pipe
+err_has "--chaos is for shmbus alone"
+expect 2 mpmc --chaos kill=5/s --batch 4
+err_has "leave out --batch and --rate"
+expect 0 --chaos kill=100/s --duration 0.2 --runs 1 --format json \
+	--workers 2 --producers 2 --consumers 2 --method submit,imap
+whole '[.[].workload] | unique == ["farm", "mpmc", "pool"]'
+all "$clean and .kills_per_s == 100 and .again >= 0 and .messages > 0"
+all '.transport == "shmbus" or .transport == "shmbus-farm"'
+for load in farm mpmc pool; do
+	some ".workload == \"$load\" and .deaths > 0"
+done
+expect 0 farm --chaos kill=50 --workers 2 --duration 0.1 --runs 1
+grep -q 'killed, .* of all rounds 0 lost, 0 twice' out || fail "$(cat out)"
 
 test $failed -eq 0 && echo "all passed"
 exit $failed
