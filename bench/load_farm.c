@@ -241,6 +241,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 	out->deaths = atomic_load(&crew->floor->n_killed);
 	out->again = atomic_load(&crew->floor->shares.n_again);
 	out->fairness = shares_fairness(&crew->floor->shares);
+	crew_use_part(tally, out);
 	crew_sum_usage(crew, out);
 	out->lost = tally->lost;
 	out->dup = tally->dup;
@@ -261,6 +262,7 @@ void load_farm(const struct transport *transport, const struct spec *spec,
 	if (crew_open(&crew, out) != 0)
 		return;
 	crew_set_rate(&crew, spec->rate);
+	crew_use_from_go(&crew);
 	counted.shares = &crew.floor->shares;
 	if (caller_open(&caller, transport, &counted, out) != 0)
 		goto out_crew;

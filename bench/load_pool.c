@@ -397,6 +397,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 	out->deaths = atomic_load(&crew->floor->n_killed);
 	out->again = atomic_load(&crew->floor->shares.n_again);
 	out->fairness = shares_fairness(&crew->floor->shares);
+	crew_use_part(tally, out);
 	crew_sum_usage(crew, out);
 	out->lost = tally->lost;
 	out->dup = tally->dup;
@@ -421,6 +422,7 @@ void load_pool(const struct transport *transport, const struct spec *spec,
 	if (crew_open(&crew, out) != 0)
 		return;
 	counted.shares = &crew.floor->shares;
+	crew_use_from_go(&crew);
 	if (job.ops->open(&counted, &job.tasks, out) != 0)
 		goto out_crew;
 	ret = crew_fork(&crew, "owner", 0, own, &job,

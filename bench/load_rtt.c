@@ -98,6 +98,7 @@ void load_rtt(const struct transport *transport, const struct spec *spec,
 	if (crew_open(&crew, out) != 0)
 		goto out_caller;
 	crew_set_rate(&crew, spec->rate);
+	crew_use_from_go(&crew);
 	ret = crew_fork(&crew, "coordinator", 0, coordinate, &caller,
 			spec->pin ? cpus_nth(0) : -1);
 	if (ret == 0 && caller_needs_workers(&caller))
@@ -110,6 +111,7 @@ void load_rtt(const struct transport *transport, const struct spec *spec,
 		out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
 		if (out->open_loop)
 			out->sent_per_s = (double)out->messages / out->seconds;
+		crew_use_part(tally, out);
 		crew_sum_usage(&crew, out);
 		out->lost = tally->lost;
 		out->dup = tally->dup;

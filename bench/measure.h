@@ -18,6 +18,7 @@ struct result {
 	double spread;         /* largest value / smallest; 1 for one round */
 	double ci_low;         /* where the median lies, at 95 %; NAN: there */
 	double ci_high;        /* were too few rounds to say */
+	double syscalls;       /* a message; NAN: not counted */
 	bool warming;          /* round by round it got better */
 	unsigned runs;         /* that worked */
 	enum regime regime;    /* of the figures */
@@ -28,8 +29,9 @@ struct result {
 struct case_result {
 	const struct bench_case *bench_case;
 	double pingpong_before, pingpong_after; /* NAN if not known */
-	bool flipped;       /* between near and far, within the case */
-	enum regime regime; /* that of most rounds */
+	bool flipped;         /* between near and far, within the case */
+	enum regime regime;   /* that of most rounds */
+	char no_syscalls[80]; /* why they could not be counted */
 	unsigned n;
 	struct result result[MAX_ENTRIES];
 };

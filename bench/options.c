@@ -47,6 +47,7 @@ enum key {
 	KEY_NO_PIN,
 	KEY_RIVAL,
 	KEY_CHAOS,
+	KEY_SYSCALLS,
 	KEY_FORMAT,
 	KEY_MAX
 };
@@ -117,6 +118,9 @@ static const struct argp_option option_table[] = {
 	{ "chaos", KEY_CHAOS, "kill=N/s", 0,
 	  "mpmc, farm, pool: kill workers or readers of ours at random, N a "
 	  "second; rivals do not survive that and are left out",
+	  0 },
+	{ "syscalls", KEY_SYSCALLS, NULL, 0,
+	  "count system calls a message, in a round of its own under ptrace",
 	  0 },
 	{ "format", KEY_FORMAT, "FORMAT", 0, "text, json or csv", 0 },
 	{ NULL, 0, NULL, 0, NULL, 0 }
@@ -611,6 +615,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_CHAOS:
 		options->kills_per_s = chaos(state, arg);
+		break;
+	case KEY_SYSCALLS:
+		options->syscalls = true;
 		break;
 	case KEY_FORMAT:
 		options->format = format(state, arg);

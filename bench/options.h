@@ -39,6 +39,7 @@ struct options {
 	double rate; /* messages a second, at intended times */
 	double seconds;
 	double kills_per_s;
+	bool syscalls;
 	double warmup;    /* seconds; < 0: the default */
 	int wait;         /* enum wait_kind; -1: the default */
 	int pin;          /* 1, 0; -1: the default */

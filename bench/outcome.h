@@ -37,8 +37,9 @@ struct outcome {
 	uint64_t deaths;           /* workers or readers that were killed */
 	uint64_t again;            /* messages that another had after that */
 	struct fairness fairness;
-	double cpu_ns;      /* of all processes; NAN if not known */
-	double sleeps;      /* likewise: they slept and were woken */
+	double part;   /* of what the processes did: in the span that counts */
+	double cpu_ns; /* of all processes; NAN if not known */
+	double sleeps; /* likewise: they slept and were woken */
 	double preempted;   /* likewise: they had to give way */
 	double cpu_percent; /* idle only, else NAN */
 	double pingpong_ns; /* just before the round; NAN if not known */
@@ -53,7 +54,7 @@ struct outcome {
 
 #define OUTCOME_INIT                                                           \
 	{                                                                      \
-		.sent_per_s = NAN, .cpu_ns = NAN, .sleeps = NAN,               \
+		.part = 1.0, .sent_per_s = NAN, .cpu_ns = NAN, .sleeps = NAN,  \
 		.preempted = NAN, .cpu_percent = NAN, .pingpong_ns = NAN,      \
 		.pingpong_after_ns = NAN                                       \
 	}

@@ -267,6 +267,7 @@ static struct bench_case *add_case(struct plan *plan,
 
 	*bench_case =
 		(struct bench_case){ .spec = *spec, .sweep = options->sweep };
+	bench_case->syscalls = options->syscalls;
 	bench_case->spec.kills_per_s = options->kills_per_s;
 	if (options->pin >= 0)
 		bench_case->spec.pin = options->pin;

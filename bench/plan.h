@@ -25,6 +25,7 @@ struct entry {
 /* What is compared with each other. */
 struct bench_case {
 	struct spec spec;
+	bool syscalls;      /* count them, in a round of its own */
 	struct sweep sweep; /* of which it is one value */
 	char title[40];
 	unsigned n;

@@ -206,6 +206,9 @@ void report_warnings(const struct case_result *results,
 	warnings->n = 0;
 	for (unsigned i = 0; i < results->n; i++)
 		warn_of_errors(warnings, &results->result[i]);
+	if (results->no_syscalls[0])
+		warn(warnings, "system calls cannot be counted here: %s",
+		     results->no_syscalls);
 	warn_of_rate(warnings, results);
 	warn_of_regimes(warnings, results);
 	warn_of_spread(warnings, results);
@@ -447,6 +450,7 @@ static json_t *json_row(const struct case_result *results,
 	SET("cpu_ns_per_msg", real_or_null(cpu_per_message(out)));
 	SET("switches_per_msg", real_or_null(outcome_switches(out)));
 	SET("wakeups_per_msg", real_or_null(per_message(out, out->sleeps)));
+	SET("syscalls_per_msg", real_or_null(result->syscalls));
 	SET("cpu_percent", real_or_null(out->cpu_percent));
 	SET("lost", json_integer((json_int_t)result->lost));
 	SET("dup", json_integer((json_int_t)result->dup));

@@ -56,6 +56,8 @@ void extra_column_names(const struct bench_case *bench_case)
 	if (has_interval(bench_case))
 		printf(" %7s", "+-95%");
 	printf(" %9s", "switches");
+	if (bench_case->syscalls)
+		printf(" %9s", "syscalls");
 }
 
 /* 0, 0.0031, 0.25, 2.0, 310 */
@@ -90,6 +92,10 @@ void extra_columns(const struct bench_case *bench_case,
 	if (has_interval(bench_case))
 		printf(" %7s", text);
 	small(text, sizeof(text), outcome_switches(out));
+	printf(" %9s", text);
+	if (!bench_case->syscalls)
+		return;
+	small(text, sizeof(text), result->syscalls);
 	printf(" %9s", text);
 }
 

@@ -64,6 +64,14 @@ static void futex_set(_Atomic uint32_t *word, uint32_t value)
 	syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
+bool run_marks;
+
+static void mark(bool begins)
+{
+	if (run_marks)
+		syscall(SYS_prctl, RUN_MARK, begins, 0, 0, 0);
+}
+
 /* Member ------------------------------------------------------------------ */
 
 static uint64_t timeval_ns(struct timeval t)
@@ -98,6 +106,7 @@ void seat_ready(struct seat *seat)
 
 	atomic_fetch_add_explicit(&floor->n_ready, 1, memory_order_acq_rel);
 	futex_wait_while(&floor->go, 0);
+	mark(true);
 	seat->tally->before = usage_now();
 	seat->tally->begin_ns = now_ns();
 }
@@ -108,7 +117,10 @@ bool seat_begin(struct seat *seat)
 		return false;
 	seat->counts = true;
 	seat->tally->counted = true;
-	seat->tally->before = usage_now();
+	if (!seat->floor->uses_from_go) {
+		mark(true);
+		seat->tally->before = usage_now();
+	}
 	seat->tally->begin_ns = now_ns();
 	return true;
 }
@@ -116,6 +128,7 @@ bool seat_begin(struct seat *seat)
 void seat_end(struct seat *seat)
 {
 	seat->tally->end_ns = now_ns();
+	mark(false);
 	seat_count_usage(seat);
 }
 
@@ -395,6 +408,17 @@ int crew_run_warm(struct crew *crew, double warm_seconds, double seconds)
 	return crew_finish(crew);
 }
 
+void crew_use_from_go(struct crew *crew)
+{
+	crew->floor->uses_from_go = true;
+}
+
+void crew_use_part(const struct tally *tally, struct outcome *out)
+{
+	if (tally->n)
+		out->part = (double)tally_counted(tally) / (double)tally->n;
+}
+
 void crew_sum_usage(const struct crew *crew, struct outcome *out)
 {
 	out->cpu_ns = (double)crew->of_the_dead.cpu_ns;
@@ -407,6 +431,9 @@ void crew_sum_usage(const struct crew *crew, struct outcome *out)
 		out->sleeps += (double)used->sleeps;
 		out->preempted += (double)used->preempted;
 	}
+	out->cpu_ns *= out->part;
+	out->sleeps *= out->part;
+	out->preempted *= out->part;
 }
 
 void crew_close(struct crew *crew)

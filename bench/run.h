@@ -62,6 +62,7 @@ struct floor {
 	alignas(128) _Atomic uint32_t n_producing;
 	alignas(128) _Atomic uint32_t n_watched; /* idle: whose time counts */
 	pid_t watched[MAX_PROCESSES];
+	bool uses_from_go;                  /* see crew_use_from_go() */
 	alignas(128) _Atomic int32_t owner; /* chaos: whose children die */
 	_Atomic uint32_t n_killed;
 	_Atomic uint32_t n_again;     /* messages of the dead */
@@ -129,8 +130,21 @@ int crew_run_warm(struct crew *crew, double warm_seconds, double seconds);
 /* How long that is by default, of a round of @seconds. */
 double crew_warm_seconds(double seconds);
 
+/*
+ * What members use counts from their start on, with the warm-up: for crews with
+ * some who do not notice its end, as they serve without a look around.  Of that
+ * sum the part counts that the messages of @tally have, of all it had.
+ */
+void crew_use_from_go(struct crew *crew);
+void crew_use_part(const struct tally *tally, struct outcome *out);
+
 /* What all members used together, into @out. */
 void crew_sum_usage(const struct crew *crew, struct outcome *out);
+
+/* Members tell a tracer when the span that counts begins (1) and ends (0), by
+ * prctl(RUN_MARK, 1 or 0), which the kernel does not know. */
+#define RUN_MARK 0x62757362 /* "busb" */
+extern bool run_marks;
 
 /* Member: ready, and wait for the others. */
 void seat_ready(struct seat *seat);

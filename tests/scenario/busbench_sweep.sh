@@ -246,5 +246,24 @@ done
 expect 0 farm --chaos kill=50 --workers 2 --duration 0.1 --runs 1
 grep -q 'killed, .* of all rounds 0 lost, 0 twice' out || fail "$(cat out)"
 
+echo "= system calls a message, in a round of their own"
+expect 0 rtt stream farm --syscalls --size 64 --workers 2 --copy \
+	--wait adaptive --duration 0.05 --runs 1 --format json --rival pipe,vyukov
+if grep -q 'system calls cannot be counted' err; then
+	echo "not counted here: $(grep 'cannot be counted' err | head -1)"
+	all '.syscalls_per_msg == null'
+else
+	# a write and a read a message, twice that for an answer; none of the
+	# rings' is for a message
+	some '.workload == "stream" and .transport == "pipe" and
+	      .syscalls_per_msg > 1.5 and .syscalls_per_msg < 2.5'
+	some '.workload == "rtt" and .transport == "pipe" and
+	      .syscalls_per_msg > 3.9 and .syscalls_per_msg < 5'
+	some '.workload == "stream" and .transport == "shmbus-pipe" and
+	      .syscalls_per_msg < 1'
+fi
+expect 0 stream --size 64 $short --rival none
+all '.syscalls_per_msg == null'
+
 test $failed -eq 0 && echo "all passed"
 exit $failed
