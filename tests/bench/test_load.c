@@ -422,6 +422,101 @@ Test(load, what_a_transport_cannot_do_is_absent)
 	cr_assert_eq(out.status, OUTCOME_ABSENT);
 }
 
+/* mpmc with readers that may be killed: the book that they keep --------------
+ */
+
+static unsigned char leased[MAX_BYTES_HERE];
+
+static int lease_take(struct lane *lane, size_t bytes, const void **msg,
+		      unsigned *attempts)
+{
+	uint64_t key;
+	int ret = pipe_get(lane, leased, bytes, 1, true);
+
+	if (ret < 0)
+		return ret;
+	memcpy(&key, leased, sizeof(key));
+	*msg = leased;
+	*attempts = 0;
+	return key == MSG_END ? -EPIPE : 0;
+}
+
+static int lease_release(struct lane *lane)
+{
+	(void)lane;
+	return 0;
+}
+
+static int lease_close(struct lane *lane)
+{
+	unsigned char end[MAX_BYTES_HERE];
+
+	msg_fill(end, spec.bytes, MSG_END);
+	return send_one(lane, end, spec.bytes) < 0 ? -EIO : 0;
+}
+
+static const struct lease_ops faulty_lease = {
+	.take = lease_take,
+	.release = lease_release,
+	.close = lease_close,
+};
+
+/* Nobody is killed meanwhile: what is looked at is the book. */
+static void run_mortal(enum fault with)
+{
+	struct transport mortal = faulty;
+
+	mortal.ours = true;
+	mortal.lease = &faulty_lease;
+	fault = with;
+	spec.load = LOAD_MPMC;
+	spec.kills_per_s = 0.0001;
+	/* There may be no time for as many on a machine under load. */
+	for (int i = 0; i < 100; i++) {
+		load_run(&mortal, &spec, &out);
+		if (out.status != OUTCOME_OK || out.messages > FAULTY_SEQ)
+			break;
+	}
+	cr_assert_eq(out.status, OUTCOME_OK, "%s", out.why);
+	cr_assert_eq(out.deaths, 0);
+}
+
+Test(load, the_book_of_a_sound_queue_is_clean)
+{
+	run_mortal(NONE);
+	cr_assert(outcome_is_clean(&out));
+	cr_assert_gt(out.messages, FAULTY_SEQ);
+}
+
+Test(load, the_book_misses_a_lost_message)
+{
+	run_mortal(LOSE);
+	cr_assert_eq(out.lost, 1);
+	cr_assert_eq(out.dup, 0);
+}
+
+Test(load, the_book_has_one_that_came_twice)
+{
+	run_mortal(REPEAT);
+	cr_assert_eq(out.dup, 1);
+	cr_assert_eq(out.lost, 0);
+}
+
+Test(load, the_book_has_no_message_that_was_changed)
+{
+	run_mortal(CHANGE);
+	cr_assert_eq(out.wrong, 1);
+	cr_assert_eq(out.lost, 1);
+}
+
+Test(load, who_cannot_lease_is_not_killed)
+{
+	spec.load = LOAD_MPMC;
+	spec.kills_per_s = 10;
+	load_run(&faulty, &spec, &out);
+	cr_assert_eq(out.status, OUTCOME_ABSENT);
+}
+
 /* pool: one that multiplies at once ------------------------------------------
  */
 
