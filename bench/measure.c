@@ -133,7 +133,8 @@ static void sum_up(struct result *result, enum load load, struct outcome *out,
 }
 
 /* Figures of those rounds that are of the case's regime; where there is none,
- * of the regime that has most. */
+ * of the regime that has most; where neither near nor far was ever known, of
+ * all. */
 static void sum_up_regime(struct result *result, enum load load,
 			  enum regime regime, const struct rounds *rounds)
 {
@@ -155,7 +156,8 @@ static void sum_up_regime(struct result *result, enum load load,
 
 		/* Without a message, on a machine that is taken, there is no
 		 * figure. */
-		if (round->regime == result->regime &&
+		if ((round->regime == result->regime ||
+		     !regime_is_known(result->regime)) &&
 		    !isnan(result_value(load, &round->out)))
 			out[n++] = round->out;
 	}
@@ -181,13 +183,13 @@ static void sum_up_all(struct case_result *results, const struct rounds *rounds)
 			      &rounds[i]);
 }
 
-static void show_progress(const struct bench_case *bench_case,
-			  const struct entry *entry, unsigned round,
-			  unsigned runs)
+static void show_progress(const char *progress,
+			  const struct bench_case *bench_case,
+			  const struct entry *entry, unsigned round)
 {
-	fprintf(stderr, "\r\033[K%s %s: %s, round %u of %u ",
+	fprintf(stderr, "\r\033[K%s%s %s: %s, round %u of %u ", progress,
 		load_names[bench_case->spec.load], bench_case->title,
-		entry->transport->name, round + 1, runs);
+		entry->transport->name, round + 1, entry->runs);
 	fflush(stderr);
 }
 
@@ -229,7 +231,7 @@ static unsigned most_runs(const struct bench_case *bench_case)
 }
 
 static void all_rounds(struct case_result *results, struct rounds *rounds,
-		       bool progress)
+		       const char *progress)
 {
 	const struct bench_case *bench_case = results->bench_case;
 	unsigned runs = most_runs(bench_case);
@@ -243,8 +245,8 @@ static void all_rounds(struct case_result *results, struct rounds *rounds,
 			    result->median.status != OUTCOME_OK)
 				continue;
 			if (progress)
-				show_progress(bench_case, result->entry, round,
-					      result->entry->runs);
+				show_progress(progress, bench_case,
+					      result->entry, round);
 			one_round(results, result, &rounds[i], &pingpong);
 		}
 	results->pingpong_after = pingpong;
@@ -284,7 +286,7 @@ static void count_syscalls(struct case_result *results)
 }
 
 void measure_case(const struct bench_case *bench_case,
-		  struct case_result *results, bool progress)
+		  struct case_result *results, const char *progress)
 {
 	struct rounds rounds[MAX_ENTRIES] = { { 0, NULL } };
 

@@ -36,8 +36,10 @@ struct case_result {
 	struct result result[MAX_ENTRIES];
 };
 
+/* @progress: what to show before each round on standard error; NULL: nothing.
+ */
 void measure_case(const struct bench_case *bench_case,
-		  struct case_result *results, bool progress);
+		  struct case_result *results, const char *progress);
 
 /* What a load is judged by: messages a second, the median latency in ns (in an
  * open loop always), or percent of a processor. */

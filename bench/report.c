@@ -150,6 +150,12 @@ static void warn_of_regimes(struct warnings *warnings,
 				 result->entry->transport->name,
 				 regime_name(result->regime));
 	}
+	if (!regime_is_known(results->regime)) {
+		if (all && results->regime == REGIME_MIXED)
+			warn(warnings, "the ping-pong changed in most rounds: "
+				       "compare nothing");
+		return;
+	}
 	if (!aside)
 		return;
 	if (*names)

@@ -21,6 +21,12 @@ enum regime regime_of(double before_ns, double after_ns);
 /* "near", "far", "mixed" or "unknown". */
 const char *regime_name(enum regime regime);
 
+/* Whether rounds of it can be compared with each other. */
+static inline bool regime_is_known(enum regime regime)
+{
+	return regime == REGIME_NEAR || regime == REGIME_FAR;
+}
+
 /* The one to believe when there were @n rounds of each: that of near and far
  * which had more; the others only if there was neither. */
 enum regime regime_most(const unsigned n[REGIME_N]);

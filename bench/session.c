@@ -50,17 +50,32 @@ static void hurry_if_late(const struct options *options,
 }
 
 static bool run_case(const struct options *options,
-		     const struct bench_case *bench_case)
+		     const struct bench_case *bench_case, const char *progress)
 {
 	struct case_result results;
 	bool ok = true;
 
-	measure_case(bench_case, &results, isatty(STDERR_FILENO));
+	measure_case(bench_case, &results, progress);
 	report_case(options->format, &results);
 	for (unsigned i = 0; i < results.n; i++)
 		if (is_failure(&results.result[i]))
 			ok = false;
 	return ok;
+}
+
+/* "3 of 10, 40 s left: "; only a terminal is told. */
+static const char *progress_of(const struct plan *plan, unsigned i)
+{
+	static char text[60];
+	double left_s = 0;
+
+	if (!isatty(STDERR_FILENO))
+		return NULL;
+	for (unsigned k = i; k < plan->n; k++)
+		left_s += plan_seconds(&plan->cases[k]);
+	snprintf(text, sizeof(text), "%u of %u, about %.0f s left: ", i + 1,
+		 plan->n, left_s);
+	return text;
 }
 
 int session_run(struct plan *plan, const struct options *options, int argc,
@@ -77,7 +92,7 @@ int session_run(struct plan *plan, const struct options *options, int argc,
 
 		hurry_if_late(options, &plan->cases[i], planned_s);
 		planned_s += case_s;
-		if (!run_case(options, &plan->cases[i]))
+		if (!run_case(options, &plan->cases[i], progress_of(plan, i)))
 			ok = false;
 	}
 	report_end(options->format);
