@@ -39,6 +39,7 @@
 /* To get ready or to end.  A rival that spins against 15 others on two cores
  * may need seconds for its last messages; it is slow, not hung. */
 #define LIMIT_NS (5 * NS_PER_S)
+#define STEP_NS  (10 * NS_PER_MS)
 
 int outcome_set(struct outcome *out, enum outcome_status status,
 		const char *format, ...)
@@ -336,16 +337,32 @@ static int hung(struct crew *crew, const char *doing)
 	return -1;
 }
 
+/* Time that went by while we looked: not that in which the machine, or this
+ * process, stood still, because then nobody else could do anything either. */
+struct patience {
+	uint64_t last_ns, waited_ns;
+};
+
+static bool has_run_out(struct patience *patience)
+{
+	uint64_t now = now_ns(), step = now - patience->last_ns;
+
+	if (patience->last_ns)
+		patience->waited_ns += step < STEP_NS ? step : STEP_NS;
+	patience->last_ns = now;
+	return patience->waited_ns > LIMIT_NS;
+}
+
 int crew_start(struct crew *crew)
 {
 	struct floor *floor = crew->floor;
-	uint64_t limit = now_ns() + LIMIT_NS;
+	struct patience patience = { 0, 0 };
 
 	while (atomic_load_explicit(&floor->n_ready, memory_order_acquire) <
 	       crew->n) {
 		if (reap(crew) < 0)
 			return -1;
-		if (now_ns() > limit)
+		if (has_run_out(&patience))
 			return hung(crew, "get ready");
 		sleep_ns(POLL_NS);
 	}
@@ -368,12 +385,12 @@ int crew_sleep(struct crew *crew, uint64_t ns)
 
 int crew_finish(struct crew *crew)
 {
-	uint64_t limit = now_ns() + LIMIT_NS;
+	struct patience patience = { 0, 0 };
 	int left;
 
 	futex_set(&crew->floor->stop, 1);
 	while ((left = reap(crew)) > 0) {
-		if (now_ns() > limit)
+		if (has_run_out(&patience))
 			return hung(crew, "end");
 		sleep_ns(POLL_NS);
 	}
