@@ -76,7 +76,7 @@ enum bus_wait_mode {
 
 /* What an endpoint does before it sleeps. */
 enum bus_spin {
-	BUS_SPIN_ADAPTIVE, /* spin while cores are free, yield, then sleep */
+	BUS_SPIN_ADAPTIVE, /* spin while cores are free, else yield; then sleep */
 	BUS_SPIN_ALWAYS,   /* never sleep: lowest latency, a core for each */
 	BUS_SPIN_NEVER     /* sleep at once: least processor time */
 };

@@ -22,7 +22,10 @@
  *
  *	spin   while not more endpoints run than there are CPUs, for about
  *	       twice as long as waits have recently taken, at most spin_max_ns
- *	yield  8 times: where the peer shares our CPU this is what it needs
+ *	yield  8 times, where more of them run than there are CPUs: a peer
+ *	       needs ours.  Not otherwise, for then a yield gives the CPU to
+ *	       somebody who knows nothing of us and keeps it for a time slice,
+ *	       while one who sleeps and is woken gets it at once
  *	park   S1..S6, in slices of heartbeat_ns, so that a wake that died with
  *	       its waker (SIGKILL between K1 and K5) delays but does not hang
  *
@@ -423,36 +426,40 @@ static uint64_t spin_budget(const struct sb_waiter *w)
 	return budget < max ? budget : max;
 }
 
-/* Spin and yield.  Returns not yet when it is time to park, or to stop. */
-static int wait_awake(struct sb_waiter *w, const struct sb_wait *c,
-		      uint64_t start, uint64_t deadline)
+/* Each endpoint has a CPU: spin. */
+static int wait_on_cpu(struct sb_waiter *w, const struct sb_wait *c,
+		       uint64_t start, uint64_t deadline)
 {
-	uint64_t now = start;
-	int ret;
+	uint64_t now = start, end = start + spin_budget(w);
+	int ret = -EAGAIN;
 
-	if (cores_are_free(w)) {
-		uint64_t end = start + spin_budget(w);
-
-		if (end > deadline)
-			end = deadline;
-		while (now < end) {
-			ret = try_many(w, c, N_TRIES);
-			if (!not_yet(ret))
-				return ret;
-			now = sb_now_ns();
-			look_around(w, now);
-		}
+	if (end > deadline)
+		end = deadline;
+	while (now < end) {
+		ret = try_many(w, c, N_TRIES);
+		if (!not_yet(ret))
+			break;
+		now = sb_now_ns();
+		look_around(w, now);
 	}
-	for (int i = 0; i < N_YIELDS && now < deadline; i++) {
+	return ret;
+}
+
+/* Who we wait for may need this CPU. */
+static int wait_beside(struct sb_waiter *w, const struct sb_wait *c,
+		       uint64_t deadline)
+{
+	int ret = -EAGAIN;
+
+	for (int i = 0; i < N_YIELDS; i++) {
 		sched_yield();
 		w->n_yields++;
 		ret = try(c, false);
-		if (!not_yet(ret))
-			return ret;
-		if (deadline != SB_FOREVER)
-			now = sb_now_ns();
+		if (!not_yet(ret) ||
+		    (deadline != SB_FOREVER && sb_now_ns() >= deadline))
+			break;
 	}
-	return -EAGAIN;
+	return ret;
 }
 
 /* SB_SPIN_ALWAYS: until success or the deadline. */
@@ -728,7 +735,8 @@ int sb_waiter_wait(struct sb_waiter *w, const struct sb_wait *c,
 	uint64_t start = sb_now_ns();
 
 	if (w->spin == SB_SPIN_ADAPTIVE)
-		ret = wait_awake(w, c, start, deadline);
+		ret = cores_are_free(w) ? wait_on_cpu(w, c, start, deadline)
+					: wait_beside(w, c, deadline);
 	if (not_yet(ret))
 		ret = wait_asleep(w, c, start, deadline);
 	if (w->spin == SB_SPIN_ADAPTIVE)

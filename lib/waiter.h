@@ -102,7 +102,7 @@ void sb_sleepers_clear(struct sb_sleepers *set, uint32_t id);
 enum sb_backend { SB_BACKEND_AUTO, SB_BACKEND_URING, SB_BACKEND_FUTEX };
 
 enum sb_spin {
-	SB_SPIN_ADAPTIVE, /* spin while cores are free, yield, park */
+	SB_SPIN_ADAPTIVE, /* spin while cores are free, else yield; park */
 	SB_SPIN_ALWAYS,   /* never park: lowest latency, a core each */
 	SB_SPIN_NEVER     /* park at once */
 };
