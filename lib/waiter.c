@@ -23,9 +23,10 @@
  *	spin   while not more endpoints run than there are CPUs, for about
  *	       twice as long as waits have recently taken, at most spin_max_ns
  *	yield  8 times, where more of them run than there are CPUs: a peer
- *	       needs ours.  Not otherwise, for then a yield gives the CPU to
- *	       somebody who knows nothing of us and keeps it for a time slice,
- *	       while one who sleeps and is woken gets it at once
+ *	       needs ours.  Not otherwise, nor for a while after a yield that
+ *	       took long: it gave the CPU to somebody who knows nothing of us
+ *	       and keeps it for a time slice, while one who sleeps gets it as
+ *	       soon as it is woken
  *	park   S1..S6, in slices of heartbeat_ns, so that a wake that died with
  *	       its waker (SIGKILL between K1 and K5) delays but does not hang
  *
@@ -59,6 +60,9 @@
 #define N_TRIES      16           /* tries between two looks */
 #define N_TRIES_LONG 64           /* the same for SB_SPIN_ALWAYS */
 #define N_YIELDS     8
+#define N_NO_YIELD   32 /* waits without, after one that took so long: */
+#define YIELD_VAIN_NS (100 * SB_NS_PER_US) /* and brought nothing */
+#define YIELD_LONG_NS SB_NS_PER_MS         /* whatever it brought */
 #define SLICE_MIN_NS SB_NS_PER_MS /* with watches but no ring */
 #define SLICE_MAX_NS (20 * SB_NS_PER_MS)
 #define POLL_BATCH   32
@@ -445,19 +449,32 @@ static int wait_on_cpu(struct sb_waiter *w, const struct sb_wait *c,
 	return ret;
 }
 
-/* Who we wait for may need this CPU. */
+/*
+ * Who we wait for may need this CPU.  But a yield that took long gave it to
+ * somebody else: the peer would have been woken, or would have woken us, before
+ * that.  Then it is better to sleep, this time and for a while.
+ */
 static int wait_beside(struct sb_waiter *w, const struct sb_wait *c,
-		       uint64_t deadline)
+		       uint64_t start, uint64_t deadline)
 {
+	uint64_t now = start, before;
 	int ret = -EAGAIN;
 
-	for (int i = 0; i < N_YIELDS; i++) {
+	if (w->n_no_yield) {
+		w->n_no_yield--;
+		return -EAGAIN;
+	}
+	for (int i = 0; i < N_YIELDS && not_yet(ret) && now < deadline; i++) {
+		before = now;
 		sched_yield();
 		w->n_yields++;
 		ret = try(c, false);
-		if (!not_yet(ret) ||
-		    (deadline != SB_FOREVER && sb_now_ns() >= deadline))
+		now = sb_now_ns();
+		if (now - before > (not_yet(ret) ? YIELD_VAIN_NS
+						 : YIELD_LONG_NS)) {
+			w->n_no_yield = N_NO_YIELD;
 			break;
+		}
 	}
 	return ret;
 }
@@ -736,7 +753,7 @@ int sb_waiter_wait(struct sb_waiter *w, const struct sb_wait *c,
 
 	if (w->spin == SB_SPIN_ADAPTIVE)
 		ret = cores_are_free(w) ? wait_on_cpu(w, c, start, deadline)
-					: wait_beside(w, c, deadline);
+					: wait_beside(w, c, start, deadline);
 	if (not_yet(ret))
 		ret = wait_asleep(w, c, start, deadline);
 	if (w->spin == SB_SPIN_ADAPTIVE)

@@ -136,6 +136,7 @@ struct sb_waiter {
 	enum sb_spin spin;
 	uint32_t spin_max_ns;
 	uint32_t gap_steps;   /* of sb_relax(), between two tries */
+	uint32_t n_no_yield;  /* so many waits are to go by without a yield */
 	uint32_t spin_avg_ns; /* moving average of waits that spinning met */
 	uint32_t fork_gen;
 	bool wants_eintr; /* free to set, as are the three below */
