@@ -25,6 +25,9 @@
 
 #define N_SHARDS 64
 
+/* Where the victim is before its next step. */
+static uint64_t last_pc;
+
 static int trace_me(void *arg)
 {
 	(void)arg;
@@ -99,6 +102,7 @@ int t_step_seize(pid_t victim, _Atomic uint32_t *seized)
 	*seized = 1;
 	if (waitpid(victim, &status, __WALL) != victim)
 		return -errno;
+	last_pc = t_step_pc(victim);
 	return WIFSTOPPED(status) ? 0 : -ESRCH;
 }
 
@@ -129,11 +133,6 @@ static int resume(int request, pid_t victim, enum t_stop (*blocked)(void *arg),
 	return T_STEPPED;
 }
 
-int t_step(pid_t victim, enum t_stop (*blocked)(void *arg), void *arg)
-{
-	return resume(PTRACE_SINGLESTEP, victim, blocked, arg);
-}
-
 #ifdef __x86_64__
 
 #include <sys/user.h>
@@ -143,6 +142,24 @@ int t_step(pid_t victim, enum t_stop (*blocked)(void *arg), void *arg)
 uint64_t t_step_pc(pid_t victim)
 {
 	return (uint64_t)ptrace(PTRACE_PEEKUSER, victim, USER(regs.rip), 0);
+}
+
+/* How long is the instruction at @pc, if it is a string instruction with a REP
+ * in front?  Else 0. */
+static uint64_t rep_bytes(pid_t victim, uint64_t pc)
+{
+	long word = ptrace(PTRACE_PEEKTEXT, victim, pc, 0);
+	unsigned char code[sizeof(word)];
+	uint64_t n = 1;
+
+	memcpy(code, &word, sizeof(code));
+	if (code[0] != 0xf2 && code[0] != 0xf3)
+		return 0;
+	n += code[n] >> 4 == 4; /* REX */
+	/* movs, cmps; stos, lods, scas */
+	if ((code[n] & 0xfc) != 0xa4 && (code[n] < 0xaa || code[n] > 0xaf))
+		return 0;
+	return n + 1;
 }
 
 /* Stop before the instruction at @pc is done; 0: nowhere. */
@@ -164,6 +181,13 @@ uint64_t t_step_pc(pid_t victim)
 	return 0;
 }
 
+static uint64_t rep_bytes(pid_t victim, uint64_t pc)
+{
+	(void)victim;
+	(void)pc;
+	return 0;
+}
+
 static bool set_breakpoint(pid_t victim, uint64_t pc)
 {
 	(void)victim;
@@ -172,6 +196,45 @@ static bool set_breakpoint(pid_t victim, uint64_t pc)
 }
 
 #endif
+
+/*
+ * A REP stops after each of its rounds.  Let it do all of them: a memset() of a
+ * large ring would be half a million instructions.
+ */
+static int finish_rep(pid_t victim, uint64_t pc,
+		      enum t_stop (*blocked)(void *arg), void *arg)
+{
+	uint64_t n = rep_bytes(victim, pc);
+	int ret = T_STEPPED;
+
+	if (!n)
+		return T_STEPPED;
+	if (set_breakpoint(victim, pc + n)) {
+		ret = resume(PTRACE_CONT, victim, blocked, arg);
+		if (ret == T_STEPPED)
+			set_breakpoint(victim, 0);
+		return ret;
+	}
+	while (ret == T_STEPPED && t_step_pc(victim) == pc)
+		ret = resume(PTRACE_SINGLESTEP, victim, blocked, arg);
+	return ret;
+}
+
+int t_step(pid_t victim, enum t_stop (*blocked)(void *arg), void *arg)
+{
+	int ret = resume(PTRACE_SINGLESTEP, victim, blocked, arg);
+	uint64_t pc;
+
+	if (ret != T_STEPPED)
+		return ret;
+	pc = t_step_pc(victim);
+	if (pc && pc == last_pc) {
+		ret = finish_rep(victim, pc, blocked, arg);
+		pc = ret == T_STEPPED ? t_step_pc(victim) : 0;
+	}
+	last_pc = pc;
+	return ret;
+}
 
 /* How often each place was come to: open hashing, made anew by a number. */
 #define N_PLACES 65536
@@ -239,6 +302,7 @@ int t_step_on(pid_t victim, const uint64_t *pc, long from, long to,
 			ret = resume(PTRACE_CONT, victim, blocked, arg);
 		if (ret == T_STEPPED)
 			set_breakpoint(victim, 0);
+		last_pc = pc[place];
 		from = place;
 	}
 	while (from++ < to && ret == T_STEPPED)

@@ -44,6 +44,9 @@ enum t_stop {
  *           blocked in a system call, so let a timer tick: T_STEPPED to wait
  *           on, anything else is returned
  *
+ * A string instruction with a REP is one step, whatever its count: it writes
+ * bytes that are nobody's but the victim's, so its middle is as its beginning.
+ *
  * Returns an enum t_stop, or -errno.
  */
 int t_step(pid_t victim, enum t_stop (*blocked)(void *arg), void *arg);

@@ -26,7 +26,7 @@
 #include "tests/support/step.h"
 #include "tools/torture/torture.h"
 
-#define N_PARTS 3
+#define N_PARTS 4
 
 static const struct test {
 	const char *name, *about;
@@ -41,7 +41,8 @@ static const struct test {
 	  true,
 	  { { "ring", kill_ring },
 	    { "bus", kill_bus },
-	    { "pipe", kill_pipe } } },
+	    { "pipe", kill_pipe },
+	    { "pool", kill_pool } } },
 	{ "stop",
 	  "SIGSTOP after each instruction, others go on, SIGCONT",
 	  true,

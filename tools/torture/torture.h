@@ -51,6 +51,7 @@ typedef int (*torture_fn)(void);
 int kill_ring(void);
 int kill_bus(void);
 int kill_pipe(void);
+int kill_pool(void);
 int flip_main(void);
 int stop_main(void);
 int chaos_main(void);

@@ -1,0 +1,988 @@
+/*
+ * kill_pool.c - SIGKILL after every instruction of every operation of a pool
+ *
+ * A victim process, a worker of a pool or its owner, is single-stepped with
+ * ptrace, and killed after instruction k.  If it was a worker, each future must
+ * be completed once, with the right bytes, its callback called once, and the
+ * pool must go on.  If it was the owner, its workers must end, and a pool of
+ * the same name can be started at once.  In the end nothing is left: no
+ * endpoint, no slot, no cell, no place of the table, and no channel that could
+ * not be used again.
+ *
+ * Each point has a bus of its own and these processes:
+ *
+ *	we       a shard: makes the bus, steps and kills the victim, audits
+ *	owner    our child, has the pool; the victim, or:
+ *	worker   ... the first that it has forked, from the end of its init on
+ *	outside  ... or our child, and we have the pool
+ *
+ * The one that is not the victim sleeps in futex(2) or in io_uring, or polls;
+ * nobody has a heartbeat, so only a wake and the death itself end a wait.
+ * Results of LARGE bytes go through the worker's pipe, in parts.
+ *
+ * Points are come to as in kill_pipe.c: by a breakpoint, or if that leads
+ * elsewhere by steps.  The recovery of a pool's ring, of 2048 slots, takes
+ *100,000 instructions: so --full takes FULL_MAX points of each case at equal
+ *distances, the first by the seed, and --quick about 20.  A case is
+ *operation/state/peer, a point the number of instructions.
+ */
+#include "config.h"
+
+#include <linux/futex.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include "tests/bus/t_bus.h"
+#include "tests/support/step.h"
+#include "tools/torture/torture.h"
+
+#define SMALL      8u
+#define CELL       600u  /* a request of so many bytes lies in a cell */
+#define LARGE      5000u /* a result */
+#define N_TASKS    6
+#define MAX_EP     7
+#define HUNG_NS    (2 * SB_NS_PER_S)
+#define WATCHDOG_S 60
+#define K_MAX      400000
+/* What a point takes, and a step; what is spent on a case in the quick run. */
+#define POINT_NS   (12 * SB_NS_PER_MS)
+#define STEP_NS    (20 * SB_NS_PER_US)
+#define QUICK_NS   (240 * SB_NS_PER_MS)
+#define FULL_MAX   5000 /* points of a case */
+
+/* Had the owner submitted when the victim started? */
+enum state { EMPTY, ONE, N_STATES };
+
+enum peer { POLL, FUTEX, URING, N_PEERS };
+
+static const char *const state_names[] = { "empty", "one" };
+static const char *const peer_names[] = { "poll", "futex", "uring" };
+
+#define S_EMPTY (1u << EMPTY)
+#define S_BOTH  (S_EMPTY | 1u << ONE)
+
+enum role { WORKER, OWNER, OUTSIDE };
+
+/* What becomes of a task: each is a handler of the pool. */
+enum { ECHO, BIG, FAIL, UNTIL_TOLD, N_HANDLERS };
+
+struct op {
+	const char *name;
+	enum role role;
+	uint32_t states;
+	void (*fn)(void);      /* of the owner; of a victim outside */
+	uint32_t handler, len; /* of its requests; 0: SMALL */
+	uint32_t max_attempts, max_tasks;
+	bool unborn; /* the pool is not started before */
+};
+
+/* Of one point, seen by all its processes. */
+static struct shared {
+	_Atomic int32_t victim_pid;
+	_Atomic uint32_t seized, go, over;
+	_Atomic uint32_t n_inits;
+	_Atomic uint32_t cancel, told; /* of UNTIL_TOLD */
+	_Atomic uint32_t ready, owner_done;
+	_Atomic uint32_t n_complete[N_TASKS], n_called[N_TASKS];
+	_Atomic uint32_t wrong; /* a line of this file */
+} * sh;
+
+struct row {
+	struct tally t;
+	_Atomic uint64_t longest, of, elsewhere, ns;
+};
+
+/* Of the whole run, seen by all shards. */
+static struct {
+	_Atomic uint32_t next_case;
+	struct row row[32][N_PEERS];
+} * all;
+
+/* Of the point that this shard is at. */
+static struct {
+	const struct op *op;
+	enum state state;
+	enum peer peer;
+	long k;
+	long len;     /* instructions of the whole operation, */
+	uint64_t *pc; /* and where the victim is after each */
+	bool by_steps, there;
+	struct row *row;
+	pid_t victim, owner;
+	int fds;
+	char name[64];
+} x;
+
+static struct bus *bus;
+static struct bus_pool *pool;
+static struct bus_future *future[N_TASKS];
+static bool have_uring;
+
+/* -------------------------------------------------------------- verdicts -- */
+
+static void bad(const _Atomic uint64_t *what, const char *text)
+{
+	torture_bad(&x.row->t,
+		    (size_t)((const char *)what - (const char *)&x.row->t),
+		    x.name, x.k, "%s", text);
+}
+
+#define WRONG() (sh->wrong = __LINE__)
+
+static const char *doing;       /* for the watchdog */
+static uint64_t watch_until_ns; /* 0: SIGALRM is a tick, no watchdog */
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	/* By the clock: a last tick may come after the watchdog was set. */
+	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
+		return;
+	bad(&x.row->t.hung, doing);
+	_exit(3);
+}
+
+static void set_alarm(bool watchdog)
+{
+	struct itimerval it = { 0 };
+
+	watch_until_ns = watchdog ? sb_deadline(WATCHDOG_S * SB_NS_PER_S) : 0;
+	if (watchdog)
+		it.it_value.tv_sec = WATCHDOG_S + 1;
+	else
+		it.it_value.tv_usec = it.it_interval.tv_usec = 1000;
+	setitimer(ITIMER_REAL, &it, NULL);
+}
+
+static void cannot(const char *what)
+{
+	fprintf(stderr, "kill_pool: %s %s, k %ld: %m\n", what, x.name, x.k);
+	_exit(4);
+}
+
+static void nap(void)
+{
+	const struct timespec t = { .tv_nsec = 30000 };
+
+	nanosleep(&t, NULL);
+}
+
+static bool within(uint64_t ns, bool (*done)(void))
+{
+	uint64_t end = sb_deadline((int64_t)ns);
+
+	while (!done()) {
+		if (sb_now_ns() > end)
+			return false;
+		nap();
+	}
+	return true;
+}
+
+static bool soon(bool (*done)(void))
+{
+	return within(HUNG_NS, done);
+}
+
+/* No verdict hangs on it: the machine may be busy. */
+static void until(bool (*done)(void), const char *what)
+{
+	if (!within(5 * HUNG_NS, done))
+		cannot(what);
+}
+
+static void no_heartbeat(void)
+{
+	bus->waiter.heartbeat_ns = 3600 * SB_NS_PER_S;
+}
+
+/* --------------------------------------------------------------- workers -- */
+
+static int echo(void *ctx, const void *req, size_t len, struct bus_reply *r)
+{
+	uint64_t i;
+
+	(void)ctx;
+	memcpy(&i, req, sizeof(i));
+	if (len == CELL && !t_is((const unsigned char *)req + 8, len - 8, i))
+		i = N_TASKS;
+	return bus_reply_put(r, &i, sizeof(i));
+}
+
+static int big(void *ctx, const void *req, size_t len, struct bus_reply *r)
+{
+	void *room = bus_reply_room(r, LARGE);
+	uint64_t i;
+
+	(void)ctx;
+	(void)len;
+	memcpy(&i, req, sizeof(i));
+	if (!room)
+		return 99;
+	memset(room, 'a' + (int)i, LARGE);
+	return 0;
+}
+
+static int fail(void *ctx, const void *req, size_t len, struct bus_reply *r)
+{
+	uint64_t i;
+
+	(void)ctx;
+	(void)len;
+	memcpy(&i, req, sizeof(i));
+	bus_reply_error(r, "no %d", (int)i);
+	return 7 + (int)i;
+}
+
+static int until_told(void *ctx, const void *req, size_t len,
+		      struct bus_reply *r)
+{
+	(void)ctx;
+	(void)req;
+	(void)len;
+	while (!sh->told)
+		syscall(SYS_futex, &sh->told, FUTEX_WAIT, 0, NULL, NULL, 0);
+	return bus_reply_canceled(r) ? 1 : 2;
+}
+
+static const bus_handler handlers[N_HANDLERS] = { echo, big, fail, until_told };
+
+static int init_worker(void *ctx, char *error, size_t error_bytes)
+{
+	(void)ctx;
+	(void)error;
+	(void)error_bytes;
+	no_heartbeat();
+	if (sh->n_inits++ == 0 && x.op->role == WORKER)
+		t_step_offer(&sh->victim_pid, &sh->seized);
+	return 0;
+}
+
+/* --------------------------------------------------------------- the owner --
+ */
+
+static void start_pool(void)
+{
+	struct bus_pool_config c = BUS_POOL_CONFIG_INIT;
+	int ret;
+
+	c.handlers = handlers;
+	c.n_handlers = N_HANDLERS;
+	c.n_workers = 1;
+	c.init = init_worker;
+	c.window = 8;
+	c.max_attempts = x.op->max_attempts;
+	c.max_tasks_per_worker = x.op->max_tasks;
+	c.grace_ns = 20 * SB_NS_PER_S;
+	c.wait = x.peer == URING ? BUS_WAIT_URING : BUS_WAIT_FUTEX;
+	ret = bus_pool_start(bus, "p", &c, &pool);
+	if (ret)
+		WRONG();
+}
+
+static int count_call(void *ctx, struct bus_future *f,
+		      const struct bus_result *r)
+{
+	(void)f;
+	(void)r;
+	(*(_Atomic uint32_t *)ctx)++;
+	return 0;
+}
+
+static size_t len_of(void)
+{
+	return x.op->len ? x.op->len : SMALL;
+}
+
+static void fill_request(unsigned char req[CELL], uint64_t i)
+{
+	memcpy(req, &i, sizeof(i));
+	t_fill(req + 8, CELL - 8, i);
+}
+
+static void submit(uint64_t i)
+{
+	struct bus_task_config c = BUS_TASK_CONFIG_INIT;
+	unsigned char req[CELL];
+
+	c.done = count_call;
+	c.ctx = &sh->n_called[i];
+	fill_request(req, i);
+	if (bus_pool_submit(pool, x.op->handler, req, len_of(), &c, &future[i],
+			    -1))
+		WRONG();
+}
+
+static bool is_right(const struct bus_result *r, uint64_t i)
+{
+	uint64_t got;
+
+	if (x.op->handler == UNTIL_TOLD)
+		return r->kind == BUS_RESULT_CANCELED;
+	if (r->kind == BUS_RESULT_DEATH) {
+		unsigned char req[CELL];
+
+		fill_request(req, i);
+		return x.op->max_attempts == 1 && r->len_bytes == len_of() &&
+		       !memcmp(req, r->data, len_of());
+	}
+	switch (x.op->handler) {
+	case ECHO:
+		memcpy(&got, r->data, sizeof(got));
+		return r->kind == BUS_RESULT_OK && r->len_bytes == 8 &&
+		       got == i;
+	case BIG:
+		return r->kind == BUS_RESULT_OK && r->len_bytes == LARGE &&
+		       *(const char *)r->data == 'a' + (int)i &&
+		       !memcmp(r->data, (const char *)r->data + 1, LARGE - 1);
+	default:
+		return r->kind == BUS_RESULT_ERROR && r->code == 7 + (int)i &&
+		       r->len_bytes == 4 && !memcmp(r->data, "no ", 3);
+	}
+}
+
+static void get(uint64_t i)
+{
+	struct bus_result r;
+	int ret;
+
+	if (x.peer == POLL)
+		while (!bus_future_done(future[i]))
+			sched_yield();
+	ret = bus_future_get(future[i], &r, -1);
+	if (ret || !is_right(&r, i))
+		WRONG();
+	sh->n_complete[i]++;
+	bus_future_free(future[i]);
+}
+
+static void do_tasks(void)
+{
+	submit(0);
+	submit(1);
+	sh->ready = 1;
+	get(0);
+	get(1);
+}
+
+static void do_cancel(void)
+{
+	submit(0);
+	sh->ready = 1;
+	while (x.op->role == WORKER && !sh->cancel)
+		nap();
+	if (bus_future_cancel(future[0]))
+		WRONG();
+	sh->told = 1;
+	syscall(SYS_futex, &sh->told, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	get(0);
+}
+
+/* Chunks of two, and one of them alone. */
+static void do_map(void)
+{
+	struct bus_map_config c = BUS_MAP_CONFIG_INIT;
+	uint64_t in[3] = { 0, 1, 2 }, out[3] = { 9, 9, 9 };
+
+	c.chunk = 2;
+	sh->ready = 1;
+	if (bus_pool_map(pool, ECHO, in, sizeof(*in), out, sizeof(*out), 3, &c,
+			 -1))
+		WRONG();
+	for (uint64_t i = 0; i < 3; i++)
+		if (out[i] != i)
+			WRONG();
+}
+
+static int three(void *ctx, const void **item, size_t *len)
+{
+	static const uint64_t numbers[] = { 0, 1, 2 };
+	uint32_t *n = ctx;
+
+	if (*n == 3)
+		return 0;
+	*item = &numbers[(*n)++];
+	*len = sizeof(*numbers);
+	return 1;
+}
+
+static void do_imap(void)
+{
+	struct bus_imap *imap;
+	struct bus_result r;
+	uint32_t n = 0;
+
+	sh->ready = 1;
+	if (bus_pool_imap(pool, ECHO, three, &n, NULL, &imap)) {
+		WRONG();
+		return;
+	}
+	for (uint64_t i = 0; i < 2; i++)
+		if (bus_imap_next(imap, &r, -1) || r.id != i ||
+		    memcmp(r.data, &i, sizeof(i)))
+			WRONG();
+	bus_imap_free(imap); /* one of them is on its way */
+}
+
+static void do_scale(void)
+{
+	if (bus_pool_scale(pool, 2) || bus_pool_scale(pool, 1))
+		WRONG();
+	sh->ready = 1;
+}
+
+static void do_join(void)
+{
+	submit(0);
+	bus_pool_close(pool);
+	if (bus_pool_join(pool, -1))
+		WRONG();
+}
+
+static void do_terminate(void)
+{
+	submit(0);
+	submit(1);
+	bus_pool_terminate(pool);
+	if (bus_pool_join(pool, -1))
+		WRONG();
+}
+
+static void do_free(void)
+{
+	submit(0);
+	bus_pool_free(pool);
+}
+
+static void do_stats(void)
+{
+	struct bus_pool_stats s = BUS_POOL_STATS_INIT;
+	struct bus_worker_stats w[4];
+
+	if (bus_pool_stats(bus, "p", &s, w, 4) < 1 || s.n_workers != 1)
+		WRONG();
+}
+
+/* After the death: the pool does another task, and ends in good order. */
+static void end_pool(void)
+{
+	struct bus_result r;
+	uint64_t i = 3;
+
+	int ret = bus_pool_apply(pool, ECHO, &i, sizeof(i), &r, -1);
+
+	/* The victim may have died of that one. */
+	if (!ret && r.kind == BUS_RESULT_DEATH && x.op->max_attempts == 1)
+		ret = bus_pool_apply(pool, ECHO, &i, sizeof(i), &r, -1);
+	if (ret || r.kind != BUS_RESULT_OK || memcmp(r.data, &i, sizeof(i)))
+		WRONG();
+	bus_pool_close(pool);
+	if (bus_pool_join(pool, -1))
+		WRONG();
+	bus_pool_free(pool);
+	pool = NULL;
+}
+
+static void waits_as_peer(void)
+{
+	bus->config.wait = x.peer == URING ? BUS_WAIT_URING : BUS_WAIT_FUTEX;
+	T_CHECK(bus_check(bus) == 0);
+	no_heartbeat();
+}
+
+/* Its worker is the victim. */
+static int owner_main(void *arg)
+{
+	(void)arg;
+	waits_as_peer();
+	start_pool();
+	while (!sh->go)
+		nap();
+	x.op->fn();
+	end_pool();
+	sh->owner_done = 1;
+	bus_close(bus);
+	return 0;
+}
+
+/* The victim. */
+static int victim_main(void *arg)
+{
+	(void)arg;
+	T_CHECK(bus_check(bus) == 0);
+	if (x.op->role == OWNER && !x.op->unborn)
+		start_pool();
+	no_heartbeat();
+	t_step_offer(&sh->victim_pid, &sh->seized);
+	x.op->fn();
+	sh->over = 1;
+	for (;;)
+		syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
+}
+
+/* -------------------------------------------------------------- stepping -- */
+
+static bool victim_there(void)
+{
+	return sh->victim_pid != 0;
+}
+
+static bool owner_parked(void)
+{
+	return sh->ready && (x.peer == POLL || t_parked(x.owner));
+}
+
+static bool owner_submitted(void)
+{
+	/* who cancels does so only when a worker has it */
+	return x.op->handler == UNTIL_TOLD ? sh->ready : owner_parked();
+}
+
+/* The victim, a worker, has nothing to do: what is next for it? */
+static bool unblock(void)
+{
+	if (!sh->go) {
+		sh->go = 1;
+		return true;
+	}
+	if (x.op->handler == UNTIL_TOLD && !sh->cancel) {
+		sh->cancel = 1;
+		return true;
+	}
+	return false;
+}
+
+/* Who is on its @last step is not helped when it blocks. */
+struct step {
+	bool last;
+	uint64_t end;
+	uint32_t n;
+};
+
+static enum t_stop while_blocked(void *arg)
+{
+	struct step *s = arg;
+
+	if (sh->over || (s->last && t_parked(x.victim)))
+		return T_BLOCKED;
+	if (!s->end)
+		s->end = sb_deadline(2 * HUNG_NS);
+	if (sb_now_ns() > s->end) {
+		bad(&x.row->t.hung, "the victim itself hangs");
+		return T_HANGS;
+	}
+	if (x.op->role != WORKER || unblock())
+		return T_STEPPED;
+	/* Not at once: the owner may be about to give it something. */
+	return t_parked(x.victim) && ++s->n >= 20 ? T_BLOCKED : T_STEPPED;
+}
+
+/* From after @from instructions to after @to. */
+static enum t_stop go(long from, long to, bool last)
+{
+	int stop = T_STEPPED;
+	long next;
+
+	for (; from < to && !sh->over && stop == T_STEPPED; from = next) {
+		struct step s = { .last = last };
+
+		next = x.by_steps ? from + 1 : to;
+		stop = t_step_on(x.victim, x.pc, from, next, while_blocked, &s);
+		if (stop < 0)
+			cannot("step");
+	}
+	if (stop == T_ENDED && x.op->role != WORKER)
+		bad(&x.row->t.wrong, "the victim ended");
+	return (enum t_stop)stop;
+}
+
+/* All of it by steps, and remember where it has been. */
+static enum t_stop learn(void)
+{
+	enum t_stop stop = T_STEPPED;
+	long i = 0;
+
+	x.pc[0] = t_step_pc(x.victim);
+	while (i < K_MAX && !sh->over && stop == T_STEPPED) {
+		stop = go(i, i + 1, false);
+		if (stop == T_STEPPED)
+			x.pc[++i] = t_step_pc(x.victim);
+	}
+	if (i == K_MAX)
+		bad(&x.row->t.hung, "the operation does not end");
+	x.len = i;
+	return stop;
+}
+
+/* Let it go until @k instructions are done, of which the last may block.
+ * Returns how to kill it. */
+static enum t_stop drive(long k)
+{
+	enum t_stop stop = T_STEPPED;
+
+	x.there = true;
+	if (k > x.len)
+		return learn();
+	if (k == 0)
+		return stop;
+	stop = go(0, k - 1, false);
+	x.there = stop == T_STEPPED && t_step_pc(x.victim) == x.pc[k - 1];
+	return stop == T_STEPPED ? go(k - 1, k, true) : stop;
+}
+
+/* ---------------------------------------------------------------- set up -- */
+
+static struct bus_config bus_settings(void)
+{
+	struct bus_config c = BUS_CONFIG_INIT;
+
+	c.wait = BUS_WAIT_FUTEX;
+	c.spin = BUS_SPIN_NEVER;
+	c.max_endpoints = MAX_EP;
+	c.channel_bytes = 640 << 10;
+	c.max_message_bytes = 1024;
+	c.blob_bytes = 32768;
+	return c;
+}
+
+static void set_up(void)
+{
+	struct bus_config c = bus_settings();
+
+	memset(sh, 0, sizeof(*sh));
+	x.fds = t_count_fds();
+	x.victim = x.owner = 0;
+	pool = NULL;
+	bus = NULL;
+	bus = t_bus_with(NULL, &c);
+	no_heartbeat();
+	if (x.op->role == WORKER) {
+		x.owner = t_fork(owner_main, NULL);
+	} else {
+		if (x.op->role == OUTSIDE)
+			start_pool();
+		t_fork(victim_main, NULL);
+	}
+	until(victim_there, "no victim");
+	x.victim = sh->victim_pid;
+	if (x.op->role == WORKER && x.state == ONE) {
+		sh->go = 1;
+		until(owner_submitted, "the owner does not get ready");
+	}
+	if (t_step_seize(x.victim, &sh->seized))
+		cannot("seize");
+}
+
+/* --------------------------------------------------------------- survive -- */
+
+static bool owner_done(void)
+{
+	return sh->owner_done;
+}
+
+static void check_owner(void)
+{
+	int status;
+
+	sh->go = sh->cancel = 1;
+	if (!soon(owner_done)) {
+		bad(&x.row->t.hung, "a future does not complete");
+		t_kill(x.owner);
+		return;
+	}
+	doing = "the owner does not leave";
+	status = t_wait(x.owner);
+	if (status)
+		bad(status < 0 ? &x.row->t.crashed : &x.row->t.wrong,
+		    "the owner cannot leave");
+	for (uint32_t i = 0; i < N_TASKS; i++) {
+		/* map and imap have no futures that one sees */
+		bool used = sh->n_complete[i] || sh->n_called[i];
+
+		if (sh->n_complete[i] > 1 || sh->n_called[i] > 1)
+			bad(&x.row->t.duplicated, "completed twice");
+		if (used && sh->n_called[i] != sh->n_complete[i])
+			bad(&x.row->t.lost, "a callback was not called");
+	}
+}
+
+static bool alone(void)
+{
+	bus_reap(bus);
+	return t_stats(bus).n_endpoints == 1;
+}
+
+static void check_rings(void)
+{
+	struct bus_channel *c;
+	uint32_t waiting = 0, held = 0;
+
+	for (uint32_t i = 0; i < BUS_CHANNELS_MAX; i++) {
+		struct sb_ring_end *end = bus_channel_end(bus, i, &c);
+
+		if (!end)
+			continue;
+		sb_ring_count(end, &waiting, &held);
+		if (waiting || held)
+			bad(&x.row->t.leaked, "a slot is not free");
+	}
+}
+
+static uint32_t n_channels(void)
+{
+	uint32_t n = 0;
+
+	while (n < BUS_CHANNELS_MAX && ld_acq(&bus->map->dir[n].ready))
+		n++;
+	return n;
+}
+
+/* Another pool of that name, in our process; it needs no more channels than
+ * there are. */
+static void check_new_pool(void)
+{
+	uint32_t before = n_channels();
+
+	sh->n_inits = 1;
+	doing = "a new pool does not work";
+	start_pool();
+	if (sh->wrong) {
+		bad(&x.row->t.leaked, "no new pool");
+		return;
+	}
+	end_pool();
+	if (!x.op->unborn && n_channels() > before)
+		bad(&x.row->t.leaked, "a channel is not used again");
+}
+
+static void check_ids(void)
+{
+	struct bus *others[MAX_EP];
+	uint32_t n = 0;
+
+	while (n < MAX_EP && bus_attach(bus, &others[n]) == 0)
+		n++;
+	if (n != MAX_EP - 1)
+		bad(&x.row->t.leaked, "endpoints are missing");
+	while (n)
+		bus_close(others[--n]);
+}
+
+static void audit(void)
+{
+	doing = "the audit hangs";
+	if (!soon(alone))
+		bad(&x.row->t.leaked, "an endpoint is left");
+	check_rings();
+	if (t_stats(bus).blob_bytes_used)
+		bad(&x.row->t.leaked, "a cell is not free");
+	if (!sh->wrong)
+		check_new_pool();
+	check_ids();
+	bus_close(bus);
+	if (t_count_fds() != x.fds)
+		bad(&x.row->t.leaked, "a descriptor is left");
+}
+
+static void survive(void)
+{
+	char text[64];
+
+	if (x.op->role == WORKER)
+		check_owner();
+	else if (x.op->role == OUTSIDE)
+		end_pool();
+	audit();
+	if (sh->wrong) {
+		snprintf(text, sizeof(text), "%s:%u: not that", __FILE__,
+			 (unsigned)sh->wrong);
+		bad(&x.row->t.wrong, text);
+	}
+}
+
+/* ----------------------------------------------------------------- cases -- */
+
+/* One point; the first of a case, with a @k beyond all, is when the operation
+ * is over, and measures it.  Returns whether it was the right place. */
+static bool run_once(long k)
+{
+	enum t_stop stop;
+
+	x.k = k;
+	set_alarm(true);
+	doing = "nobody gets ready";
+	set_up();
+	doing = "a step does not end";
+	set_alarm(false);
+	stop = drive(k);
+	set_alarm(true);
+	doing = "the victim does not die";
+	if (t_step_kill(x.victim, stop, x.op->role != WORKER))
+		cannot("kill");
+	doing = "a survivor hangs";
+	torture_point(&x.row->t);
+	survive();
+	return x.there;
+}
+
+/* A victim that came somewhere else because it was faster than when it was
+ * measured goes by steps. */
+static void run_point(long k)
+{
+	if (run_once(k))
+		return;
+	x.by_steps = true;
+	if (!run_once(k))
+		x.row->elsewhere++;
+	x.by_steps = false;
+}
+
+/* clang-format off */
+static const struct op ops[] = {
+	/* the victim is a worker */
+	{ "worker", WORKER, S_BOTH, .fn = do_tasks },
+	{ "worker-cell", WORKER, S_BOTH, .fn = do_tasks, .len = CELL },
+	{ "worker-parcel", WORKER, S_BOTH, .fn = do_tasks, .handler = BIG },
+	{ "worker-fail", WORKER, S_BOTH, .fn = do_tasks, .handler = FAIL },
+	{ "worker-poison", WORKER, 1u << ONE, .fn = do_tasks, .len = CELL,
+	  .max_attempts = 1 },
+	{ "worker-cancel", WORKER, S_BOTH, .fn = do_cancel, .handler = UNTIL_TOLD },
+	{ "worker-chunk", WORKER, S_BOTH, .fn = do_map },
+	{ "worker-items", WORKER, S_BOTH, .fn = do_imap },
+	{ "worker-leave", WORKER, S_BOTH, .fn = do_tasks,
+	  .max_tasks = 1 },
+	/* the owner */
+	{ "start", OWNER, S_EMPTY, .fn = start_pool, .unborn = true },
+	{ "tasks", OWNER, S_EMPTY, .fn = do_tasks },
+	{ "tasks-cell", OWNER, S_EMPTY, .fn = do_tasks, .len = CELL },
+	{ "tasks-parcel", OWNER, S_EMPTY, .fn = do_tasks, .handler = BIG },
+	{ "cancel", OWNER, S_EMPTY, .fn = do_cancel, .handler = UNTIL_TOLD },
+	{ "map", OWNER, S_EMPTY, .fn = do_map },
+	{ "imap", OWNER, S_EMPTY, .fn = do_imap },
+	{ "scale", OWNER, S_EMPTY, .fn = do_scale },
+	{ "close-join", OWNER, S_EMPTY, .fn = do_join },
+	{ "terminate", OWNER, S_EMPTY, .fn = do_terminate },
+	{ "free", OWNER, S_EMPTY, .fn = do_free, .len = CELL },
+	/* somebody else */
+	{ "stats", OUTSIDE, S_EMPTY, .fn = do_stats },
+};
+/* clang-format on */
+#define N_CASES (lengthof(ops) * N_STATES * N_PEERS)
+
+static bool makes_sense(const struct op *op, enum state s, enum peer p)
+{
+	if (p == URING && !have_uring)
+		return false;
+	if (op->role == OUTSIDE && p != FUTEX)
+		return false;
+	return op->states & 1u << s;
+}
+
+/* The distance of the points of a case. */
+static long stride(void)
+{
+	uint64_t each = POINT_NS, n;
+
+	if (torture->full)
+		return x.len / FULL_MAX + 1;
+	if (!x.pc[0]) /* no breakpoints: it steps all the way */
+		each += (uint64_t)x.len / 2 * STEP_NS;
+	n = QUICK_NS / each + 2;
+	return x.len / (long)n + 1;
+}
+
+static void run_case(uint32_t c)
+{
+	uint64_t since = sb_now_ns();
+
+	x.op = &ops[c / (N_STATES * N_PEERS)];
+	x.state = c / N_PEERS % N_STATES;
+	x.peer = c % N_PEERS;
+	if (!makes_sense(x.op, x.state, x.peer))
+		return;
+	x.row = &all->row[x.op - ops][x.peer];
+	snprintf(x.name, sizeof(x.name), "%s/%s/%s", x.op->name,
+		 state_names[x.state], peer_names[x.peer]);
+	if (!torture_wants(x.name))
+		return;
+	x.len = -1;
+	run_point(K_MAX);
+	x.row->of += (uint64_t)x.len + 1;
+	if (x.len > (long)x.row->longest)
+		x.row->longest = (uint64_t)x.len;
+	if (torture->at >= 0 && torture->at <= x.len) {
+		run_point(torture->at);
+	} else if (torture->at < 0) {
+		long step = stride();
+
+		for (long k = (long)(torture->seed + c * 7) % step; k <= x.len;
+		     k += step)
+			run_point(k);
+	}
+	x.row->ns += sb_now_ns() - since;
+}
+
+static int shard_main(void *arg)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	uint32_t c;
+
+	(void)arg;
+	sigaction(SIGALRM, &sa, NULL);
+	sh = t_shared(sizeof(*sh));
+	x.pc = malloc((K_MAX + 1) * sizeof(*x.pc));
+	T_CHECK(x.pc);
+	while ((c = all->next_case++) < N_CASES)
+		run_case(c);
+	free(x.pc);
+	return 0;
+}
+
+/* --------------------------------------------------------------- the run -- */
+
+static void print_rows(void)
+{
+	torture_say("%-14s %-6s %7s %7s %8s %5s %9s %7s\n", "operation", "peer",
+		    "instr", "points", "of", "bad", "elsewhere", "seconds");
+	for (size_t o = 0; o < lengthof(ops); o++)
+		for (int p = 0; p < N_PEERS; p++) {
+			const struct row *r = &all->row[o][p];
+
+			if (!r->t.points)
+				continue;
+			torture_say("%-14s %-6s %7u %7u %8u %5u %9u %7.1f\n",
+				    ops[o].name, peer_names[p],
+				    (unsigned)r->longest, (unsigned)r->t.points,
+				    (unsigned)r->of, (unsigned)tally_bad(&r->t),
+				    (unsigned)r->elsewhere,
+				    (double)r->ns / 1e9);
+		}
+}
+
+static int may_uring(void *arg)
+{
+	struct bus_config c = bus_settings();
+	struct bus *b;
+
+	(void)arg;
+	c.wait = BUS_WAIT_URING;
+	return bus_create(NULL, &c, &b) ? 1 : 0;
+}
+
+int kill_pool(void)
+{
+	bool good;
+
+	all = t_shared(sizeof(*all));
+	have_uring = t_wait(t_fork(may_uring, NULL)) == 0;
+	if (!have_uring)
+		torture_say("kill/pool: no io_uring\n");
+	good = t_each_cpu(shard_main, NULL);
+	print_rows();
+	return good ? 0 : 1;
+}
