@@ -91,6 +91,28 @@ test_one_point()
 	grep -q '"points":1,' out || fail 'not one point'
 }
 
+test_one_part()
+{
+	expect 1 kill --only rin --at 7
+	expect 0 kill --only ring --at 7 --format json
+	points=$(sed -n 's/.*"points":\([0-9]*\).*/\1/p' out)
+	test "${points:-0}" -gt 100 || fail 'not all cases of it'
+}
+
+# The figures so far come also from one that is told to end.
+test_interrupted()
+{
+	"$BUSTORTURE" kill --only ring --full --format json >out 2>err &
+	pid=$!
+	sleep 2
+	kill $pid
+	wait $pid
+	test $? -eq 1 || fail 'it is a success'
+	grep -q interrupted err || fail 'it does not say so'
+	points=$(sed -n 's/.*"points":\([0-9]*\).*/\1/p' out)
+	test "${points:-0}" -gt 100 || fail "only ${points:-no} points"
+}
+
 # quick TEST POINTS: no harm is done by at least so many points
 quick()
 {

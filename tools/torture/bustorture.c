@@ -31,6 +31,7 @@
 static const struct test {
 	const char *name, *about;
 	bool traces; /* needs ptrace(2) */
+
 	struct {
 		const char *name; /* NULL: the only one */
 		torture_fn fn;
@@ -73,7 +74,7 @@ static const char usage[] =
 	"      --full           everything, for hours\n"
 	"      --seed S         of what is random (default: the day)\n"
 	"      --format FORMAT  text (default) or json, an object a line\n"
-	"      --only CASE      of one test: only this case of it\n"
+	"      --only CASE      of one test: only this case, or part, of it\n"
 	"      --at N           ... and of that only this point\n"
 	"  -v, --verbose        counts of each case, on standard error\n"
 	"      --list           print the tests and exit\n"
@@ -99,7 +100,10 @@ static struct {
 static struct {
 	struct tally tally[lengthof(tests)];
 	_Atomic uint64_t n_told;
-} *all;
+} * all;
+
+/* SIGINT or SIGTERM has come: tell what was done so far. */
+static volatile sig_atomic_t interrupted;
 
 static double seconds[lengthof(tests)];
 static bool skipped[lengthof(tests)];
@@ -289,6 +293,10 @@ static bool wants_part(const char *part, const char **name)
 	*name = opt.only;
 	if (!opt.only || !part)
 		return true;
+	if (strcmp(opt.only, part) == 0) {
+		*name = NULL;
+		return true;
+	}
 	*name += n + 1;
 	return strncmp(opt.only, part, n) == 0 && opt.only[n] == '/';
 }
@@ -321,6 +329,8 @@ static pid_t start_part(const struct test *t, size_t p, const char *only)
 	pid = fork();
 	if (pid)
 		return pid;
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 		_exit(1);
 	_exit(part_main(t, p, only));
@@ -335,8 +345,12 @@ static void wait_part(const struct test *t, size_t p, pid_t pid, double since)
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		show(t, tally, now() - since);
 		nanosleep(&pause, NULL);
+		if (interrupted)
+			kill(pid, SIGKILL); /* and all that it has started */
 	}
 	hide();
+	if (interrupted)
+		return;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return;
 	tally->wrong++;
@@ -357,11 +371,12 @@ static void run_test(const struct test *t)
 		skipped[t - tests] = true;
 		return;
 	}
-	for (size_t p = 0; p < N_PARTS && t->part[p].fn; p++)
+	for (size_t p = 0; p < N_PARTS && t->part[p].fn && !interrupted; p++)
 		if (wants_part(t->part[p].name, &only))
 			wait_part(t, p, start_part(t, p, only), since);
 	seconds[t - tests] = now() - since;
-	if (!all->tally[t - tests].points && !all->tally[t - tests].skipped) {
+	if (!interrupted && !all->tally[t - tests].points &&
+	    !all->tally[t - tests].skipped) {
 		fprintf(stderr, "FAILED: %s has no points%s\n", t->name,
 			opt.only ? "; is that the name of a case?" : "");
 		all->tally[t - tests].wrong++;
@@ -372,17 +387,15 @@ static void run_test(const struct test *t)
 
 static void print_json(const struct test *t, const struct tally *y, double s)
 {
-	json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-			      "s:I, s:f}",
-			      "test", t->name, "points", (json_int_t)y->points,
-			      "hung", (json_int_t)y->hung, "lost",
-			      (json_int_t)y->lost, "duplicated",
-			      (json_int_t)y->duplicated, "leaked",
-			      (json_int_t)y->leaked, "crashed",
-			      (json_int_t)y->crashed, "wrong",
-			      (json_int_t)y->wrong, "rejected",
-			      (json_int_t)y->rejected, "skipped",
-			      (json_int_t)y->skipped, "seconds", s);
+	json_t *o = json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+		"s:I, s:f}",
+		"test", t->name, "points", (json_int_t)y->points, "hung",
+		(json_int_t)y->hung, "lost", (json_int_t)y->lost, "duplicated",
+		(json_int_t)y->duplicated, "leaked", (json_int_t)y->leaked,
+		"crashed", (json_int_t)y->crashed, "wrong",
+		(json_int_t)y->wrong, "rejected", (json_int_t)y->rejected,
+		"skipped", (json_int_t)y->skipped, "seconds", s);
 
 	if (!o || json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)))
 		fprintf(stderr, "bustorture: cannot write the result\n");
@@ -415,14 +428,22 @@ static int report(void)
 	bool ran = false, bad = false;
 
 	for (size_t i = 0; i < lengthof(tests); i++) {
-		if (!opt.chosen[i] || skipped[i])
+		if (!opt.chosen[i] || skipped[i] || seconds[i] == 0)
 			continue;
 		ran = true;
 		bad |= tally_bad(&all->tally[i]) != 0;
 		if (!opt.json)
 			print_row(&tests[i], &all->tally[i], seconds[i]);
 	}
-	return !ran ? T_SKIP : bad ? BAD : OK;
+	if (interrupted)
+		fprintf(stderr, "bustorture: interrupted, not all was done\n");
+	return bad || interrupted ? BAD : ran ? OK : T_SKIP;
+}
+
+static void interrupt(int sig)
+{
+	(void)sig;
+	interrupted = 1;
 }
 
 int main(int argc, char **argv)
@@ -431,9 +452,11 @@ int main(int argc, char **argv)
 	signal(SIGCHLD, SIG_DFL); /* if ignored, deaths have no reason */
 	opt.seed = (uint64_t)time(NULL) / 86400;
 	parse_options(argc, argv);
+	signal(SIGINT, interrupt);
+	signal(SIGTERM, interrupt);
 	all = t_shared(sizeof(*all));
 	for (size_t i = 0; i < lengthof(tests); i++) {
-		if (!opt.chosen[i])
+		if (!opt.chosen[i] || interrupted)
 			continue;
 		run_test(&tests[i]);
 		if (opt.json && !skipped[i])
