@@ -1,23 +1,34 @@
 #!/bin/sh
 # mutants.sh - do the tests notice when a safeguard is missing?
 #
-#	mutants.sh [--all] [NAME...]
+#	mutants.sh [--all | --kill] [NAME...]
 #
 # For each SB_MUTATED(NAME) in lib/ and in the explorers, and each NO_NAME in
 # the models: run the explorer that has it, and if that finds nothing, the
 # model; --all: the model in any case.  One line each; exits 1 when something
 # was missed by all.  Runs where the programs mutants_ring and mutants_wake
 # are, in tests/stress.  SECONDS_EACH: how long an explorer may look.
+#
+# --kill: not those, but `bustorture kill --quick` of a tree that is built
+# without the safeguard, in mutants.d: a minute or two each.  It says at which
+# point it was seen first, and exits 1 when something was not.
 set -eu
 
 src=$(cd "$(dirname "$0")/.." && pwd)
 seconds=${SECONDS_EACH:-30}
 all=false
 missed=0
-if [ "${1-}" = --all ]; then
+only_kill=false
+case ${1-} in
+--all)
 	all=true
 	shift
-fi
+	;;
+--kill)
+	only_kill=true
+	shift
+	;;
+esac
 
 names()
 {
@@ -52,6 +63,57 @@ model()
 	! out=$(sh "$src/tests/model/model.sh" --mutant "$1" 2>&1) ||
 		echo "${out%% *}.pml"
 }
+
+# Of lib/ alone: the others are not in what is installed.
+names_of_lib()
+{
+	grep -oh 'SB_MUTATED([a-z0-9_]*)' "$src"/lib/*.[ch] |
+		sed 's/.*(\(.*\))/\1/; /^name$/d'
+}
+
+build_without()
+{
+	mkdir -p mutants.d
+	cd mutants.d
+	test -e Makefile || "$src/configure" -q --disable-tests \
+		--disable-shared CC="$CC" >configure.log 2>&1
+	if grep -q "SB_MUTATED($1)" "$src"/lib/*.h; then
+		find . -name '*.o' -exec rm -f {} +
+	fi
+	# make does not know that another one is gone
+	rm -f lib/*.o lib/*.lo tools/torture/bustorture-kill_ring.o
+	${MAKE:-make} -s tools/torture/bustorture \
+		CPPFLAGS="-DSB_MUTANT='\"$1\"'" >make.log 2>&1
+	cd ..
+}
+
+# Prints the first point that is not as it should be.
+kill_at()
+{
+	build_without "$1" || { cat mutants.d/make.log >&2; exit 1; }
+	timeout -k 10 "${SECONDS_KILL:-200}" nice -n 10 \
+		mutants.d/tools/torture/bustorture kill --seed 1 \
+		>mutants.log 2>&1 &
+	while kill -0 $! 2>/dev/null && ! grep -q '^FAILED' mutants.log; do
+		sleep 1
+	done
+	kill $! 2>/dev/null || :
+	wait $! 2>/dev/null || :
+	sed -n 's/^FAILED.*--only \([^ ]*\) \(--at [0-9]*\).*/\1 \2/p;
+		s/^FAILED: \(.* end\).*/\1/p' mutants.log | head -1
+}
+
+if $only_kill; then
+	for name in ${*:-$(names_of_lib | sort -u)}; do
+		start=$(date +%s)
+		at=$(kill_at "$name")
+		test -n "$at" || missed=1
+		printf '%-16s %-44s %3d s\n' "$name" "${at:-not by kill}" \
+			$(($(date +%s) - start))
+	done
+	rm -f mutants.log
+	exit $missed
+fi
 
 for name in ${*:-$(names | sort -u)}; do
 	start=$(date +%s)

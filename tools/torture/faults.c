@@ -39,6 +39,7 @@
 #define LIMIT_NS   ((int64_t)(5 * SB_NS_PER_S))
 #define TICK_NS	   ((int64_t)(2 * SB_NS_PER_MS))
 #define BIG	   600u
+#define LARGE	   30000u
 
 /* clang-format off */
 static const struct known {
@@ -116,6 +117,7 @@ static struct {
 	struct bus_queue *q;
 	struct bus_pipe *a, *b;
 	struct bus_coord *coord;
+	struct bus_pool *pool;
 } w;
 
 static struct {
@@ -368,6 +370,53 @@ static int do_coord(void)
 	return 0;
 }
 
+static int large_handler(void *ctx, const void *req, size_t len,
+			 struct bus_reply *reply)
+{
+	void *room = bus_reply_room(reply, LARGE);
+
+	(void)ctx;
+	(void)req;
+	(void)len;
+	if (!room)
+		return 1;
+	t_fill(room, LARGE, 3);
+	return 0;
+}
+
+/* Results small and large, more workers, a map, a cancel. */
+static int do_pool(void)
+{
+	static const bus_handler handlers[] = { handler, large_handler };
+	struct bus_config c = settings(BUS_WAIT_AUTO);
+	struct bus_pool_config pc = BUS_POOL_CONFIG_INIT;
+	struct bus_future *f;
+	struct bus_result r;
+	uint64_t n[4] = { 1, 2, 3, 4 }, out[4] = { 0 };
+
+	TRY(bus_create(NULL, &c, &w.bus));
+	pc.handlers = handlers;
+	pc.n_handlers = 2;
+	pc.n_workers = 1;
+	TRY(bus_pool_start(w.bus, "p", &pc, &w.pool));
+	TRY(bus_pool_apply(w.pool, 0, n, sizeof(n), &r, LIMIT_NS));
+	MUST(r.kind == BUS_RESULT_OK && r.len_bytes == sizeof(n) &&
+	     !memcmp(r.data, n, sizeof(n)));
+	TRY(bus_pool_scale(w.pool, 2));
+	TRY(bus_pool_apply(w.pool, 1, n, sizeof(n), &r, LIMIT_NS));
+	MUST(r.kind == BUS_RESULT_OK && r.len_bytes == LARGE &&
+	     t_is(r.data, LARGE, 3));
+	TRY(bus_pool_map(w.pool, 0, n, sizeof(*n), out, sizeof(*out), 4, NULL,
+			 LIMIT_NS));
+	MUST(!memcmp(n, out, sizeof(n)));
+	TRY(bus_pool_submit(w.pool, 0, n, sizeof(n), NULL, &f, LIMIT_NS));
+	(void)bus_future_cancel(f);
+	bus_future_free(f);
+	bus_pool_close(w.pool);
+	TRY(bus_pool_join(w.pool, LIMIT_NS));
+	return 0;
+}
+
 static int dead_one(void *arg)
 {
 	static struct bus_msg m[2];
@@ -415,6 +464,7 @@ static void undo(void)
 	bus_pipe_free(w.b);
 	if (w.coord)
 		bus_coord_stop(w.coord, LIMIT_NS);
+	bus_pool_free(w.pool);
 	bus_close(w.other);
 	bus_close(w.bus);
 	memset(&w, 0, sizeof(w));
@@ -428,7 +478,8 @@ static const struct work {
 	{ "replace", do_replace },   { "unlink", do_unlink },
 	{ "futex", do_futex },	     { "uring", do_uring },
 	{ "pipe", do_pipe },	     { "coord", do_coord },
-	{ "recover", do_recover },   { "after-fork", do_after_fork },
+	{ "pool", do_pool },	     { "recover", do_recover },
+	{ "after-fork", do_after_fork },
 };
 
 static const struct work *work;
