@@ -294,6 +294,7 @@ int bus_pipe(struct bus *bus, const struct bus_pipe_config *config,
 	     struct bus_pipe **a, struct bus_pipe **b)
 {
 	struct bus_channel_spec spec;
+	struct bus_pipe *first;
 	uint64_t was;
 	int ret, idx;
 
@@ -307,16 +308,17 @@ int bus_pipe(struct bus *bus, const struct bus_pipe_config *config,
 	idx = bus_channel_make_pipe(bus, NULL, &spec, -1, &was);
 	if (idx < 0)
 		return idx;
-	ret = new_handle(bus, (uint32_t)idx, 0, a);
+	ret = new_handle(bus, (uint32_t)idx, 0, &first);
 	if (ret)
 		goto err_give_up;
 	ret = new_handle(bus, (uint32_t)idx, 1, b);
 	if (ret)
 		goto err_free;
+	*a = first;
 	return 0;
 
 err_free:
-	bus_pipe_free(*a);
+	bus_pipe_free(first);
 err_give_up:
 	for (uint32_t i = 0; i < 2; i++)
 		give_up_new(bus, (uint32_t)idx, i);
