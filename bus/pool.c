@@ -144,13 +144,34 @@ void bus_task_end(struct bus_future *t, uint32_t kind, int32_t code)
 
 /* --------------------------------------------------------------- answers -- */
 
+static void no_result(struct bus_result *r, uint32_t kind, int32_t code)
+{
+	r->kind = kind;
+	r->code = code;
+	r->data = "";
+	r->len_bytes = 0;
+}
+
 static void nonsense(struct bus_future *t, struct bus_result *r)
 {
 	bus_count(&t->pool->bus->ep->counts.rejected, 1);
-	r->kind = BUS_RESULT_ERROR;
-	r->code = -EPROTO;
-	r->data = "";
-	r->len_bytes = 0;
+	no_result(r, BUS_RESULT_ERROR, -EPROTO);
+}
+
+/* It went through the worker's pipe. */
+static void read_parcel(struct bus_future *t, struct bus_result *r,
+			uint32_t place)
+{
+	int ret = bus_parcel_for(t, place, r->attempts);
+
+	if (ret == -EPROTO) {
+		nonsense(t, r);
+	} else if (ret) {
+		no_result(r, BUS_RESULT_ERROR, ret);
+	} else {
+		r->data = t->got.data;
+		r->len_bytes = t->got.len;
+	}
 }
 
 /* Its worker says where the result is. */
@@ -166,15 +187,10 @@ static void read_answer(struct bus_future *t, struct bus_result *r)
 	if (sb_likely(a.kind == BUS_ANSWER_HERE)) {
 		r->data = (const unsigned char *)r->data + sizeof(a);
 		r->len_bytes -= sizeof(a);
-	} else if (a.kind == BUS_ANSWER_PIPE &&
-		   bus_parcel_for(t, a.place, r->attempts)) {
-		r->data = t->got.data;
-		r->len_bytes = t->got.len;
+	} else if (a.kind == BUS_ANSWER_PIPE) {
+		read_parcel(t, r, a.place);
 	} else if (a.kind == BUS_ANSWER_LATE && t->limited) {
-		r->kind = BUS_RESULT_TIMEOUT;
-		r->code = -ETIMEDOUT;
-		r->data = "";
-		r->len_bytes = 0;
+		no_result(r, BUS_RESULT_TIMEOUT, -ETIMEDOUT);
 	} else {
 		nonsense(t, r);
 	}

@@ -105,6 +105,7 @@ struct bus_got {
 	unsigned char *data;
 	size_t len;
 	uint32_t attempts;
+	bool lost; /* there was no memory for it; data is NULL */
 };
 
 struct bus_imap;
@@ -200,6 +201,7 @@ SB_INLINE void bus_task_more(struct bus_future *t)
 		return;
 	t->has_more = true;
 	t->req = t->got.data = t->data = NULL;
+	t->got.lost = false;
 }
 
 SB_INLINE struct bus_result bus_task_result(const struct bus_future *t)
@@ -477,8 +479,9 @@ void bus_parcel_gone(struct bus_pool *p);
 void bus_parcels_drain(struct bus_pool *p);
 bool bus_parcels_ready(struct bus_pool *p);
 
-/* The parcel that an answer from @place for @t speaks of: is it there? */
-bool bus_parcel_for(struct bus_future *t, uint32_t place, uint32_t attempts);
+/* The parcel that an answer from @place for @t speaks of: 0, it is in t->got;
+ * -ENOMEM, it was dropped; -EPROTO, there was none. */
+int bus_parcel_for(struct bus_future *t, uint32_t place, uint32_t attempts);
 void bus_parcels_free(struct bus_pool *p);
 
 /* ----------------------------------------------- pool_map.c, pool_imap.c -- */

@@ -52,7 +52,7 @@ static struct bus_future *wanted(struct bus_pool *p,
 		return NULL;
 	/* A later attempt has sent one already. */
 	bus_task_more(t);
-	if (t->got.data && t->got.attempts > parcel->attempts)
+	if ((t->got.data || t->got.lost) && t->got.attempts > parcel->attempts)
 		return NULL;
 	return t;
 }
@@ -89,12 +89,14 @@ static void deliver(struct bus_pool *p, struct bus_pool_place *pl)
 {
 	struct bus_future *t = wanted(p, &pl->parcel);
 
-	if (t && pl->data) {
+	if (t) {
 		free(t->got.data);
-		pl->data[pl->total] = 0;
+		if (pl->data)
+			pl->data[pl->total] = 0;
 		t->got = (struct bus_got){ .data = pl->data,
 					   .len = pl->total,
-					   .attempts = pl->parcel.attempts };
+					   .attempts = pl->parcel.attempts,
+					   .lost = !pl->data };
 		pl->data = NULL;
 	}
 	drop(pl);
@@ -190,16 +192,21 @@ bool bus_parcels_ready(struct bus_pool *p)
 	return false;
 }
 
-bool bus_parcel_for(struct bus_future *t, uint32_t place, uint32_t attempts)
+static bool has_come(const struct bus_future *t, uint32_t attempts)
+{
+	return (t->got.data || t->got.lost) && t->got.attempts == attempts;
+}
+
+int bus_parcel_for(struct bus_future *t, uint32_t place, uint32_t attempts)
 {
 	struct bus_pool *p = t->pool;
 
 	bus_task_more(t);
-	if (!t->got.data || t->got.attempts != attempts) {
-		if (place < p->n_places)
-			drain(p, &p->place[place]);
-	}
-	return t->got.data && t->got.attempts == attempts;
+	if (!has_come(t, attempts) && place < p->n_places)
+		drain(p, &p->place[place]);
+	if (!has_come(t, attempts))
+		return -EPROTO;
+	return t->got.lost ? -ENOMEM : 0;
 }
 
 /* ------------------------------------------------------------- the pipes -- */
