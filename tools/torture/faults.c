@@ -10,10 +10,14 @@
  * before, and no file.  Then it does the work once more, undisturbed, which
  * must succeed: nothing may remain of the fault.
  *
+ * The same is done with each allocation of memory, which the linker has pass
+ * through here (--wrap), in the child alone.
+ *
  * Not done are failures that would be lies about others: that a living process
  * is not there, or that we have no such child.
  *
- * A case is a work, a point number-of-the-call * 16 + number-of-the-errno.
+ * A case is a work, a point number-of-the-call * 16 + number-of-the-errno; or
+ * 65536 + number-of-the-allocation.
  */
 #include "config.h"
 
@@ -35,8 +39,9 @@
 
 #define N_CALLS	   4096
 #define N_ERRNOS   16
-#define PATIENCE_S 20
-#define LIMIT_NS   ((int64_t)(5 * SB_NS_PER_S))
+#define ALLOC_AT   (N_CALLS * N_ERRNOS) /* points that are allocations */
+#define PATIENCE_S 60
+#define LIMIT_NS   ((int64_t)(20 * SB_NS_PER_S))
 #define TICK_NS	   ((int64_t)(2 * SB_NS_PER_MS))
 #define BIG	   600u
 #define LARGE	   30000u
@@ -101,13 +106,14 @@ static struct shared {
 	_Atomic uint32_t seized, inside, over;
 	_Atomic uint32_t wrong, leaked, stuck; /* a line */
 	_Atomic int32_t error, again;	       /* that the work said */
+	_Atomic uint32_t n_allocs, fail_alloc; /* of which this one, from 1 */
 } *sh;
 
 static struct {
 	_Atomic uint32_t next_case;
 	struct row {
 		struct tally t;
-		_Atomic uint64_t n_calls, n_errors, ns;
+		_Atomic uint64_t n_calls, n_allocs, n_errors, ns;
 	} row[16];
 } *all;
 
@@ -123,7 +129,7 @@ static struct {
 static struct {
 	const char *name;
 	struct row *row;
-	uint32_t n_calls;
+	uint32_t n_calls, n_allocs;
 	uint16_t nr[N_CALLS];
 } x;
 
@@ -132,6 +138,47 @@ static struct bus *inherited; /* of the work after a fork */
 #define bad(field, at, ...)                                                    \
 	torture_bad(&x.row->t, offsetof(struct tally, field), x.name, at,      \
 		    __VA_ARGS__)
+
+/* --------------------------------------------------------------- memory -- */
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t each);
+void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t align, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t each);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_aligned_alloc(size_t align, size_t n);
+
+/* Shall this one fail?  Never but in the child, not in those that it forks. */
+static bool no_memory(void)
+{
+	if (!sh || !sh->inside || sh->child != getpid() ||
+	    ++sh->n_allocs != sh->fail_alloc)
+		return false;
+	errno = ENOMEM;
+	return true;
+}
+
+void *__wrap_malloc(size_t n)
+{
+	return no_memory() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t each)
+{
+	return no_memory() ? NULL : __real_calloc(n, each);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return no_memory() ? NULL : __real_realloc(p, n);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t n)
+{
+	return no_memory() ? NULL : __real_aligned_alloc(align, n);
+}
 
 /* ---------------------------------------------------------------- works -- */
 
@@ -384,6 +431,12 @@ static int large_handler(void *ctx, const void *req, size_t len,
 	return 0;
 }
 
+/* A task says that there was no memory for its result. */
+static int short_of_memory(const struct bus_result *r)
+{
+	return r->kind == BUS_RESULT_ERROR && r->code == -ENOMEM ? -ENOMEM : 0;
+}
+
 /* Results small and large, more workers, a map, a cancel. */
 static int do_pool(void)
 {
@@ -392,7 +445,10 @@ static int do_pool(void)
 	struct bus_pool_config pc = BUS_POOL_CONFIG_INIT;
 	struct bus_future *f;
 	struct bus_result r;
+	struct bus_map_config c_map = BUS_MAP_CONFIG_INIT;
 	uint64_t n[4] = { 1, 2, 3, 4 }, out[4] = { 0 };
+	struct bus_map_item items[4];
+	int n_failed;
 
 	TRY(bus_create(NULL, &c, &w.bus));
 	pc.handlers = handlers;
@@ -400,14 +456,19 @@ static int do_pool(void)
 	pc.n_workers = 1;
 	TRY(bus_pool_start(w.bus, "p", &pc, &w.pool));
 	TRY(bus_pool_apply(w.pool, 0, n, sizeof(n), &r, LIMIT_NS));
+	TRY(short_of_memory(&r));
 	MUST(r.kind == BUS_RESULT_OK && r.len_bytes == sizeof(n) &&
 	     !memcmp(r.data, n, sizeof(n)));
 	TRY(bus_pool_scale(w.pool, 2));
 	TRY(bus_pool_apply(w.pool, 1, n, sizeof(n), &r, LIMIT_NS));
+	TRY(short_of_memory(&r));
 	MUST(r.kind == BUS_RESULT_OK && r.len_bytes == LARGE &&
 	     t_is(r.data, LARGE, 3));
-	TRY(bus_pool_map(w.pool, 0, n, sizeof(*n), out, sizeof(*out), 4, NULL,
-			 LIMIT_NS));
+	c_map.items = items;
+	TRY(n_failed = bus_pool_map(w.pool, 0, n, sizeof(*n), out, sizeof(*out),
+				    4, &c_map, LIMIT_NS));
+	for (int i = 0; i < 4 && n_failed > 0; i++)
+		TRY(items[i].code == -ENOMEM ? -ENOMEM : 0);
 	MUST(!memcmp(n, out, sizeof(n)));
 	TRY(bus_pool_submit(w.pool, 0, n, sizeof(n), NULL, &f, LIMIT_NS));
 	(void)bus_future_cancel(f);
@@ -547,6 +608,7 @@ static bool may_fail(const struct user_regs_struct *r)
 
 struct injection {
 	long at; /* number of the call, -1 none */
+	uint32_t alloc; /* number of the allocation, from 1; 0 none */
 	int err;
 	long n;	 /* calls so far */
 	bool pending;
@@ -635,6 +697,7 @@ static int run(struct injection *in, bool by_munmap)
 	int status;
 
 	memset(sh, 0, sizeof(*sh));
+	sh->fail_alloc = in->alloc;
 	pid = t_fork(child_main, &by_munmap);
 	if (!t_eventually(is_there, NULL, 10000) ||
 	    t_step_seize(pid, &sh->seized)) {
@@ -700,13 +763,25 @@ static void run_point(long at)
 	check_files(at, what, by_unlink);
 }
 
+static void run_alloc(uint32_t n)
+{
+	struct injection in = { .at = -1, .alloc = n + 1 };
+	long at = (long)ALLOC_AT + n;
+
+	torture_point(&x.row->t);
+	judge(run(&in, false), at, "no memory");
+	check_files(at, "no memory", false);
+}
+
 static bool measure(void)
 {
 	struct injection in = { .at = -1 };
 	int status = run(&in, false);
 
 	x.n_calls = in.n < N_CALLS ? (uint32_t)in.n : N_CALLS;
+	x.n_allocs = sh->n_allocs;
 	x.row->n_calls = x.n_calls;
+	x.row->n_allocs = x.n_allocs;
 	for (uint32_t i = 0; i < x.n_calls && torture->at >= 0; i++)
 		torture_say("%4u: %s\n", i * N_ERRNOS, find(x.nr[i])->name);
 	if (!status && !sh->error && !sh->wrong && !sh->leaked && in.n)
@@ -730,6 +805,11 @@ static int case_main(void *arg)
 	}
 	if (!measure())
 		return 0;
+	if (torture->at >= ALLOC_AT) {
+		if (torture->at - ALLOC_AT < (long)x.n_allocs)
+			run_alloc((uint32_t)(torture->at - ALLOC_AT));
+		return 0;
+	}
 	if (torture->at >= 0) {
 		if (torture->at / N_ERRNOS < x.n_calls)
 			run_point(torture->at);
@@ -740,6 +820,8 @@ static int case_main(void *arg)
 				     find(x.nr[i])->errnos[e];
 		     e++)
 			run_point(i * N_ERRNOS + e);
+	for (uint32_t i = 0; i < x.n_allocs; i++)
+		run_alloc(i);
 	return 0;
 }
 
@@ -776,14 +858,15 @@ int faults_main(void)
 
 	all = t_shared(sizeof(*all));
 	good = t_each_cpu(shard_main, NULL);
-	torture_say("%-12s %7s %7s %7s %5s %8s\n", "work", "calls", "points",
-		    "errors", "bad", "seconds");
+	torture_say("%-12s %7s %7s %7s %7s %5s %8s\n", "work", "calls",
+		    "allocs", "points", "errors", "bad", "seconds");
 	for (size_t i = 0; i < lengthof(works); i++) {
 		const struct row *r = &all->row[i];
 
 		if (r->t.points)
-			torture_say("%-12s %7u %7u %7u %5u %8.1f\n",
+			torture_say("%-12s %7u %7u %7u %7u %5u %8.1f\n",
 				    works[i].name, (unsigned)r->n_calls,
+				    (unsigned)r->n_allocs,
 				    (unsigned)r->t.points,
 				    (unsigned)r->n_errors,
 				    (unsigned)tally_bad(&r->t),
