@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -576,6 +577,40 @@ Test(crew, a_flag_goes_only_to_the_task_that_it_is_for)
 	cr_assert(bus_place_flag(place(i), 5, BUS_PLACE_TOLD));
 	collect_text(5, "told");
 	cr_assert_not(bus_place_flag(place(i), 5, BUS_PLACE_DOOMED));
+}
+
+static int lets_go(void *arg)
+{
+	return bus_place_end(arg) ? 0 : 2;
+}
+
+static bool is_at_its_end(void *arg)
+{
+	return ld_acq(&((struct bus_place *)arg)->n_done) == 1;
+}
+
+/* T2 and X3: or the signal, which is on its way, would hit the next task. */
+Test(crew, who_lets_go_waits_for_the_signal_that_is_being_sent)
+{
+	struct bus_place *p = t_shared(sizeof(*p));
+	pid_t child;
+
+	for (int doomed = 0; doomed < 2; doomed++) {
+		st_rlx(&p->n_done, 0);
+		st_rel(&p->word, 9 << 8 | BUS_PLACE_SIGNAL);
+		child = t_fork(lets_go, p);
+		cr_assert(t_eventually(is_at_its_end, p, 20000));
+		for (int i = 0; i < 20; i++)
+			sched_yield();
+		cr_assert_eq(waitpid(child, NULL, WNOHANG), 0);
+		cr_assert_eq(ld_acq(&p->word), 9 << 8 | BUS_PLACE_SIGNAL);
+		if (doomed)
+			cr_assert(bus_place_flag(p, 9, BUS_PLACE_DOOMED));
+		and_acqrel(&p->word, ~BUS_PLACE_SIGNAL);
+		cr_assert_eq(t_wait(child), doomed ? 2 : 0);
+		cr_assert_eq(ld_acq(&p->word),
+			     doomed ? 9 << 8 | BUS_PLACE_DOOMED : 0);
+	}
 }
 
 static void kill_it(uint32_t i, uint64_t id)

@@ -639,3 +639,95 @@ Test(pool, works_with_futexes)
 
 	t_join(t_fork(with_wait, &wait));
 }
+
+/* ------------------------------------------------------------ in workers -- */
+
+static int how_it_waits(void *ctx, const void *req, size_t len,
+			struct bus_reply *r)
+{
+	const struct bus_config *c = &bus_reply_bus(r)->config;
+	uint32_t how[] = { c->wait, c->spin };
+
+	(void)ctx;
+	(void)req;
+	(void)len;
+	return bus_reply_put(r, how, sizeof(how));
+}
+
+/* Whatever their owner does. */
+Test(pool, workers_wait_as_the_pool_is_told)
+{
+	static const bus_handler handlers[] = { how_it_waits };
+	struct bus_pool_config c = t_pool_config(1);
+	uint32_t how[2];
+
+	c.handlers = handlers;
+	for (uint32_t k = 0; k < 2; k++) {
+		c.wait = k ? BUS_WAIT_FUTEX : 0;
+		c.spin = k ? BUS_SPIN_NEVER : 0;
+		t_pool_with(&c);
+		t_apply(ECHO, 1, BUS_RESULT_OK);
+		cr_assert_eq(result.len_bytes, sizeof(how));
+		memcpy(how, result.data, sizeof(how));
+		cr_assert_eq(how[0], k ? BUS_WAIT_FUTEX : bus->config.wait);
+		cr_assert_eq(how[1], k ? BUS_SPIN_NEVER : bus->config.spin);
+		bus_pool_free(pool);
+		pool = NULL;
+	}
+}
+
+/* They wait in the ring behind another until they are not wanted any more; a
+ * worker finds that out, answers, and leaves in good order. */
+Test(pool, what_is_late_or_canceled_before_it_begins_is_not_run)
+{
+	struct bus_task_config soon = BUS_TASK_CONFIG_INIT;
+	struct bus_future *first, *late, *canceled, *last;
+
+	t_pool(1);
+	soon.limit_ns = 5 * MS;
+	first = t_submit(HOLD, 1);
+	t_await_begun(1);
+	late = t_submit_with(LOG, 7, &soon);
+	canceled = t_submit(LOG, 8);
+	last = t_submit(LOG, 9);
+	cr_assert_eq(bus_future_cancel(canceled), 0);
+	t_get(late, BUS_RESULT_TIMEOUT);
+	shared->go = 1;
+	t_get(last, BUS_RESULT_OK);
+	t_get(first, BUS_RESULT_OK);
+	cr_assert_eq(shared->n_log, 1);
+	cr_assert_eq(shared->log[0], 9);
+	cr_assert_eq(t_pool_stats().n_deaths, 0);
+	bus_pool_close(pool);
+	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
+}
+
+static int endless(void *ctx, const void **item, size_t *len)
+{
+	static struct order o = { ECHO, 1 };
+
+	(void)ctx;
+	*item = &o;
+	*len = sizeof(o);
+	return 1;
+}
+
+/* Whoever looks for leaks sees it. */
+Test(pool, freeing_it_frees_imaps_and_futures_that_are_left)
+{
+	struct bus_imap *im;
+	int fds;
+
+	t_pool(2);
+	fds = t_count_fds();
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(bus_pool_imap(pool, 0, endless, NULL, NULL, &im),
+			     0);
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+	}
+	t_submit(ECHO, 1);
+	bus_pool_free(pool);
+	cr_assert_lt(t_count_fds(), fds);
+	t_pool(1);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+}

@@ -329,6 +329,25 @@ Test(imap, gives_all_results_in_order)
 	cr_assert_eq(t_pool_stats().n_ok, N * lengthof(imap_chunks));
 }
 
+/* The window is what is on its way at most, whatever the chunk. */
+Test(imap, a_chunk_is_no_larger_than_the_window)
+{
+	struct bus_map_config c = chunked(100);
+	struct bus_imap *im;
+
+	c.window = 4;
+	t_pool(1);
+	source.n = 10;
+	im = start(&c, true);
+	for (int i = 0; i < 10; i++) {
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+		cr_assert_eq(value(), i);
+		cr_assert_leq(source.next, i + 1 + 4);
+	}
+	cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENODATA);
+	bus_imap_free(im);
+}
+
 Test(imap, unordered_gives_each_result_once)
 {
 	t_pool(3);

@@ -1732,3 +1732,50 @@ Test(queue, garbage_in_shared_memory_does_no_harm)
 	for (size_t i = 0; i < lengthof(child); i++)
 		t_join(child[i]);
 }
+
+/* -------------------------------------------------------- no endpoint -- */
+
+static int without_an_endpoint(void *arg)
+{
+	struct bus_queue *q = arg;
+	struct bus_queue_stats s = BUS_QUEUE_STATS_INIT;
+	struct bus_msg m = { 0 };
+	uint64_t v[2] = { 0 };
+	size_t len[2];
+
+	T_CHECK(bus_queue_put(q, v, 8, -1) == -EUSERS);
+	T_CHECK(bus_queue_put_many(q, v, 8, 2, -1) == -EUSERS);
+	T_CHECK(bus_queue_loan(q, 8, &m, -1) == -EUSERS);
+	T_CHECK(bus_queue_commit(q, &m) == -EUSERS);
+	T_CHECK(bus_queue_get(q, v, 8, len, -1) == -EUSERS);
+	T_CHECK(bus_queue_get_many(q, v, 8, 2, len, -1) == -EUSERS);
+	T_CHECK(bus_queue_peek(q, &m, -1) == -EUSERS);
+	T_CHECK(bus_queue_release(q, &m) == -EUSERS);
+	T_CHECK(bus_queue_give_back(q, &m) == -EUSERS);
+	T_CHECK(bus_queue_task_done(q) == -EUSERS);
+	T_CHECK(bus_queue_join(q, -1) == -EUSERS);
+	T_CHECK(bus_queue_stats(q, &s) == -EUSERS);
+	T_CHECK(bus_queue_close(q) == -EUSERS);
+	T_CHECK(bus_queue_abort(q) == -EUSERS);
+	return 0;
+}
+
+/* A forked child on a bus that is full: nothing is done, nobody waits. */
+Test(queue, each_call_of_who_has_no_endpoint_says_so)
+{
+	struct bus_config c = t_config();
+	struct bus *small, *other;
+	struct bus_queue *q;
+
+	c.max_endpoints = 2;
+	small = t_bus_with(NULL, &c);
+	cr_assert_eq(bus_attach(small, &other), 0);
+	q = t_queue(small, "q", 4, 8, BUS_QUEUE_JOINABLE);
+	cr_assert_eq(t_put_u64(q, 7, 0), 0);
+	t_join(t_fork(without_an_endpoint, q));
+	cr_assert_eq(t_queue_stats(q).n_waiting, 1);
+	cr_assert_not(t_queue_stats(q).closed);
+	cr_assert_eq(t_get_u64(q), 7);
+	bus_close(other);
+	bus_close(small);
+}
