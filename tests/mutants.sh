@@ -99,7 +99,7 @@ kill_at()
 	done
 	kill $! 2>/dev/null || :
 	wait $! 2>/dev/null || :
-	sed -n 's/^FAILED.*--only \([^ ]*\) \(--at [0-9]*\).*/\1 \2/p;
+	sed -n 's/^FAILED \(([a-z]*)\).*--only \([^ ]*\) \(--at [0-9]*\).*/\2 \3 \1/p;
 		s/^FAILED: \(.* end\).*/\1/p' mutants.log | head -1
 }
 
@@ -108,7 +108,7 @@ if $only_kill; then
 		start=$(date +%s)
 		at=$(kill_at "$name")
 		test -n "$at" || missed=1
-		printf '%-16s %-44s %3d s\n' "$name" "${at:-not by kill}" \
+		printf '%-16s %-52s %3d s\n' "$name" "${at:-not by kill}" \
 			$(($(date +%s) - start))
 	done
 	rm -f mutants.log

@@ -4,7 +4,8 @@
  * A victim is single-stepped into one public call, and after instruction k it
  * gets SIGSTOP.  Others go on: they put and get through the same queue, more
  * messages than it has slots, send and receive through the same pipe, are
- * served by the other worker; nobody takes the victim for dead.  Then it gets
+ * served by the other worker; if it has workers itself they wait for it; nobody
+ * takes the victim for dead.  Then it gets
  * SIGCONT, in a world that has changed, and goes on as if nothing had happened:
  * nobody died, so every message comes exactly once and those of a pipe in
  * order, and in the end nothing is left.
@@ -63,6 +64,9 @@ struct op {
 	bool dead;   /* another one has died, holding something */
 	bool fresh;  /* the victim is not attached before */
 	bool closes; /* puts fail from some time on */
+	bool crew;   /* the victim has workers */
+	uint32_t channel_bytes;
+	void (*before)(void);
 };
 
 static struct shared {
@@ -99,6 +103,7 @@ static struct bus *bus;
 static struct bus_queue *q;
 static struct bus_pipe *end[2];
 static struct bus_coord *coord;
+static struct bus_pool *pool;
 static unsigned char texts[4][BIG];
 
 #define bad(field, text)                                                       \
@@ -337,6 +342,86 @@ static void do_close_pipe(void)
 	end[1] = NULL;
 }
 
+static int handler(void *ctx, const void *req, size_t len,
+		   struct bus_reply *reply)
+{
+	(void)ctx;
+	return bus_reply_put(reply, req, len);
+}
+
+static void is_answer(const struct bus_result *r, uint64_t i)
+{
+	unsigned char should[BIG];
+
+	write_message(should, i);
+	if (r->kind != BUS_RESULT_OK || r->len_bytes != x.op->len ||
+	    memcmp(r->data, should, x.op->len))
+		sh->wrong = __LINE__;
+}
+
+static void start_coord(void)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+
+	c.handler = handler;
+	c.window = 4;
+	c.result_bytes = x.op->len;
+	T_CHECK(bus_coord_start(bus, "r", &c, &coord) == 0);
+}
+
+static void do_coord(void)
+{
+	unsigned char req[BIG];
+	struct bus_result r;
+
+	for (uint64_t i = 0; i < 3; i++) {
+		write_message(req, i);
+		if (bus_submit(coord, i, req, x.op->len, HUNG_NS))
+			sh->wrong = __LINE__;
+	}
+	for (uint64_t i = 0; i < 3; i++)
+		if (bus_collect(coord, &r, HUNG_NS) || r.id != i)
+			sh->wrong = __LINE__;
+		else
+			is_answer(&r, i);
+	if (bus_coord_stop(coord, HUNG_NS))
+		sh->wrong = __LINE__;
+}
+
+static void start_pool(void)
+{
+	static const bus_handler handlers[] = { handler };
+	struct bus_pool_config c = BUS_POOL_CONFIG_INIT;
+
+	c.handlers = handlers;
+	c.n_handlers = 1;
+	c.n_workers = 1;
+	T_CHECK(bus_pool_start(bus, "p", &c, &pool) == 0);
+}
+
+/* Results of BIG bytes come through the worker's pipe. */
+static void do_pool(void)
+{
+	struct bus_future *f[3];
+	unsigned char req[BIG];
+	struct bus_result r;
+
+	for (uint64_t i = 0; i < 3; i++) {
+		write_message(req, i);
+		if (bus_pool_submit(pool, 0, req, x.op->len, NULL, &f[i],
+				    HUNG_NS))
+			sh->wrong = __LINE__;
+	}
+	bus_future_cancel(f[2]);
+	for (uint64_t i = 0; i < 3; i++) {
+		if (bus_future_get(f[i], &r, HUNG_NS))
+			sh->wrong = __LINE__;
+		else if (i < 2 || r.kind != BUS_RESULT_CANCELED)
+			is_answer(&r, i); /* it may have been over */
+		bus_future_free(f[i]);
+	}
+}
+
 /* clang-format off */
 static const struct op ops[] = {
 	{ "put", QUEUE, S_ALL, SMALL, .fn = do_put, .waits = true },
@@ -367,6 +452,14 @@ static const struct op ops[] = {
 	  .closes = true },
 	{ "worker", WORKER, S_EMPTY, SMALL, .fn = NULL },
 	{ "worker-blob", WORKER, S_EMPTY, BIG, .fn = NULL },
+	{ "coord", QUEUE, S_ONE, SMALL, .fn = do_coord, .waits = true,
+	  .crew = true, .before = start_coord },
+	{ "coord-blob", QUEUE, S_ONE, BIG, .fn = do_coord, .waits = true,
+	  .crew = true, .before = start_coord },
+	{ "pool", QUEUE, S_ONE, SMALL, .fn = do_pool, .waits = true,
+	  .crew = true, .before = start_pool, .channel_bytes = 640 << 10 },
+	{ "pool-parcel", QUEUE, S_ONE, BIG, .fn = do_pool, .waits = true,
+	  .crew = true, .before = start_pool, .channel_bytes = 640 << 10 },
 };
 /* clang-format on */
 #define N_CASES (lengthof(ops) * N_STATES)
@@ -381,7 +474,7 @@ static struct bus_config bus_settings(void)
 	c.wait = BUS_WAIT_FUTEX;
 	c.spin = BUS_SPIN_NEVER;
 	c.max_endpoints = MAX_EP;
-	c.channel_bytes = 32768;
+	c.channel_bytes = x.op->channel_bytes ? x.op->channel_bytes : 32768;
 	c.max_message_bytes = 1024;
 	c.blob_bytes = 32768;
 	return c;
@@ -404,20 +497,16 @@ static int victim_main(void *arg)
 		T_CHECK(bus_check(bus) == 0);
 	if (x.op->kind == PIPE)
 		T_CHECK(open_side(1) == 0);
+	if (x.op->before)
+		x.op->before();
 	t_step_offer(&sh->victim_pid, &sh->seized);
 	x.op->fn();
 	sh->over = 1;
+	bus_pool_free(pool);
 	bus_pipe_free(end[1]);
 	if (x.op->fn != do_leave)
 		bus_close(bus);
 	return 0;
-}
-
-static int handler(void *ctx, const void *req, size_t len,
-		   struct bus_reply *reply)
-{
-	(void)ctx;
-	return bus_reply_put(reply, req, len);
 }
 
 static int init_worker(void *ctx)
@@ -594,7 +683,7 @@ static enum t_stop while_blocked(void *arg)
 		return T_BLOCKED;
 	if (t_parked(x.victim))
 		help();
-	return sb_now_ns() - b->since > 5 * SB_NS_PER_S ? T_HANGS : T_STEPPED;
+	return sb_now_ns() - b->since > (uint64_t)HUNG_NS ? T_HANGS : T_STEPPED;
 }
 
 /* Go on until @k instructions are done; @learn where that is. */
@@ -675,10 +764,11 @@ static void others_go_on(void)
 	struct bus *another = NULL;
 	uint32_t n = t_stats(bus).n_endpoints;
 
-	if (bus_reap(bus) > 0 && !x.op->dead)
+	/* its workers may leave, and do not wait to be reaped by it */
+	if (bus_reap(bus) > 0 && !x.op->dead && !x.op->crew)
 		bad(wrong, "it was taken for dead");
 	if (!x.op->fresh && !x.op->dead && x.op->fn != do_leave &&
-	    x.op->kind != WORKER && t_stats(bus).n_endpoints != n)
+	    x.op->kind != WORKER && !x.op->crew && t_stats(bus).n_endpoints != n)
 		bad(wrong, "an endpoint went");
 	if (x.op->kind == QUEUE)
 		others_use_queue();
@@ -751,7 +841,7 @@ static void finish(void)
 				bad(lost, "not answered");
 		}
 	} else {
-		if (!t_eventually(is_over, NULL, 10000)) {
+		if (!t_eventually(is_over, NULL, 20000)) {
 			bad(hung, "it does not go on");
 			kill(x.victim, SIGKILL);
 		}
@@ -769,7 +859,7 @@ static void finish(void)
 			    x.k, "%s:%u says so", __FILE__,
 			    (unsigned)sh->wrong);
 	bus_pipe_free(end[0]);
-	if (!t_eventually(alone, NULL, 5000))
+	if (!t_eventually(alone, NULL, 20000))
 		bad(leaked, "an endpoint is left");
 	bus_close(bus);
 	end[0] = end[1] = NULL;
