@@ -76,6 +76,7 @@ struct op {
 	bool sleeps; /* it may wait without limit: asleep is an end, too */
 	bool dead;   /* another endpoint has died, holding something */
 	bool fresh;  /* the victim is not attached before */
+	uint32_t channel_bytes;
 };
 
 /* Of one point, seen by both processes. */
@@ -125,6 +126,7 @@ static struct bus *bus;
 static struct bus_queue *q;
 static struct bus_pipe *end[2];
 static struct bus_coord *coord;
+static struct bus_pool *pool;
 static struct bus_msg msg;
 static unsigned char text[2 * BIG];
 static unsigned char *guarded; /* ends at a page that nobody may touch */
@@ -503,6 +505,59 @@ static int do_work(void)
 	return bus_worker_run(&w);
 }
 
+/* ----------------------------------------------------------------- pool -- */
+
+static void start_pool(void)
+{
+	static const bus_handler handlers[] = { handler };
+	struct bus_pool_config c = BUS_POOL_CONFIG_INIT;
+
+	c.handlers = handlers;
+	c.n_handlers = 1;
+	c.n_workers = 1;
+	T_CHECK(bus_pool_start(bus, "p", &c, &pool) == 0);
+}
+
+/* Results of BIG bytes come through the worker's pipe. */
+static int do_pool(void)
+{
+	unsigned char in[3] = { 0, 2, 3 };
+	struct bus_pool_stats s = BUS_POOL_STATS_INIT;
+	struct bus_worker_stats w[2];
+	struct bus_result r;
+	int ret = bus_pool_apply(pool, 0, message(), x.op->len, &r, TICK_NS);
+
+	if (!ret && r.len_bytes)
+		memcpy(room(1),
+		       (const unsigned char *)r.data + r.len_bytes - 1, 1);
+	if (!ret && r.kind == BUS_RESULT_ERROR)
+		ret = r.code;
+	if (!ret)
+		ret = bus_pool_map(pool, 0, in, 1, room(3 * x.op->len),
+				   x.op->len, 3, NULL, TICK_NS);
+	if (ret >= 0)
+		ret = bus_pool_stats(bus, "p", &s, w, 2);
+	return ret;
+}
+
+static int do_cancel_task(void)
+{
+	struct bus_future *f;
+	int ret = bus_pool_submit(pool, 0, message(), x.op->len, NULL, &f,
+				  TICK_NS);
+
+	if (ret)
+		return ret;
+	bus_future_cancel(f);
+	return bus_future_wait(f, TICK_NS);
+}
+
+static int do_free_pool(void)
+{
+	bus_pool_free(pool);
+	return 0;
+}
+
 /* clang-format off */
 static const struct op ops[] = {
 	{ "put", QUEUE, S_ALL, SMALL, NULL, .fn = do_put },
@@ -556,6 +611,14 @@ static const struct op ops[] = {
 	  .fn = do_collect },
 	{ "coord-start", COORD, S_EMPTY, SMALL, NULL, .fn = do_start },
 	{ "coord-stop", COORD, S_EMPTY, BIG, coord_answered, .fn = do_stop },
+	{ "pool", COORD, S_EMPTY, SMALL, start_pool, .fn = do_pool,
+	  .channel_bytes = 640 << 10 },
+	{ "pool-parcel", COORD, S_EMPTY, BIG, start_pool, .fn = do_pool,
+	  .channel_bytes = 640 << 10 },
+	{ "pool-cancel", COORD, S_EMPTY, BIG, start_pool,
+	  .fn = do_cancel_task, .channel_bytes = 640 << 10 },
+	{ "pool-free", COORD, S_EMPTY, SMALL, start_pool,
+	  .fn = do_free_pool, .channel_bytes = 640 << 10 },
 };
 /* clang-format on */
 #define N_CASES (lengthof(ops) * N_STATES)
@@ -963,7 +1026,7 @@ static struct bus_config bus_settings(void)
 	c.wait = BUS_WAIT_FUTEX;
 	c.spin = BUS_SPIN_NEVER;
 	c.max_endpoints = MAX_EP;
-	c.channel_bytes = 16384;
+	c.channel_bytes = x.op->channel_bytes ? x.op->channel_bytes : 16384;
 	c.max_message_bytes = 1024;
 	c.blob_bytes = 8192; /* 16 cells of 256, 4 of 1024 */
 	return c;
