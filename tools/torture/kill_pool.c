@@ -21,10 +21,10 @@
  * Results of LARGE bytes go through the worker's pipe, in parts.
  *
  * Points are come to as in kill_pipe.c: by a breakpoint, or if that leads
- * elsewhere by steps.  The recovery of a pool's ring, of 2048 slots, takes
- *100,000 instructions: so --full takes FULL_MAX points of each case at equal
- *distances, the first by the seed, and --quick about 20.  A case is
- *operation/state/peer, a point the number of instructions.
+ * elsewhere by steps.  A ring of 2048 slots makes loops of 100,000
+ *instructions, for a look at each of them.  So --full takes every instruction
+ *the first FEW times that it is done, and a sample of all; --quick samples of
+ *both.  A case is operation/state/peer, a point the number of instructions.
  */
 #include "config.h"
 
@@ -50,19 +50,22 @@
 #define HUNG_NS    (10 * SB_NS_PER_S)
 #define WATCHDOG_S 120
 #define K_MAX      400000
-/* What a point takes, and a step; what is spent on a case in the quick run. */
-#define POINT_NS   (12 * SB_NS_PER_MS)
-#define STEP_NS    (20 * SB_NS_PER_US)
-#define QUICK_NS   (240 * SB_NS_PER_MS)
-#define FULL_MAX   5000 /* points of a case */
+/* An instruction is new the first FEW times that it is done.  How many points
+ * of a case are new, and how many are anywhere. */
+#define FEW        3
+#define QUICK_NEW  16
+#define QUICK_ANY  6
+#define FULL_ANY   2000
 
 /* Had the owner submitted when the victim started? */
 enum state { EMPTY, ONE, N_STATES };
 
-enum peer { POLL, FUTEX, URING, N_PEERS };
+/* BUSY: asleep in a futex, and stopped until the victim is dead: it finds all
+ * that the victim did, and the death, at once. */
+enum peer { POLL, FUTEX, URING, BUSY, N_PEERS };
 
 static const char *const state_names[] = { "empty", "one" };
-static const char *const peer_names[] = { "poll", "futex", "uring" };
+static const char *const peer_names[] = { "poll", "futex", "uring", "busy" };
 
 #define S_EMPTY (1u << EMPTY)
 #define S_BOTH  (S_EMPTY | 1u << ONE)
@@ -112,6 +115,7 @@ static struct {
 	long k;
 	long len;     /* instructions of the whole operation, */
 	uint64_t *pc; /* and where the victim is after each */
+	long *new;    /* see find_new() */
 	bool by_steps, there;
 	struct row *row;
 	pid_t victim, owner;
@@ -389,15 +393,23 @@ static void do_map(void)
 {
 	struct bus_map_config c = BUS_MAP_CONFIG_INIT;
 	uint64_t in[3] = { 0, 1, 2 }, out[3] = { 9, 9, 9 };
+	struct bus_map_item items[3];
+	int n, n_dead = 0;
 
 	c.chunk = 2;
+	c.items = items;
 	sh->ready = 1;
-	if (bus_pool_map(pool, ECHO, in, sizeof(*in), out, sizeof(*out), 3, &c,
-			 -1))
-		WRONG();
-	for (uint64_t i = 0; i < 3; i++)
-		if (out[i] != i)
+	n = bus_pool_map(pool, ECHO, in, sizeof(*in), out, sizeof(*out), 3, &c,
+			 -1);
+	for (uint64_t i = 0; i < 3; i++) {
+		/* Items of a chunk are tried once more, each for itself. */
+		if (i == 2 && items[i].kind == BUS_RESULT_DEATH)
+			n_dead += x.op->max_attempts == 1;
+		else if (items[i].kind != BUS_RESULT_OK || out[i] != i)
 			WRONG();
+	}
+	if (n != n_dead)
+		WRONG();
 }
 
 static int three(void *ctx, const void **item, size_t *len)
@@ -675,6 +687,8 @@ static void set_up(void)
 		sh->go = 1;
 		until(owner_submitted, "the owner does not get ready");
 	}
+	if (x.peer == BUSY)
+		kill(x.owner, SIGSTOP);
 	if (t_step_seize(x.victim, &sh->seized))
 		cannot("seize");
 }
@@ -825,6 +839,8 @@ static bool run_once(long k)
 	doing = "the victim does not die";
 	if (t_step_kill(x.victim, stop, x.op->role != WORKER))
 		cannot("kill");
+	if (x.peer == BUSY)
+		kill(x.owner, SIGCONT);
 	doing = "a survivor hangs";
 	torture_point(&x.row->t);
 	survive();
@@ -854,6 +870,7 @@ static const struct op ops[] = {
 	  .max_attempts = 1 },
 	{ "worker-cancel", WORKER, S_BOTH, .fn = do_cancel, .handler = UNTIL_TOLD },
 	{ "worker-chunk", WORKER, S_BOTH, .fn = do_map },
+	{ "worker-split", WORKER, S_BOTH, .fn = do_map, .max_attempts = 1 },
 	{ "worker-items", WORKER, S_BOTH, .fn = do_imap },
 	{ "worker-leave", WORKER, S_BOTH, .fn = do_tasks,
 	  .max_tasks = 1 },
@@ -881,20 +898,59 @@ static bool makes_sense(const struct op *op, enum state s, enum peer p)
 		return false;
 	if (op->role == OUTSIDE && p != FUTEX)
 		return false;
+	/* what the owner does to a worker it cannot do while it is stopped */
+	if (p == BUSY &&
+	    (op->role != WORKER || s != ONE || op->handler == UNTIL_TOLD))
+		return false;
 	return op->states & 1u << s;
 }
 
-/* The distance of the points of a case. */
-static long stride(void)
+static int by_place(const void *a, const void *b)
 {
-	uint64_t each = POINT_NS, n;
+	const long *i = a, *k = b;
 
-	if (torture->full)
-		return x.len / FULL_MAX + 1;
-	if (!x.pc[0]) /* no breakpoints: it steps all the way */
-		each += (uint64_t)x.len / 2 * STEP_NS;
-	n = QUICK_NS / each + 2;
-	return x.len / (long)n + 1;
+	if (x.pc[*i] != x.pc[*k])
+		return x.pc[*i] < x.pc[*k] ? -1 : 1;
+	return *i < *k ? -1 : *i > *k;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const long *i = a, *k = b;
+
+	return *i < *k ? -1 : *i > *k;
+}
+
+/* After how many instructions is the next one new?  To x.new; returns how many
+ * those are. */
+static long find_new(void)
+{
+	long n = 0, times = 0;
+	uint64_t last = 0;
+
+	for (long i = 0; i <= x.len; i++)
+		x.new[i] = i;
+	qsort(x.new, (size_t)x.len + 1, sizeof(*x.new), by_place);
+	for (long i = 0; i <= x.len; i++) {
+		times = i && x.pc[x.new[i]] == last ? times + 1 : 0;
+		last = x.pc[x.new[i]];
+		if (times < FEW)
+			x.new[n++] = x.new[i];
+	}
+	qsort(x.new, (size_t)n, sizeof(*x.new), by_number);
+	return n;
+}
+
+static void run_points(uint64_t seed)
+{
+	long n = find_new(), step;
+
+	step = torture->full ? 1 : n / QUICK_NEW + 1;
+	for (long i = (long)(seed % (uint64_t)step); i < n; i += step)
+		run_point(x.new[i]);
+	step = x.len / (torture->full ? FULL_ANY : QUICK_ANY) + 1;
+	for (long k = (long)(seed % (uint64_t)step); k <= x.len; k += step)
+		run_point(k);
 }
 
 static void run_case(uint32_t c)
@@ -916,15 +972,10 @@ static void run_case(uint32_t c)
 	x.row->of += (uint64_t)x.len + 1;
 	if (x.len > (long)x.row->longest)
 		x.row->longest = (uint64_t)x.len;
-	if (torture->at >= 0 && torture->at <= x.len) {
+	if (torture->at < 0)
+		run_points(torture->seed + c * 7);
+	else if (torture->at <= x.len)
 		run_point(torture->at);
-	} else if (torture->at < 0) {
-		long step = stride();
-
-		for (long k = (long)(torture->seed + c * 7) % step; k <= x.len;
-		     k += step)
-			run_point(k);
-	}
 	x.row->ns += sb_now_ns() - since;
 }
 
@@ -937,10 +988,12 @@ static int shard_main(void *arg)
 	sigaction(SIGALRM, &sa, NULL);
 	sh = t_shared(sizeof(*sh));
 	x.pc = malloc((K_MAX + 1) * sizeof(*x.pc));
-	T_CHECK(x.pc);
+	x.new = malloc((K_MAX + 1) * sizeof(*x.new));
+	T_CHECK(x.pc && x.new);
 	while ((c = all->next_case++) < N_CASES)
 		run_case(c);
 	free(x.pc);
+	free(x.new);
 	return 0;
 }
 
