@@ -1017,15 +1017,17 @@ Test(seg, nobody_sees_half_of_one)
 	cr_assert_not(exists(name));
 }
 
-/* Children that live longer than the creator does. */
+static int leash[2];
+
+/* Children that live longer than the creator does: until we let go. */
 static void *forks_all_the_time(void *arg)
 {
+	char c;
+
 	(void)arg;
 	for (;;) {
-		if (fork() == 0) {
-			usleep(200000);
-			_exit(0);
-		}
+		if (fork() == 0)
+			_exit(read(leash[0], &c, 1) != 0);
 		usleep(2000);
 	}
 	return NULL;
@@ -1037,6 +1039,7 @@ static int creates_while_forking(void *arg)
 	struct sb_seg seg;
 	pthread_t t;
 
+	close(leash[1]);
 	signal(SIGCHLD, SIG_IGN);
 	T_CHECK(pthread_create(&t, NULL, forks_all_the_time, NULL) == 0);
 	for (int i = 0; i < 20; i++) {
@@ -1062,13 +1065,17 @@ Test(seg, fork_at_any_moment_does_not_inherit_the_lock)
 
 	t_gate_init(&l.ready);
 	for (int i = 0; i < 20; i++) {
-		pid_t creator = t_fork(creates_while_forking, &l);
+		pid_t creator;
 
+		cr_assert_eq(pipe(leash), 0);
+		creator = t_fork(creates_while_forking, &l);
 		t_gate_wait(&l.ready);
 		cr_assert_eq(sb_seg_unlink(l.name), -EBUSY);
 		t_kill(creator);
 		/* The newest child has perhaps not run at all yet. */
-		cr_assert(t_eventually(can_unlink, &l, 100));
+		cr_assert(t_eventually(can_unlink, &l, 20000));
+		close(leash[0]);
+		close(leash[1]);
 	}
 	t_gate_close(&l.ready);
 }
