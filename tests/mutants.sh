@@ -72,25 +72,31 @@ names_of_lib()
 }
 
 build_without()
-{
+(
 	mkdir -p mutants.d
-	cd mutants.d
+	cd mutants.d || exit
 	test -e Makefile || "$src/configure" -q --disable-tests \
-		--disable-shared CC="$CC" >configure.log 2>&1
-	if grep -q "SB_MUTATED($1)" "$src"/lib/*.h; then
-		find . -name '*.o' -exec rm -f {} +
-	fi
+		--disable-shared CC="$CC" >configure.log 2>&1 || exit
 	# make does not know that another one is gone
+	if grep -q "SB_MUTATED($1)" "$src"/lib/*.h || test -e was_in_header; then
+		find . -name '*.l[ao]' -exec rm -f {} + -o -name '*.o' \
+			-exec rm -f {} +
+		rm -f was_in_header
+	fi
+	! grep -q "SB_MUTATED($1)" "$src"/lib/*.h || touch was_in_header
 	rm -f lib/*.o lib/*.lo tools/torture/bustorture-kill_ring.o
 	${MAKE:-make} -s tools/torture/bustorture \
 		CPPFLAGS="-DSB_MUTANT='\"$1\"'" >make.log 2>&1
-	cd ..
-}
+)
 
 # Prints the first point that is not as it should be.
 kill_at()
 {
-	build_without "$1" || { cat mutants.d/make.log >&2; exit 1; }
+	build_without "$1" || {
+		cat mutants.d/make.log >&2
+		echo "mutants: it cannot be built" >&2
+		exit 1
+	}
 	timeout -k 10 "${SECONDS_KILL:-200}" nice -n 10 \
 		mutants.d/tools/torture/bustorture kill --seed 1 \
 		>mutants.log 2>&1 &
@@ -106,7 +112,7 @@ kill_at()
 if $only_kill; then
 	for name in ${*:-$(names_of_lib | sort -u)}; do
 		start=$(date +%s)
-		at=$(kill_at "$name")
+		at=$(kill_at "$name") || exit 1
 		test -n "$at" || missed=1
 		printf '%-16s %-52s %3d s\n' "$name" "${at:-not by kill}" \
 			$(($(date +%s) - start))
