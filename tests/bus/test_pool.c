@@ -671,6 +671,8 @@ Test(pool, workers_wait_as_the_pool_is_told)
 		memcpy(how, result.data, sizeof(how));
 		cr_assert_eq(how[0], k ? BUS_WAIT_FUTEX : bus->config.wait);
 		cr_assert_eq(how[1], k ? BUS_SPIN_NEVER : bus->config.spin);
+		bus_pool_close(pool);
+		cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
 		bus_pool_free(pool);
 		pool = NULL;
 	}
@@ -700,6 +702,65 @@ Test(pool, what_is_late_or_canceled_before_it_begins_is_not_run)
 	cr_assert_eq(t_pool_stats().n_deaths, 0);
 	bus_pool_close(pool);
 	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
+}
+
+/* A look that makes no progress. */
+static bool has_done_two(void *arg)
+{
+	(void)arg;
+	return t_worker(0).n_done == 2;
+}
+
+/* Who is busy elsewhere need not say so: a worker looks at the clock. */
+Test(pool, what_is_late_is_not_run_though_its_owner_does_not_look)
+{
+	struct bus_task_config soon = BUS_TASK_CONFIG_INIT;
+	struct bus_future *first, *late;
+
+	t_pool(1);
+	soon.limit_ns = 5 * MS;
+	first = t_submit(HOLD, 1);
+	t_await_begun(1);
+	late = t_submit_with(LOG, 7, &soon);
+	nap(10 * MS);
+	shared->go = 1;
+	cr_assert(t_eventually(has_done_two, NULL, 20000));
+	t_get(first, BUS_RESULT_OK);
+	t_get(late, BUS_RESULT_TIMEOUT);
+	t_apply(LOG, 9, BUS_RESULT_OK);
+	cr_assert_eq(shared->n_log, 1);
+	cr_assert_eq(shared->log[0], 9);
+	bus_pool_close(pool);
+	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
+}
+
+static int fails_at_length(void *ctx, const void *req, size_t len,
+			   struct bus_reply *r)
+{
+	(void)ctx;
+	bus_reply_error(r, "%0*d", *(const int *)req, (int)len);
+	return 5;
+}
+
+/* Short ones lie in the future, longer ones on the heap. */
+Test(pool, a_text_of_any_length_comes_with_an_error)
+{
+	static const bus_handler handlers[] = { fails_at_length };
+	struct bus_pool_config c = t_pool_config(1);
+	char should[256];
+
+	c.handlers = handlers;
+	t_pool_with(&c);
+	for (int n = 1; n < 200; n++) {
+		snprintf(should, sizeof(should), "%0*d", n, (int)sizeof(n));
+		cr_assert_eq(
+			bus_pool_apply(pool, 0, &n, sizeof(n), &result, T_LONG),
+			0);
+		cr_assert_eq(result.kind, BUS_RESULT_ERROR);
+		cr_assert_eq(result.code, 5);
+		cr_assert_eq(result.len_bytes, strlen(should));
+		cr_assert_str_eq(result.data, should);
+	}
 }
 
 static int endless(void *ctx, const void **item, size_t *len)

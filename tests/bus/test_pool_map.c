@@ -329,6 +329,24 @@ Test(imap, gives_all_results_in_order)
 	cr_assert_eq(t_pool_stats().n_ok, N * lengthof(imap_chunks));
 }
 
+/* Its worker is told, and looks between two of them. */
+Test(map, a_chunk_that_is_late_stops_at_its_next_item)
+{
+	struct order job[3] = { { HOLD, 1 }, { LOG, 2 }, { LOG, 3 } },
+		     answer[3];
+	struct bus_map_config c = chunked(3);
+
+	t_pool(1);
+	cr_assert_eq(bus_pool_map(pool, 0, job, sizeof(*job), answer,
+				  sizeof(*answer), 3, &c, 50 * MS),
+		     -ETIMEDOUT);
+	shared->go = 1;
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	cr_assert_eq(shared->n_log, 0);
+	bus_pool_close(pool);
+	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
+}
+
 /* The window is what is on its way at most, whatever the chunk. */
 Test(imap, a_chunk_is_no_larger_than_the_window)
 {

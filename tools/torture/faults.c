@@ -437,6 +437,39 @@ static int short_of_memory(const struct bus_result *r)
 	return r->kind == BUS_RESULT_ERROR && r->code == -ENOMEM ? -ENOMEM : 0;
 }
 
+static int three(void *ctx, const void **item, size_t *len)
+{
+	static unsigned char buf[BIG];
+	uint32_t *n = ctx;
+
+	if ((*n)++ == 3)
+		return 0;
+	t_fill(buf, BIG, 3);
+	*item = buf;
+	*len = BIG;
+	return 1;
+}
+
+/* A chunk of two, and one by itself. */
+static int use_imap(void)
+{
+	struct bus_map_config c = BUS_MAP_CONFIG_INIT;
+	struct bus_imap *imap;
+	struct bus_result r;
+	uint32_t n = 0;
+	int ret;
+
+	c.chunk = 2;
+	TRY(bus_pool_imap(w.pool, 0, three, &n, &c, &imap));
+	while (!(ret = bus_imap_next(imap, &r, LIMIT_NS)) &&
+	       !(ret = short_of_memory(&r)))
+		MUST(r.kind == BUS_RESULT_OK && r.len_bytes == BIG &&
+		     t_is(r.data, BIG, 3));
+	bus_imap_free(imap);
+	TRY(ret == -ENODATA ? 0 : ret);
+	return 0;
+}
+
 /* Results small and large, more workers, a map, a cancel. */
 static int do_pool(void)
 {
@@ -470,6 +503,7 @@ static int do_pool(void)
 	for (int i = 0; i < 4 && n_failed > 0; i++)
 		TRY(items[i].code == -ENOMEM ? -ENOMEM : 0);
 	MUST(!memcmp(n, out, sizeof(n)));
+	TRY(use_imap());
 	TRY(bus_pool_submit(w.pool, 0, n, sizeof(n), NULL, &f, LIMIT_NS));
 	(void)bus_future_cancel(f);
 	bus_future_free(f);
