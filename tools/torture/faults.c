@@ -385,6 +385,31 @@ static int do_pipe(void)
 	return 0;
 }
 
+static int says_hello(void *ctx, struct bus_pipe *end)
+{
+	(void)ctx;
+	return bus_pipe_send(end, "hello", 5, LIMIT_NS) ? 1 : 0;
+}
+
+/* A child with the other end. */
+static int do_spawn(void)
+{
+	struct bus_config c = settings(BUS_WAIT_AUTO);
+	unsigned char buf[8];
+	size_t len = 0;
+	pid_t pid;
+	int ret;
+
+	TRY(bus_create(NULL, &c, &w.bus));
+	TRY(bus_pipe_spawn(w.bus, NULL, says_hello, NULL, &w.a, &pid));
+	ret = bus_pipe_recv(w.a, buf, sizeof(buf), &len, LIMIT_NS);
+	MUST(ret || (len == 5 && !memcmp(buf, "hello", 5)));
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	TRY(ret);
+	return 0;
+}
+
 static int handler(void *ctx, const void *req, size_t len,
 		   struct bus_reply *reply)
 {
@@ -572,7 +597,8 @@ static const struct work {
 	{ "queue", do_queue },	     { "named", do_named },
 	{ "replace", do_replace },   { "unlink", do_unlink },
 	{ "futex", do_futex },	     { "uring", do_uring },
-	{ "pipe", do_pipe },	     { "coord", do_coord },
+	{ "pipe", do_pipe },	     { "spawn", do_spawn },
+	{ "coord", do_coord },
 	{ "pool", do_pool },	     { "recover", do_recover },
 	{ "after-fork", do_after_fork },
 };

@@ -806,7 +806,7 @@ static void audit(void)
 
 static void survive(void)
 {
-	char text[64];
+	char text[256];
 
 	if (x.op->role == WORKER)
 		check_owner();
