@@ -3215,3 +3215,65 @@ Test(pipe, an_end_of_a_maker_who_is_gone_is_not_taken)
 	bus_pipe_free(mine);
 	bus_pipe_free(its);
 }
+
+/* -------------------------------------------------------- no endpoint -- */
+
+struct crowded {
+	struct bus *bus;
+	struct bus_pipe *a;
+};
+
+static int without_an_endpoint(void *arg)
+{
+	struct crowded *c = arg;
+	struct bus_stats stats = BUS_STATS_INIT;
+	struct bus_pool_stats pool = BUS_POOL_STATS_INIT;
+	struct bus_pipe_ref ref = { 0 };
+	struct bus_pipe *x, *y;
+
+	T_CHECK(bus_pipe(c->bus, NULL, &x, &y) == -EUSERS);
+	T_CHECK(bus_pipe_open(c->bus, "n", NULL, 0, &x) == -EUSERS);
+	T_CHECK(bus_pipe_ref(c->a, &ref) == -EUSERS);
+	T_CHECK(bus_pipe_take(c->bus, &ref, &x) == -EUSERS);
+	T_CHECK(bus_stats(c->bus, &stats) == -EUSERS);
+	T_CHECK(bus_pool_stats(c->bus, "p", &pool, NULL, 0) == -EUSERS);
+	return 0;
+}
+
+Test(pipe, each_call_of_who_has_no_endpoint_says_so)
+{
+	struct bus_config config = t_config();
+	struct bus *other;
+	struct bus_pipe *other_end;
+	struct crowded c;
+
+	config.max_endpoints = 2;
+	c.bus = t_bus_with(NULL, &config);
+	cr_assert_eq(bus_attach(c.bus, &other), 0);
+	t_pipe(c.bus, 0, 0, 0, &c.a, &other_end);
+	t_join(t_fork(without_an_endpoint, &c));
+	cr_assert_eq(bus_pipe_send(c.a, "x", 1, 0), 0);
+	bus_pipe_free(c.a);
+	bus_pipe_free(other_end);
+	bus_close(other);
+	bus_close(c.bus);
+}
+
+/* -EPIPE, and the part is not on loan any more. */
+Test(pipe, what_is_committed_after_the_reader_has_left_goes_nowhere)
+{
+	struct bus *own = t_bus();
+	struct bus_part part;
+	struct bus_pipe *tx, *rx;
+
+	t_pipe(own, 0, 0, 0, &tx, &rx);
+	cr_assert_eq(bus_pipe_send(tx, "x", 1, 0), 0);
+	cr_assert_eq(bus_pipe_loan(tx, 100, &part, 0), 0);
+	bus_pipe_free(rx);
+	cr_assert_eq(bus_pipe_commit(tx, &part), -EPIPE);
+	cr_assert_null(part.data);
+	cr_assert_eq(bus_pipe_commit(tx, &part), -EINVAL);
+	cr_assert_eq(bus_pipe_loan(tx, 100, &part, 0), -EPIPE);
+	bus_pipe_free(tx);
+	bus_close(own);
+}

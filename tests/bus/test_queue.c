@@ -1747,6 +1747,7 @@ static int without_an_endpoint(void *arg)
 	T_CHECK(bus_queue_put_many(q, v, 8, 2, -1) == -EUSERS);
 	T_CHECK(bus_queue_loan(q, 8, &m, -1) == -EUSERS);
 	T_CHECK(bus_queue_commit(q, &m) == -EUSERS);
+	T_CHECK(bus_queue_cancel(q, &m) == -EUSERS);
 	T_CHECK(bus_queue_get(q, v, 8, len, -1) == -EUSERS);
 	T_CHECK(bus_queue_get_many(q, v, 8, 2, len, -1) == -EUSERS);
 	T_CHECK(bus_queue_peek(q, &m, -1) == -EUSERS);
