@@ -11,7 +11,8 @@
 #
 # --kill: not those, but `bustorture kill --quick` of a tree that is built
 # without the safeguard, in mutants.d: a minute or two each.  It says at which
-# point it was seen first, and exits 1 when something was not.
+# point it was seen first, and exits 1 when something was not.  KILL_FLAGS are
+# more options, as --only bus; SECONDS_KILL is how long it may take.
 set -eu
 
 src=$(cd "$(dirname "$0")/.." && pwd)
@@ -98,7 +99,7 @@ kill_at()
 		exit 1
 	}
 	timeout -k 10 "${SECONDS_KILL:-200}" nice -n 10 \
-		mutants.d/tools/torture/bustorture kill --seed 1 \
+		mutants.d/tools/torture/bustorture kill ${KILL_FLAGS-} \
 		>mutants.log 2>&1 &
 	while kill -0 $! 2>/dev/null && ! grep -q '^FAILED' mutants.log; do
 		sleep 1

@@ -53,8 +53,8 @@
 /* An instruction is new the first FEW times that it is done.  How many points
  * of a case are new, and how many are anywhere. */
 #define FEW        3
-#define QUICK_NEW  16
-#define QUICK_ANY  6
+#define QUICK_NEW  10
+#define QUICK_ANY  3
 #define FULL_ANY   2000
 
 /* Had the owner submitted when the victim started? */
@@ -897,6 +897,12 @@ static bool makes_sense(const struct op *op, enum state s, enum peer p)
 	if (p == URING && !have_uring)
 		return false;
 	if (op->role == OUTSIDE && p != FUTEX)
+		return false;
+	/* only one of the owner's calls can be done by polling */
+	if (op->role == OWNER && p == POLL && op->fn != do_tasks)
+		return false;
+	/* Of the sample; the owner does the same, whatever its worker is in. */
+	if (op->role == OWNER && p == URING && !torture->full && !torture->only)
 		return false;
 	/* what the owner does to a worker it cannot do while it is stopped */
 	if (p == BUSY &&
