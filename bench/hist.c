@@ -44,7 +44,7 @@ void hist_init(struct hist *hist)
 	hist->min = UINT64_MAX;
 }
 
-void hist_add(struct hist *hist, uint64_t value)
+void hist_add_many(struct hist *hist, uint64_t value, uint64_t n)
 {
 	if (value >> HIST_BITS)
 		value = (1ull << HIST_BITS) - 1;
@@ -52,8 +52,13 @@ void hist_add(struct hist *hist, uint64_t value)
 		hist->min = value;
 	if (value > hist->max)
 		hist->max = value;
-	hist->n++;
-	hist->count[index_of(value)]++;
+	hist->n += n;
+	hist->count[index_of(value)] += n;
+}
+
+void hist_add(struct hist *hist, uint64_t value)
+{
+	hist_add_many(hist, value, 1);
 }
 
 void hist_merge(struct hist *into, const struct hist *from)
@@ -85,6 +90,21 @@ uint64_t hist_quantile(const struct hist *hist, double q)
 		}
 	}
 	return hist->max;
+}
+
+bool hist_next(const struct hist *hist, unsigned *idx, struct hist_step *step)
+{
+	while (*idx < HIST_N && !hist->count[*idx])
+		++*idx;
+	if (*idx == HIST_N)
+		return false;
+	*step = (struct hist_step){
+		.lower = *idx ? upper_value(*idx - 1) + 1 : 0,
+		.upper = upper_value(*idx),
+		.count = hist->count[*idx],
+	};
+	++*idx;
+	return true;
 }
 
 struct quantiles hist_quantiles(const struct hist *hist)

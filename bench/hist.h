@@ -10,6 +10,7 @@
 #ifndef BENCH_HIST_H
 #define BENCH_HIST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define HIST_HALF 1024u
@@ -25,10 +26,23 @@ struct hist {
 
 void hist_init(struct hist *hist);
 void hist_add(struct hist *hist, uint64_t value);
+void hist_add_many(struct hist *hist, uint64_t value, uint64_t n);
 void hist_merge(struct hist *into, const struct hist *from);
 
 /* The value that a part @q (0 .. 1) of all does not exceed; 0 when empty. */
 uint64_t hist_quantile(const struct hist *hist, double q);
+
+/* One counter: how many values lay from @lower to @upper. */
+struct hist_step {
+	uint64_t lower, upper, count;
+};
+
+/*
+ * The counters that are not zero, smallest first:
+ *
+ *	for (unsigned idx = 0; hist_next(hist, &idx, &step);)
+ */
+bool hist_next(const struct hist *hist, unsigned *idx, struct hist_step *step);
 
 /* What reports show of a histogram. */
 struct quantiles {
