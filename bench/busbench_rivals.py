@@ -93,6 +93,16 @@ def join(processes):
                      % process.exitcode)
 
 
+def steps(values):
+    """How often each value: up to 2047 exactly, then to a thousandth."""
+    counts = {}
+    for value in values:
+        shift = max(0, value.bit_length() - 11)
+        step = value >> shift << shift
+        counts[step] = counts.get(step, 0) + 1
+    return sorted(counts.items())
+
+
 def quantiles(values):
     if not values:
         return None
@@ -103,7 +113,7 @@ def quantiles(values):
                                  int(part * len(values) + 0.999999) - 1))]
 
     return {"min": values[0], "p50": at(0.5), "p90": at(0.9), "p99": at(0.99),
-            "p999": at(0.999), "max": values[-1]}
+            "p999": at(0.999), "max": values[-1], "hist": steps(values)}
 
 
 # stream and mpmc -------------------------------------------------------------

@@ -17,9 +17,11 @@ void load_run(const struct transport *transport, const struct spec *spec,
 		[LOAD_WAKE] = load_wake,     [LOAD_RECOVER] = load_recover,
 		[LOAD_IDLE] = load_idle,
 	};
+	struct hist *all_ns = out->all_ns;
 
 	*out = (struct outcome)OUTCOME_INIT;
 	out->open_loop = spec->rate > 0;
+	out->all_ns = all_ns;
 	if (!(transport->loads & LOAD_BIT(spec->load)))
 		outcome_set(out, OUTCOME_ABSENT, "%s cannot run %s",
 			    transport->name, load_names[spec->load]);

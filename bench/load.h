@@ -49,7 +49,8 @@ void load_wake(const struct transport *transport, const struct spec *spec,
 void load_idle(const struct transport *transport, const struct spec *spec,
 	       struct outcome *out);
 
-/* The one that spec->load says, after a fresh outcome was made. */
+/* The one that spec->load says, after a fresh outcome was made, in which only
+ * all_ns is kept. */
 void load_run(const struct transport *transport, const struct spec *spec,
 	      struct outcome *out);
 

@@ -200,7 +200,7 @@ static void one_round(struct case_result *results, struct result *result,
 	const struct entry *entry = result->entry;
 	struct spec spec = plan_spec(results->bench_case, entry);
 	double before = *pingpong;
-	struct outcome out;
+	struct outcome out = { .all_ns = result->series.round };
 	enum regime regime;
 
 	load_run(entry->transport, &spec, &out);
@@ -218,6 +218,9 @@ static void one_round(struct case_result *results, struct result *result,
 	result->disorder += out.disorder;
 	result->wrong += out.wrong;
 	rounds->round[rounds->n++] = (struct round){ out, regime };
+	if (series_add(&result->series, result_value(spec.load, &out), before,
+		       regime) < 0)
+		outcome_set(&result->median, OUTCOME_FAILED, "no memory");
 }
 
 static unsigned most_runs(const struct bench_case *bench_case)
@@ -263,7 +266,7 @@ static void result_open(struct result *result, const struct entry *entry,
 				   .ci_low = NAN,
 				   .ci_high = NAN };
 	rounds->round = calloc(entry->runs, sizeof(*rounds->round));
-	if (!rounds->round)
+	if (!rounds->round || series_open(&result->series, entry->runs) < 0)
 		outcome_set(&result->median, OUTCOME_FAILED, "no memory");
 }
 
@@ -303,4 +306,10 @@ void measure_case(const struct bench_case *bench_case,
 		free(rounds[i].round);
 	if (progress)
 		fputs("\r\033[K", stderr);
+}
+
+void measure_free(struct case_result *results)
+{
+	for (unsigned i = 0; i < results->n; i++)
+		series_close(&results->result[i].series);
 }

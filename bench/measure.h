@@ -7,6 +7,7 @@
 #include "bench/outcome.h"
 #include "bench/plan.h"
 #include "bench/rounds.h"
+#include "bench/series.h"
 
 /* What all rounds of one entry gave.  Figures are those of the rounds of one
  * regime; the others are only counted. */
@@ -24,6 +25,7 @@ struct result {
 	enum regime regime;    /* of the figures */
 	unsigned regimes[REGIME_N]; /* how many rounds there were of each */
 	uint64_t lost, dup, disorder, wrong; /* in all rounds */
+	struct series series;                /* those that worked, one by one */
 };
 
 struct case_result {
@@ -36,10 +38,12 @@ struct case_result {
 	struct result result[MAX_ENTRIES];
 };
 
-/* @progress: what to show before each round on standard error; NULL: nothing.
+/* @progress: what stands before the line that shows each round; NULL: no line.
  */
 void measure_case(const struct bench_case *bench_case,
 		  struct case_result *results, const char *progress);
+
+void measure_free(struct case_result *results);
 
 /* What a load is judged by: messages a second, the median latency in ns (in an
  * open loop always), or percent of a processor. */

@@ -122,7 +122,7 @@ static const struct argp_option option_table[] = {
 	{ "syscalls", KEY_SYSCALLS, NULL, 0,
 	  "count system calls a message, in a round of its own under ptrace",
 	  0 },
-	{ "format", KEY_FORMAT, "FORMAT", 0, "text, json or csv", 0 },
+	{ "format", KEY_FORMAT, "FORMAT", 0, "text, json, csv or md", 0 },
 	{ NULL, 0, NULL, 0, NULL, 0 }
 };
 
@@ -297,7 +297,10 @@ static enum format format(struct argp_state *state, const char *text)
 		return FORMAT_JSON;
 	if (!strcmp(text, "csv"))
 		return FORMAT_CSV;
-	argp_error(state, "unknown --format '%s'; there are text, json and csv",
+	if (!strcmp(text, "md"))
+		return FORMAT_MD;
+	argp_error(state,
+		   "unknown --format '%s'; there are text, json, csv and md",
 		   text);
 	return FORMAT_TEXT;
 }

@@ -15,7 +15,7 @@
 #define MAX_RUNS   1000
 #define MAX_RIVALS 24
 
-enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
+enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV, FORMAT_MD };
 
 /* One value of a sweep, in words; what it sets is set beside it. */
 struct sweep {

@@ -50,6 +50,10 @@ struct outcome {
 	uint64_t dup;
 	uint64_t disorder; /* older than one that its reader had already */
 	uint64_t wrong;    /* payload or answer */
+
+	/* The caller's, and left as it is: where the latencies of the round
+	 * are added.  NULL: nowhere. */
+	struct hist *all_ns;
 };
 
 #define OUTCOME_INIT                                                           \

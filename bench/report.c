@@ -1,5 +1,5 @@
 /*
- * report.c - JSON and CSV, and what readers of the figures should know
+ * report.c - rows of results, as JSON and CSV, and what readers should know
  */
 #include "config.h"
 
@@ -13,8 +13,10 @@
 #include "bench/pace.h"
 #include "bench/pingpong.h"
 #include "bench/report.h"
+#include "bench/row.h"
 
-#define SCHEMA 1
+/* Of this run; part of each row. */
+static json_t *the_env;
 
 /* Rounds that are further apart than this are not worth much. */
 #define DISAGREE 2.0
@@ -353,7 +355,7 @@ static double cpu_per_message(const struct outcome *out)
 	return per_message(out, out->cpu_ns);
 }
 
-/* What a row is judged by, and ci_low and ci_high are of. */
+/* What a row is judged by, as a path in it; ci_low and ci_high are of that. */
 static const char *figure(enum load load, const struct outcome *out)
 {
 	if (load == LOAD_IDLE)
@@ -381,6 +383,80 @@ static json_t *json_regimes(const struct result *result)
 	return object;
 }
 
+static json_t *json_numbers(const double *values, unsigned n)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(array, real_or_null(values[i]));
+	return array;
+}
+
+static json_t *json_round_regimes(const struct series *series)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < series->n; i++)
+		json_array_append_new(
+			array, json_string(regime_name(series->regime[i])));
+	return array;
+}
+
+/* The lower end of each step that is not empty, and how many are in it. */
+static json_t *json_hist(const struct hist *hist)
+{
+	struct hist_step step;
+	json_t *array;
+
+	if (!hist || !hist->n)
+		return json_null();
+	array = json_array();
+	for (unsigned idx = 0; hist_next(hist, &idx, &step);)
+		json_array_append_new(array, json_pack("[I, I]",
+						       (json_int_t)step.lower,
+						       (json_int_t)step.count));
+	return array;
+}
+
+/* How ours stands: to the best rival, and in a rival's row to the first. */
+static void add_ratios(json_t *row, const struct case_result *results,
+		       const struct result *result)
+{
+	enum load load = results->bench_case->spec.load;
+	const struct result *first = &results->result[0];
+	const struct result *best = result_best_rival(results);
+	bool ours = transport_is_ours(result->entry->transport);
+	double ratio, to_first = NAN;
+
+	if (!ours)
+		ratio = result_ratio(load, first, result);
+	else
+		ratio = best ? result_ratio(load, result, best) : NAN;
+	if (ours && result != first)
+		to_first = result_ratio(load, result, first);
+	json_object_set_new(row, "ours", json_boolean(ours));
+	json_object_set_new(row, "ratio", real_or_null(ratio));
+	json_object_set_new(row, "best_rival",
+			    ours && isfinite(ratio)
+				    ? json_string(best->entry->transport->name)
+				    : json_null());
+	json_object_set_new(row, "ratio_to_first", real_or_null(to_first));
+}
+
+/* What is more than a line of a table holds. */
+static void add_series(json_t *row, const struct result *result)
+{
+	const struct series *series = &result->series;
+
+#define SET(key, value) json_object_set_new(row, key, value)
+	SET("values", json_numbers(series->value, series->n));
+	SET("pingpongs", json_numbers(series->pingpong_ns, series->n));
+	SET("round_regimes", json_round_regimes(series));
+	SET("hist", json_hist(series_hist(series, result->regime)));
+	json_object_set(row, "env", the_env);
+#undef SET
+}
+
 /* One row; what does not apply is null. */
 static json_t *json_row(const struct case_result *results,
 			const struct result *result,
@@ -397,7 +473,7 @@ static json_t *json_row(const struct case_result *results,
 	json_t *row = json_object();
 
 #define SET(key, value) json_object_set_new(row, key, value)
-	SET("schema", json_integer(SCHEMA));
+	SET("schema", json_integer(ROW_SCHEMA));
 	SET("workload", json_string(load_names[spec->load]));
 	SET("case", json_string(results->bench_case->title));
 	SET("sweep", sweep->name ? json_string(sweep->name) : json_null());
@@ -468,6 +544,8 @@ static json_t *json_row(const struct case_result *results,
 	SET("pingpong_after_ns", real_or_null(out->pingpong_after_ns));
 	SET("warnings", json_warnings(warnings));
 #undef SET
+	add_ratios(row, results, result);
+	add_series(row, result);
 	return row;
 }
 
@@ -478,7 +556,21 @@ static void json_print(json_t *row)
 	fflush(stdout);
 }
 
-/* CSV: the same fields, those of ns with their names before them ----------- */
+/* CSV: the same fields, those of ns with their names before them, without
+ * lists ---------------------------------------------------------------------
+ */
+
+static bool is_in_csv(const char *key)
+{
+	static const char *const lists[] = { "warnings",  "values",
+					     "pingpongs", "round_regimes",
+					     "hist",      "env" };
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		if (!strcmp(key, lists[i]))
+			return false;
+	return true;
+}
 
 static void csv_value(const json_t *value)
 {
@@ -533,7 +625,7 @@ static void csv_line(json_t *row, bool names)
 	{
 		const char *const *member = members_of(key);
 
-		if (!strcmp(key, "warnings"))
+		if (!is_in_csv(key))
 			continue;
 		do {
 			json_t *one = *member ? json_object_get(value, *member)
@@ -554,23 +646,29 @@ static void csv_line(json_t *row, bool names)
 
 /* All formats -------------------------------------------------------------- */
 
-static void rows(enum format format, const struct case_result *results,
-		 const struct warnings *warnings)
+static json_t *json_rows(const struct case_result *results,
+			 const struct warnings *warnings)
+{
+	json_t *rows = json_array();
+
+	for (unsigned i = 0; i < results->n; i++)
+		json_array_append_new(
+			rows, json_row(results, &results->result[i], warnings));
+	return rows;
+}
+
+static void csv_rows(json_t *rows)
 {
 	static bool header_printed;
+	json_t *row;
+	size_t i;
 
-	for (unsigned i = 0; i < results->n; i++) {
-		json_t *row = json_row(results, &results->result[i], warnings);
-
-		if (format == FORMAT_JSON) {
-			json_print(row);
-		} else {
-			if (!header_printed)
-				csv_line(row, true);
-			header_printed = true;
-			csv_line(row, false);
-		}
-		json_decref(row);
+	json_array_foreach(rows, i, row)
+	{
+		if (!header_printed)
+			csv_line(row, true);
+		header_printed = true;
+		csv_line(row, false);
 	}
 }
 
@@ -600,25 +698,57 @@ static void tell(const struct case_result *results,
 void report_begin(enum format format, const struct env *env, int argc,
 		  char **argv)
 {
+	/* A row a write(): who kills us finds a file of whole rows. */
+	if (format == FORMAT_JSON)
+		setvbuf(stdout, NULL, _IOFBF, 1 << 20);
+	the_env = env_json(env, argc, argv);
 	if (format == FORMAT_TEXT)
-		report_text_begin(env, argc, argv);
+		report_text_begin(the_env);
+	else if (format == FORMAT_MD)
+		report_md_begin(the_env);
+}
+
+static void print_rows(enum format format, const struct case_result *results,
+		       json_t *rows, const struct warnings *warnings)
+{
+	json_t *row;
+	size_t i;
+
+	switch (format) {
+	case FORMAT_TEXT:
+		report_text_case(results, rows, warnings);
+		break;
+	case FORMAT_MD:
+		report_md_case(results, rows, warnings);
+		break;
+	case FORMAT_CSV:
+		csv_rows(rows);
+		break;
+	case FORMAT_JSON:
+		json_array_foreach(rows, i, row) json_print(row);
+		break;
+	}
 }
 
 void report_case(enum format format, const struct case_result *results)
 {
 	struct warnings warnings;
+	json_t *rows;
 
 	report_warnings(results, &warnings);
-	if (format == FORMAT_TEXT) {
-		report_text_case(results, &warnings);
-		return;
-	}
-	rows(format, results, &warnings);
-	tell(results, &warnings);
+	rows = json_rows(results, &warnings);
+	print_rows(format, results, rows, &warnings);
+	json_decref(rows);
+	if (format == FORMAT_JSON || format == FORMAT_CSV)
+		tell(results, &warnings);
 }
 
 void report_end(enum format format)
 {
 	if (format == FORMAT_TEXT)
 		report_text_end();
+	else if (format == FORMAT_MD)
+		report_md_end();
+	json_decref(the_env);
+	the_env = NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * report.h - what is printed: a table, JSON objects, or CSV
+ * report.h - what is printed: tables, JSON objects, or CSV
  */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
@@ -8,7 +8,7 @@
 #include "bench/measure.h"
 #include "bench/options.h"
 
-/* Before the first case; text: the machine and the command. */
+/* Before the first case; text and md: the machine and the command. */
 void report_begin(enum format format, const struct env *env, int argc,
 		  char **argv);
 
@@ -28,20 +28,15 @@ struct warnings {
 void report_warnings(const struct case_result *results,
 		     struct warnings *warnings);
 
-/* report_extra.c: what stands in each table behind its own columns. */
-const char *extra_loop(const struct bench_case *bench_case);
-void extra_column_names(const struct bench_case *bench_case);
-void extra_columns(const struct bench_case *bench_case,
-		   const struct result *result);
-
-/* A line below a row, if there is more to say. */
-void extra_lines(const struct bench_case *bench_case,
-		 const struct result *result);
-
-/* report_text.c */
-void report_text_begin(const struct env *env, int argc, char **argv);
-void report_text_case(const struct case_result *results,
+/* report_text.c and report_md.c: @rows are those of the case, as row.h says. */
+void report_text_begin(const json_t *env);
+void report_text_case(const struct case_result *results, const json_t *rows,
 		      const struct warnings *warnings);
 void report_text_end(void);
+
+void report_md_begin(const json_t *env);
+void report_md_case(const struct case_result *results, const json_t *rows,
+		    const struct warnings *warnings);
+void report_md_end(void);
 
 #endif

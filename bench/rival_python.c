@@ -27,7 +27,7 @@
 #include "bench/transport.h"
 
 #define SCRIPT        "busbench_rivals.py"
-#define MAX_OUTPUT    8192
+#define MAX_OUTPUT    (1u << 20) /* a histogram may have 33000 steps */
 #define START_LIMIT_S 8.0 /* beyond the round itself */
 #define NO_PYTHON     127 /* as shells say it */
 
@@ -185,6 +185,19 @@ static uint64_t count(const json_t *object, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(object, key));
 }
 
+static void add_latencies(struct hist *hist, const json_t *steps)
+{
+	const json_t *step;
+	size_t i;
+
+	json_array_foreach(steps, i, step)
+		hist_add_many(hist,
+			      (uint64_t)json_integer_value(
+				      json_array_get(step, 0)),
+			      (uint64_t)json_integer_value(
+				      json_array_get(step, 1)));
+}
+
 static void fill(struct outcome *out, const json_t *object)
 {
 	const json_t *ns = json_object_get(object, "ns");
@@ -201,6 +214,8 @@ static void fill(struct outcome *out, const json_t *object)
 		out->cpu_percent = json_number_value(percent);
 	if (!json_is_object(ns))
 		return;
+	if (out->all_ns)
+		add_latencies(out->all_ns, json_object_get(ns, "hist"));
 	out->has_ns = true;
 	out->ns = (struct quantiles){
 		.min = count(ns, "min"),
@@ -250,7 +265,8 @@ static void python_run(const struct transport *transport,
 		       const struct spec *spec, struct outcome *out)
 {
 	struct command command = { .n = 0 };
-	char path[PATH_MAX + 32], output[MAX_OUTPUT];
+	static char output[MAX_OUTPUT];
+	char path[PATH_MAX + 32];
 	const char *script = find_script(path, sizeof(path));
 	double seconds = spec->seconds + START_LIMIT_S;
 	int fd = -1, status;

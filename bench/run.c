@@ -455,7 +455,12 @@ void crew_sum_usage(const struct crew *crew, struct outcome *out)
 
 void crew_close(struct crew *crew)
 {
+	struct outcome *out = crew->out;
+
 	crew_kill(crew);
+	if (crew->floor && out->status == OUTCOME_OK && out->has_ns &&
+	    out->all_ns)
+		hist_merge(out->all_ns, &crew->floor->hist);
 	if (crew->floor)
 		munmap(crew->floor, sizeof(*crew->floor));
 	crew->floor = NULL;

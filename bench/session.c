@@ -60,6 +60,7 @@ static bool run_case(const struct options *options,
 	for (unsigned i = 0; i < results.n; i++)
 		if (is_failure(&results.result[i]))
 			ok = false;
+	measure_free(&results);
 	return ok;
 }
 

@@ -36,9 +36,13 @@ struct spec plan_spec(const struct bench_case *bench_case,
 static void run(const struct transport *transport, const struct spec *spec,
 		struct outcome *out)
 {
+	uint64_t n = (uint64_t)rates[spec->batch][n_rounds[spec->batch]++];
+
 	(void)transport;
 	out->seconds = 1;
-	out->messages = (uint64_t)rates[spec->batch][n_rounds[spec->batch]++];
+	out->messages = n;
+	if (n)
+		hist_add(out->all_ns, n); /* as if that were a latency */
 }
 
 static const struct transport ours = {
@@ -62,6 +66,7 @@ static void measure(unsigned n, unsigned runs)
 	bench_case.entry[1] =
 		(struct entry){ .transport = &rival, .batch = 1, .runs = runs };
 	n_pingpongs = n_rounds[0] = n_rounds[1] = 0;
+	measure_free(&results); /* those before */
 	measure_case(&bench_case, &results, NULL);
 }
 
@@ -106,6 +111,33 @@ Test(measure, sets_other_regimes_aside)
 	cr_assert(results.flipped);
 }
 
+/* In the order of time, and latencies of the regime that counts only. */
+Test(measure, keeps_every_round)
+{
+	static const double pp[6] = { NEAR, NEAR, FAR, FAR, NEAR, NEAR };
+	static const double rate[5] = { 101, 50, 10, 60, 99 };
+
+	static const enum regime regimes[5] = { REGIME_NEAR, REGIME_MIXED,
+						REGIME_FAR, REGIME_MIXED,
+						REGIME_NEAR };
+	const struct series *series = &results.result[0].series;
+	const struct hist *hist;
+
+	pingpongs = pp;
+	rates[0] = rate;
+	measure(1, 5);
+	cr_assert_eq(series->n, 5);
+	for (unsigned i = 0; i < 5; i++) {
+		cr_assert_float_eq(series->value[i], rate[i], 1e-9);
+		cr_assert_float_eq(series->pingpong_ns[i], pp[i], 1e-9);
+		cr_assert_eq(series->regime[i], regimes[i]);
+	}
+	hist = series_hist(series, results.result[0].regime);
+	cr_assert_eq(hist->n, 2);
+	cr_assert_eq(hist->min, 99);
+	cr_assert_eq(hist->max, 101);
+}
+
 /* The majority is that of the case: it compares like with like. */
 Test(measure, who_has_no_round_of_the_regime_is_not_compared)
 {
@@ -143,6 +175,8 @@ Test(measure, without_a_ping_pong_all_rounds_count)
 	measure(1, 3);
 	cr_assert_eq(results.regime, REGIME_UNKNOWN);
 	cr_assert_eq(results.result[0].median.messages, 2);
+	cr_assert_eq(series_hist(&results.result[0].series, REGIME_UNKNOWN)->n,
+		     3);
 }
 
 Test(measure, a_round_without_a_message_has_no_figure)
@@ -160,6 +194,8 @@ Test(measure, a_round_without_a_message_has_no_figure)
 	measure(1, 3);
 	cr_assert_eq(results.result[0].median.status, OUTCOME_OK);
 	cr_assert_eq(results.result[0].median.messages, 0);
+	cr_assert_eq(results.result[0].series.n, 3);
+	cr_assert(isnan(results.result[0].series.value[0]));
 }
 
 Test(measure, sees_that_it_was_still_warming_up)

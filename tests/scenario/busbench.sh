@@ -81,7 +81,7 @@ err_has "--duration 'soon' is not a number of seconds"
 expect 2 rtt --wait asleep
 err_has "unknown --wait 'asleep'; there are spin, adaptive"
 expect 2 rtt --format xml
-err_has "unknown --format 'xml'; there are text, json and csv"
+err_has "unknown --format 'xml'; there are text, json, csv and md"
 expect 2 rtt --size 64
 err_has "--size is only for stream, duplex, mpmc, wake, idle"
 expect 2 rtt --transport kafka
@@ -245,6 +245,30 @@ if command -v python3 >/dev/null; then
 	done
 fi
 
+echo "= rows say where, each round, and all latencies"
+expect 0 rtt stream --size 8 --duration 0.03 --runs 3 --format json \
+	--rival pipe
+all '.schema == 2 and .env.cpus >= .env.cpus_allowed and .env.cpu != null'
+all '(.env.version, .env.commit, .env.compiler) | length > 0'
+all '.env.date | fromdate > 1700000000'
+all '.env.command | endswith("--duration 0.03 --runs 3 --format json --rival pipe")'
+all "(.env.kernel | contains(\"$(uname -r)\")) and (.env.io_uring | type) == \"boolean\""
+all '(.values | length) == .runs and (.pingpongs | length) == .runs'
+all 'getpath(.figure | split(".")) as $median | .values | index($median) != null'
+all '.ours == (.transport | startswith("shmbus"))'
+all '[.regime] - ["near", "far", "mixed", "unknown"] == []'
+all '. as $row | (.round_regimes | length) == .runs and
+     all(.regimes | to_entries[]; .key as $regime | .value ==
+         ($row.round_regimes | map(select(. == $regime)) | length))'
+all '(.hist == null) == (.ns == null)'
+all 'if .hist then .hist as $h | ($h | map(.[1]) | add) >= .messages and
+     ($h | map(.[0])) == ($h | map(.[0]) | sort | unique) else true end'
+all 'if .hist then .hist[0][0] <= .ns.min and .hist[-1][0] <= 4398046511103
+     else true end'
+all 'if .ours then true else .ratio_to_first == null and .best_rival == null end'
+some '.ours and .ratio > 0 and .best_rival == "pipe"'
+some '(.ours | not) and .ratio > 0'
+
 echo "= CSV has a header, and all rows have its columns"
 expect 0 rtt stream --size 8 --duration 0.02 --runs 1 --format csv \
 	--rival pipe,futex
@@ -257,7 +281,33 @@ expect 0 stream --size 64 --duration 0.02 --runs 1 --rival pipe
 for text in "$(uname -r)" io_uring shmbus pipe "best rival" "ping-pong of a"; do
 	grep -qF -e "$text" out || fail "no '$text' in the table"
 done
+grep -qE '[0-9]x (ahead of|level with|BEHIND) pipe' out ||
+	fail "no standing in the table"
+grep -q '^shmbus is .* the best rival in ' out || fail "no last word"
+grep -q "$(printf '\033')" out && fail "colours without a terminal"
 tr -d '\n' <err | grep -q . && fail "progress without a terminal: $(cat err)"
+
+echo "= Markdown"
+expect 0 rtt stream idle --size 64 --duration 0.02 --runs 1 --rival pipe \
+	--format md
+grep -q '^    .*busbench rtt stream idle' out || fail "no command"
+test "$(grep -c '^### ' out)" -eq 3 || fail "headings: $(grep '^#' out)"
+# a row has as many cells as the head of its table, and notes come after it
+awk -F'|' '!/^\|/ { n = 0; next } !n { n = NF } NF != n { exit 1 }' out ||
+	fail "cells differ: $(cat out)"
+grep -q '^| 64 B .*| shmbus-pipe ' out || fail "no row: $(cat out)"
+
+echo "= a killed run leaves a file of whole rows"
+rm -f out
+"$BUSBENCH" rtt --duration 0.2 --format json --rival pipe >out 2>err &
+pid=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	test -s out && break
+	sleep 0.5
+done
+kill -KILL $pid
+wait $pid 2>/dev/null
+all '.workload == "rtt"'
 
 echo "= killed, it leaves no process and no name"
 "$BUSBENCH" mpmc farm --duration 5 --rival mq,vyukov >out 2>err &

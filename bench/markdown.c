@@ -1,0 +1,147 @@
+/*
+ * markdown.c - rows of results as Markdown
+ *
+ * Padded, so that a table can also be read as it is.  Where ours is behind a
+ * rival, that is bold.
+ */
+#include "config.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "bench/markdown.h"
+#include "bench/table.h"
+
+#define CASE_WIDTH      18
+#define TRANSPORT_WIDTH 19
+#define WAIT_WIDTH      8
+
+void markdown_env(FILE *f, const json_t *env)
+{
+	double cpus = row_number(env, "cpus");
+
+	fprintf(f, "    %s\n\n", row_text(env, "command"));
+	fprintf(f, "%s, %.0f processor%s (%.0f allowed), %s%s",
+		row_text(env, "cpu"), cpus, cpus == 1 ? "" : "s",
+		row_number(env, "cpus_allowed"), row_text(env, "kernel"),
+		row_is(env, "virtual_machine") ? ", a virtual machine" : "");
+	if (*row_text(env, "container"))
+		fprintf(f, ", in a container (%s)", row_text(env, "container"));
+	fprintf(f, "; io_uring for waiting: %s; shmbus %s (%s), %s; %s\n",
+		row_is(env, "io_uring") ? "yes"
+					: row_text(env, "why_no_io_uring"),
+		row_text(env, "version"), row_text(env, "commit"),
+		row_text(env, "compiler"), row_text(env, "date"));
+}
+
+/* A bar would end the cell. */
+static void cell(FILE *f, int width, const char *text)
+{
+	int len = 0;
+
+	fputs("| ", f);
+	for (; *text; text++) {
+		if (*text == '|')
+			len += fprintf(f, "\\");
+		len += fprintf(f, "%c", *text);
+	}
+	fprintf(f, "%*s", len < width ? width - len + 1 : 1, "");
+}
+
+static void line(FILE *f, int width, bool right)
+{
+	fputs("|", f);
+	for (int i = 0; i < width + 1; i++)
+		putc('-', f);
+	putc(right ? ':' : '-', f);
+}
+
+static const char ratio_head[] = "shmbus is better by (best rival)";
+
+void markdown_head(FILE *f, const json_t *rows, struct columns *columns)
+{
+	const json_t *row = json_array_get(rows, 0);
+	enum load load = row_load(row);
+	const char *about = table_about(load);
+	char loop[100];
+
+	table_columns(columns, rows);
+	table_loop(loop, sizeof(loop), row);
+	fprintf(f, "\n### %s\n\n%c%s%s.\n\n", load_names[load],
+		about[0] - 'a' + 'A', about + 1, loop);
+	cell(f, CASE_WIDTH, "case");
+	cell(f, TRANSPORT_WIDTH, "transport");
+	cell(f, WAIT_WIDTH, "wait");
+	for (unsigned i = 0; i < columns->n; i++)
+		cell(f, columns->column[i].width, columns->column[i].head);
+	if (load != LOAD_IDLE)
+		cell(f, 0, ratio_head);
+	fputs("|\n", f);
+	line(f, CASE_WIDTH, false);
+	line(f, TRANSPORT_WIDTH, false);
+	line(f, WAIT_WIDTH, false);
+	for (unsigned i = 0; i < columns->n; i++)
+		line(f, columns->column[i].width, true);
+	if (load != LOAD_IDLE)
+		line(f, (int)strlen(ratio_head), false);
+	fputs("|\n", f);
+}
+
+static void figures(FILE *f, const json_t *row, const struct columns *columns)
+{
+	enum standing standing = table_standing(row);
+	char text[240], bold[260];
+
+	if (!row_is_ok(row)) {
+		table_why(text, sizeof(text), row);
+		for (unsigned i = 1; i < columns->n; i++)
+			cell(f, columns->column[i].width, "");
+		if (row_load(row) != LOAD_IDLE)
+			cell(f, columns->column[0].width, "");
+		cell(f, 0, text);
+		return;
+	}
+	for (unsigned i = 0; i < columns->n; i++) {
+		column_cell(&columns->column[i], text, sizeof(text), row);
+		cell(f, columns->column[i].width, text);
+	}
+	if (row_load(row) == LOAD_IDLE)
+		return;
+	table_ratio(text, sizeof(text), row);
+	snprintf(bold, sizeof(bold), "**%s**", text);
+	cell(f, 0, standing == STANDING_BEHIND ? bold : text);
+}
+
+void markdown_row(FILE *f, const json_t *row, bool first,
+		  const struct columns *columns)
+{
+	char wait[40];
+
+	table_wait(wait, sizeof(wait), row);
+	cell(f, CASE_WIDTH, first ? row_text(row, "case") : "");
+	cell(f, TRANSPORT_WIDTH, row_text(row, "transport"));
+	cell(f, WAIT_WIDTH, wait);
+	figures(f, row, columns);
+	fputs("|\n", f);
+}
+
+void markdown_notes(FILE *f, const json_t *notes)
+{
+	json_t *note;
+	size_t i;
+
+	if (json_array_size(notes))
+		putc('\n', f);
+	json_array_foreach(notes, i, note)
+		fprintf(f, "- %s\n", json_string_value(note));
+}
+
+void markdown_standings(FILE *f, const struct standings *standings)
+{
+	char text[120];
+
+	standings_sentence(standings, text, sizeof(text));
+	fprintf(f, "\n%s%s\n", text,
+		json_array_size(standings->behind) ? ":" : ".");
+	markdown_notes(f, standings->behind);
+}
