@@ -129,8 +129,9 @@ void row_name(const json_t *row, char *buf, size_t size)
 
 	if (batch > 1)
 		snprintf(times, sizeof(times), " x%.0f", batch);
-	snprintf(buf, size, "%s %s: %s%s", row_text(row, "workload"),
-		 row_text(row, "case"), row_text(row, "transport"), times);
+	snprintf(buf, size, "%s%s%s: %s%s", row_text(row, "workload"),
+		 *row_text(row, "case") ? " " : "", row_text(row, "case"),
+		 row_text(row, "transport"), times);
 }
 
 /* Files -------------------------------------------------------------------- */

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/commands.h"
 #include "bench/plan.h"
 #include "bench/session.h"
-#include "bench/sweep.h"
 
 #define FIXED_BYTES   64
 #define FIXED_WORKERS 2
@@ -178,7 +178,8 @@ static bool asks_for_help(int argc, char **argv)
 	return false;
 }
 
-int sweep_run(int argc, char **argv)
+/* @argv is the whole command, as it was typed. */
+static int sweep(int argc, char **argv)
 {
 	static struct plan plan;
 	struct options options;
@@ -203,4 +204,20 @@ int sweep_run(int argc, char **argv)
 		plan_add(&plan, &options);
 	}
 	return session_run(&plan, &options, argc, argv);
+}
+
+int sweep_main(int argc, char **argv)
+{
+	char **words = calloc((size_t)argc + 2, sizeof(*words));
+	int status;
+
+	if (!words)
+		usage("no memory");
+	words[0] = program_invocation_name;
+	words[1] = (char[]){ "sweep" };
+	for (int i = 1; i < argc; i++)
+		words[i + 1] = argv[i];
+	status = sweep(argc + 1, words);
+	free(words);
+	return status;
 }

@@ -1,0 +1,16 @@
+/*
+ * commands.h - the subcommands of busbench, as main() finds them
+ *
+ * Each parses its own options; argv[0] is "busbench NAME".  Returns the exit
+ * status.
+ */
+#ifndef BENCH_COMMANDS_H
+#define BENCH_COMMANDS_H
+
+/* compare.c: is NEW faster than OLD? */
+int compare_main(int argc, char **argv);
+
+/* sweep.c: one parameter of a workload over a range. */
+int sweep_main(int argc, char **argv);
+
+#endif
