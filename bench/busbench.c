@@ -25,6 +25,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "compare", compare_main },
+	{ "report", page_main },
 	{ "sweep", sweep_main },
 };
 

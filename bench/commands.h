@@ -10,6 +10,9 @@
 /* compare.c: is NEW faster than OLD? */
 int compare_main(int argc, char **argv);
 
+/* page.c: a page made of result files. */
+int page_main(int argc, char **argv);
+
 /* sweep.c: one parameter of a workload over a range. */
 int sweep_main(int argc, char **argv);
 

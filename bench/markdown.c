@@ -16,22 +16,27 @@
 #define TRANSPORT_WIDTH 19
 #define WAIT_WIDTH      8
 
-void markdown_env(FILE *f, const json_t *env)
+void markdown_command(FILE *f, const json_t *run)
+{
+	fprintf(f, "    %s # %s\n", row_text(run, "command"),
+		row_text(run, "date"));
+}
+
+void markdown_machine(FILE *f, const json_t *env)
 {
 	double cpus = row_number(env, "cpus");
 
-	fprintf(f, "    %s\n\n", row_text(env, "command"));
-	fprintf(f, "%s, %.0f processor%s (%.0f allowed), %s%s",
+	fprintf(f, "\n%s, %.0f processor%s (%.0f allowed), %s%s",
 		row_text(env, "cpu"), cpus, cpus == 1 ? "" : "s",
 		row_number(env, "cpus_allowed"), row_text(env, "kernel"),
 		row_is(env, "virtual_machine") ? ", a virtual machine" : "");
 	if (*row_text(env, "container"))
 		fprintf(f, ", in a container (%s)", row_text(env, "container"));
-	fprintf(f, "; io_uring for waiting: %s; shmbus %s (%s), %s; %s\n",
+	fprintf(f, "; io_uring for waiting: %s; shmbus %s (%s), %s.\n",
 		row_is(env, "io_uring") ? "yes"
 					: row_text(env, "why_no_io_uring"),
 		row_text(env, "version"), row_text(env, "commit"),
-		row_text(env, "compiler"), row_text(env, "date"));
+		row_text(env, "compiler"));
 }
 
 /* A bar would end the cell. */

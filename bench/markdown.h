@@ -10,8 +10,11 @@
 #include "bench/standings.h"
 #include "bench/table.h"
 
-/* The command, and the machine in a paragraph. */
-void markdown_env(FILE *f, const json_t *env);
+/* What was run, and when. */
+void markdown_command(FILE *f, const json_t *run);
+
+/* The machine and the program, in a paragraph. */
+void markdown_machine(FILE *f, const json_t *env);
 
 /* A heading, a sentence, and the head of the table that @rows begin, whose
  * columns it chooses. */

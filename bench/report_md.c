@@ -55,7 +55,8 @@ static void add_remark(const json_t *row)
 void report_md_begin(const json_t *env)
 {
 	standings_open(&standings);
-	markdown_env(stdout, env);
+	markdown_command(stdout, env);
+	markdown_machine(stdout, env);
 	fflush(stdout);
 }
 

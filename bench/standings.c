@@ -34,7 +34,8 @@ void standings_add(struct standings *standings, const json_t *row)
 	row_name(row, name, sizeof(name));
 	units_times(times, sizeof(times), row_number(row, "ratio"));
 	json_array_append_new(standings->behind,
-			      json_sprintf("%s, %s of %s%s%s", name, times,
+			      json_sprintf("%s (%s), %s of %s%s%s", name,
+					   row_text(row, "wait"), times,
 					   row_text(row, "best_rival"),
 					   *row_text(row, "regime") ? ", " : "",
 					   row_text(row, "regime")));

@@ -1,0 +1,242 @@
+#!/bin/sh
+# busbench_report.sh - busbench report makes the pages that busbench(1) says
+#
+# On rows that are made up here.  Runs from `make check`; by hand:
+# BUSBENCH=bench/busbench sh busbench_report.sh.  Exit 0, 1, or 77 without a
+# program to test or without jq.  Without gnuplot only pages without plots are
+# looked at.
+
+BUSBENCH=${BUSBENCH:-${top_builddir:-${builddir:-.}}/bench/busbench}
+case $BUSBENCH in
+/*) ;;
+*) BUSBENCH=$PWD/$BUSBENCH ;;
+esac
+
+skip()
+{
+	echo "skipped: $*"
+	exit 77
+}
+
+test -x "$BUSBENCH" || skip "there is no program '$BUSBENCH'"
+command -v jq >/dev/null || skip "jq is not installed"
+
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$dir" || exit 1
+TMPDIR=$dir/tmp
+mkdir "$TMPDIR"
+export TMPDIR
+unset BUSBENCH_GNUPLOT
+failed=0
+
+fail()
+{
+	echo "FAILED: $*"
+	failed=1
+}
+
+# expect STATUS ARGUMENT...: run report; what it prints is in out and err
+expect()
+{
+	want=$1
+	shift
+	timeout 120 "$BUSBENCH" report "$@" >out 2>err
+	got=$?
+	test "$got" -eq "$want" || {
+		fail "report $*: exit status $got, not $want"
+		sed 's/^/    /' out err | tail -20
+	}
+	test -z "$(ls "$TMPDIR")" || fail "left behind: $(ls "$TMPDIR")"
+}
+
+err_has()
+{
+	grep -qF -e "$1" err || { fail "no '$1' on standard error:"; cat err; }
+}
+
+# has FILE TEXT...
+has()
+{
+	file=$1
+	shift
+	for text in "$@"; do
+		grep -qF -e "$text" "$file" || fail "no '$text' in $file"
+	done
+}
+
+# A round trip in two regimes, a stream over three sizes and two batches, a
+# farm over three numbers of workers, something absent, something behind.
+jq -nc '
+	def env: {cpu: "made <up> & so", cpus: 4, cpus_allowed: 2,
+		l2_bytes: 2097152, l3_bytes: null, governor: null,
+		kernel: "Linux none", virtual_machine: false, container: null,
+		io_uring: false, why_no_io_uring: "forbidden here",
+		version: "0", commit: "c0ffee", compiler: "cc",
+		command: "busbench --format json", date: "2026-11-22T08:30:00Z"};
+	def row: {schema: 2, status: "ok", why: null, wait: "adaptive",
+		pinned: true, pingpong_ns: 90, regime: "near", warnings: [],
+		values: [1], pingpongs: [90], hist: null, env: env,
+		ours: (.transport | startswith("shmbus"))} + .;
+	def rtt(t; ns; ratio): {workload: "rtt", case: "busy", transport: t,
+		workers: 1, bytes: 16, figure: "ns.p50", ratio: ratio,
+		best_rival: "spsc",
+		ns: {min: ns, p50: (ns * 2), p90: (ns * 3), p99: (ns * 4),
+		     p999: (ns * 5), max: (ns * 6)},
+		hist: [range(1; 200) | [. * ns, (200 - .) * 3]]} | row;
+	def stream(t; bytes; batch; rate): {workload: "stream",
+		case: "\(bytes) B", transport: t, producers: 1, consumers: 1,
+		bytes: bytes, batch: batch, by: "copy", figure: "msgs_per_s",
+		msgs_per_s: rate, best_msgs_per_s: rate, ratio: 2,
+		best_rival: "pipe"} | row;
+	def farm(t; n; rate): {workload: "farm", case: "\(n) workers",
+		transport: t, workers: n, bytes: 16, figure: "msgs_per_s",
+		msgs_per_s: rate, ratio: 3, best_rival: "pipe"} | row;
+	(rtt("shmbus"; 100; 0.8) | .loop = "closed" | .ci_low = 190 |
+	 .ci_high = 210 | .switches_per_msg = 0.25), (rtt("spsc"; 80; 0.8) | .regime = "far"),
+	(rtt("mq"; 80; null) | .status = "absent" | .why = "no <mq> here" |
+	 .hist = null),
+	(("shmbus-pipe", "pipe") as $t | (8, 1024, 1048576) as $bytes |
+	 stream($t; $bytes; 1; 1e9 / $bytes)),
+	(("shmbus-pipe", "pipe") as $t | (8, 64) as $batch |
+	 stream($t; 64; $batch; 1e6 * $batch) |
+	 .warnings = ["rounds disagree: all of them"]),
+	(("shmbus", "pipe") as $t | (1, 2, 4) as $n | farm($t; $n; 1e6 * $n) |
+	 if $n == 2 and $t == "shmbus" then .fairness = {workers: 2, min: 10,
+		mean: 50, max: 90, stddev: 40} else . end)
+	' >results || exit 1
+
+echo "= usage errors"
+expect 2 --output page.html
+err_has "which result files?"
+expect 2 results
+err_has "--output is missing"
+expect 2 results --output page.pdf
+err_has "'page.pdf' ends neither with .html nor with .md"
+expect 2 results --output page.html --plots p --format gif
+err_has "unknown --format 'gif'; there are png, svg and both"
+expect 2 results --output page.html --format png
+err_has "--format is of --plots"
+expect 2 results --output page.html --plots p --no-plots
+err_has "exclude each other"
+expect 2 nowhere --output page.html
+err_has "cannot open 'nowhere'"
+echo nonsense >bad
+expect 2 bad --output page.html
+err_has "bad:1: this is not JSON"
+test ! -e page.html || fail "a page of nothing"
+expect 1 results --no-plots --output nowhere/page.html
+err_has "cannot write 'nowhere/page.html'"
+expect 0 --help
+has out --no-plots gnuplot-nox
+
+echo "= without gnuplot: what to install, and tables all the same"
+BUSBENCH_GNUPLOT=/nonexistent/gnuplot; export BUSBENCH_GNUPLOT
+expect 1 results --output page.html
+err_has "gnuplot is not installed (Debian package: gnuplot-nox); --no-plots"
+test ! -e page.html || fail "a page in spite of that"
+expect 0 results --no-plots --output page.html
+has page.html "<h2 id=\"rtt\">" "<h2 id=\"stream\">" "<h2 id=\"farm\">"
+grep -q '<svg' page.html && fail "plots without gnuplot"
+BUSBENCH_GNUPLOT=false
+expect 1 results --output other.html
+err_has "could not draw"
+test ! -e other.html || fail "half a page"
+ls other.html* 2>/dev/null && fail "something of half a page"
+unset BUSBENCH_GNUPLOT
+
+echo "= HTML: the machine, all rows, who is behind; nothing from elsewhere"
+expect 0 results --no-plots --output page.html --title 'A & B <c>'
+has page.html "<title>A &amp; B &lt;c&gt;</title>" "made &lt;up&gt; &amp; so" \
+	"forbidden here" c0ffee "busbench --format json" "4 on line, 2 allowed" \
+	"BEHIND the best rival in 1 of" "0.80x BEHIND spsc" \
+	"rtt busy: shmbus (adaptive), 0.80x of spsc, near" \
+	'<span class="regime far">far</span>' "absent: no &lt;mq&gt; here" \
+	"rounds disagree: all of them" "prefers-color-scheme:dark"
+# columns and remarks that not every run has
+has page.html '<th class="n">+-95%</th>' '<td class="n">5.0%</td>' \
+	'<th class="n">switches</th>' '<td class="n">0.25</td>' "; closed loop" \
+	"of 2, the busiest had 90% of the messages, the least busy 10%"
+grep -q '>syscalls<' page.html && fail "a column that no row has"
+test "$(grep -c '<tr class=' page.html)" -eq 19 || fail "rows of HTML"
+test "$(grep -c 'tr class="[a-z ]*behind"' page.html)" -eq 1 ||
+	fail "rows that are behind"
+grep -qE '(src|href)="[^#]|<script|@import|url\(' page.html &&
+	fail "something from elsewhere: $(grep -nE '(src|href)="[^#]' page.html)"
+test "$(grep -c 'rounds disagree' page.html)" -eq 1 ||
+	fail "a warning more than once"
+
+echo "= Markdown"
+expect 0 results --no-plots --output page.md --title Results
+has page.md "# Results" "    busbench --format json # 2026-11-22T08:30:00Z" \
+	"### rtt" "**0.80x BEHIND spsc**" "absent: no <mq> here" \
+	"- 64 B: rounds disagree: all of them"
+awk -F'|' '!/^\|/ { n = 0; next } !n { n = NF } NF != n { exit 1 }' page.md ||
+	fail "cells differ: $(cat page.md)"
+
+echo "= several files: each has its own tables"
+jq -c 'select(.workload == "rtt")' results >one
+jq -c 'select(.workload == "rtt") | .env.cpu = "another"' results >two
+expect 0 one two --no-plots --output page.html
+has page.html "<h3>one</h3>" "<h3>two</h3>" another
+test "$(grep -c '<tr class=' page.html)" -eq 6 || fail "rows of two files"
+
+command -v gnuplot >/dev/null || {
+	echo "= no gnuplot: no plots looked at"
+	test $failed -eq 0 && echo "all passed"
+	exit $failed
+}
+
+echo "= plots in the page"
+expect 0 results --output page.html
+test ! -s err || fail "gnuplot said: $(cat err)"
+figures="rtt busy: latency
+stream copy: throughput over message size
+stream 64 B copy: throughput over messages a call
+farm: throughput over workers"
+test "$(grep -c '<figure ' page.html)" -eq 4 || fail "figures"
+echo "$figures" >wanted
+while read -r title; do
+	has page.html "aria-label=\"$title\"" ">$title</text>"
+done <wanted
+test "$(grep -c '<svg' page.html)" -eq 4 || fail "SVG"
+has page.html "99.9 %" "1 MiB" "shmbus-pipe (adaptive)" "10 us" \
+	"stroke='rgb(  0, 114, 178)'"
+grep -qE '<\?xml|<!DOCTYPE svg|(src|href)="[^#]|xlink:href=.http' page.html &&
+	fail "something from elsewhere"
+grep -oE "id=['\"][^'\"]*['\"]" page.html | sort | uniq -d | grep . &&
+	fail "names that are not unique"
+if command -v xmllint >/dev/null; then
+	xmllint --html --noout page.html 2>&1 | grep -v -e 'Tag [a-z]* invalid' |
+		grep 'error' && fail "the page is not well made"
+fi
+
+echo "= plots beside Markdown"
+mkdir sub
+expect 0 results --output sub/page.md
+has sub/page.md "![rtt busy: latency](page-rtt-busy-latency.svg)"
+sed -n 's/^!\[.*\](\(.*\))$/\1/p' sub/page.md >links
+test "$(wc -l <links)" -eq 4 || fail "links: $(cat links)"
+while read -r link; do
+	grep -q '</svg>' "sub/$link" || fail "no picture $link"
+done <links
+
+echo "= plots as files"
+expect 0 results --output page.html --plots plots --format both
+for name in rtt-busy-latency stream-copy-throughput-over-message-size \
+	stream-64-B-copy-throughput-over-messages-a-call \
+	farm-throughput-over-workers; do
+	grep -q '</svg>' "plots/$name.svg" || fail "no $name.svg"
+	test "$(dd if="plots/$name.png" bs=1 skip=1 count=3 2>/dev/null)" = PNG ||
+		fail "no $name.png"
+done
+test "$(ls plots | wc -l)" -eq 8 || fail "plots: $(ls plots)"
+
+echo "= the same case in two files is two plots"
+expect 0 one two --output page.md --plots both
+test "$(ls both | wc -l)" -eq 2 || fail "plots: $(ls both)"
+test "$(ls page-rtt-busy-latency-file[12].svg | wc -l)" -eq 2 || fail "$(ls)"
+
+test $failed -eq 0 && echo "all passed"
+exit $failed
