@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "bench/colour.h"
 #include "bench/commands.h"
 #include "bench/limit.h"
 #include "bench/row.h"
@@ -287,14 +287,12 @@ static void how(char *buf, size_t size, const json_t *row)
 
 static const char *colour(enum verdict verdict)
 {
-	const char *no = getenv("NO_COLOR");
-
-	if (!isatty(STDOUT_FILENO) || (no && *no))
+	if (!colour_wanted())
 		return "";
-	return verdict == VERDICT_FASTER   ? "\033[32m"
-	       : verdict == VERDICT_SLOWER ? "\033[1;31m"
+	return verdict == VERDICT_FASTER   ? COLOUR_GOOD
+	       : verdict == VERDICT_SLOWER ? COLOUR_BAD
 	       : verdict == VERDICT_SAME   ? ""
-					   : "\033[2m";
+					   : COLOUR_DIM;
 }
 
 static void print_text(const json_t *row, const struct comparison *comparison,
@@ -308,7 +306,7 @@ static void print_text(const json_t *row, const struct comparison *comparison,
 	       row_text(row, "workload"), row_text(row, "case"),
 	       row_text(row, "transport"), wait, texts->old_value,
 	       texts->new_value, texts->ratio, texts->interval, texts->p, code,
-	       texts->verdict, *code ? "\033[0m" : "");
+	       texts->verdict, *code ? COLOUR_PLAIN : "");
 }
 
 static void print_md(const json_t *row, const struct texts *texts)

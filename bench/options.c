@@ -690,13 +690,17 @@ void options_parse(struct options *options, int argc, char **argv)
 		"Without a workload: a quick table of all of them.\n\n"
 		"  sweep WORKLOAD PARAMETER VALUES\n"
 		"                one parameter over a range: sweep stream size "
-		"8:1M:x4\n"
+		"8:1M:x4\n\n"
+		"Result files (--format json), each command with its --help:\n"
+		"  compare       whether a newer one is faster or slower\n"
+		"  report        a page with tables and plots"
 		"\vExit status: 0; 1 when messages were lost, duplicated or "
 		"wrong, or shmbus failed; 2 for a usage error.";
 	static const struct argp argp = {
 		.options = option_table,
 		.parser = parse_one,
-		.args_doc = "[WORKLOAD...]\nsweep WORKLOAD PARAMETER VALUES",
+		.args_doc = "[WORKLOAD...]\nsweep WORKLOAD PARAMETER VALUES"
+			    "\ncompare OLD NEW\nreport FILE...",
 		.doc = doc,
 		.help_filter = help_filter,
 	};

@@ -11,19 +11,12 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "bench/colour.h"
 #include "bench/pingpong.h"
 #include "bench/report.h"
 #include "bench/standings.h"
 #include "bench/table.h"
-
-#define GREEN "\033[32m"
-#define RED   "\033[1;31m"
-#define DIM   "\033[2m"
-#define PLAIN "\033[0m"
 
 static bool coloured;
 static struct standings standings;
@@ -75,8 +68,8 @@ static void open_table(enum load load, const json_t *rows)
 
 	table_columns(&table.columns, rows);
 	table_loop(loop, sizeof(loop), row);
-	printf("\n%s%s%s: %s%s%s\n", colour("\033[1m"), load_names[load],
-	       colour(PLAIN), table_about(load), loop,
+	printf("\n%s%s%s: %s%s%s\n", colour(COLOUR_BOLD), load_names[load],
+	       colour(COLOUR_PLAIN), table_about(load), loop,
 	       row_is(row, "pinned") ? "; pinned to two processors"
 				     : "; not pinned");
 	printf("  %-*s %-19s %-8s", title_width(row), "", "transport", "wait");
@@ -96,10 +89,10 @@ static void print_ratio(const json_t *row)
 
 	table_ratio(text, sizeof(text), row);
 	printf("  %s%s%s",
-	       colour(ratio < 0.995    ? RED
-		      : ratio >= 1.005 ? GREEN
+	       colour(ratio < 0.995    ? COLOUR_BAD
+		      : ratio >= 1.005 ? COLOUR_GOOD
 				       : ""),
-	       text, colour(PLAIN));
+	       text, colour(COLOUR_PLAIN));
 }
 
 static void print_row(const json_t *row, bool first)
@@ -113,7 +106,8 @@ static void print_row(const json_t *row, bool first)
 	       text);
 	if (!row_is_ok(row)) {
 		table_why(text, sizeof(text), row);
-		printf("  %s%s%s\n", colour(DIM), text, colour(PLAIN));
+		printf("  %s%s%s\n", colour(COLOUR_DIM), text,
+		       colour(COLOUR_PLAIN));
 		return;
 	}
 	for (unsigned i = 0; i < columns->n; i++) {
@@ -127,22 +121,13 @@ static void print_row(const json_t *row, bool first)
 		printf("      %s\n", text);
 }
 
-/* https://no-color.org: when it is set and not empty. */
-static bool wants_colour(void)
-{
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	return isatty(STDOUT_FILENO) && !(no && *no) &&
-	       !(term && !strcmp(term, "dumb"));
-}
-
 void report_text_begin(const json_t *env)
 {
 	double l2 = row_number(env, "l2_bytes"),
 	       l3 = row_number(env, "l3_bytes");
 	double cpus = row_number(env, "cpus");
 
-	coloured = wants_colour();
+	coloured = colour_wanted();
 	standings_open(&standings);
 	printf("busbench %s (%s): %s\n", row_text(env, "version"),
 	       row_text(env, "commit"), row_text(env, "command"));
@@ -199,7 +184,7 @@ void report_text_end(void)
 	standings_sentence(&standings, text, sizeof(text));
 	printf("\n%s\n", text);
 	json_array_foreach(standings.behind, i, behind)
-		printf("  %s%s%s\n", colour(RED), json_string_value(behind),
-		       colour(PLAIN));
+		printf("  %s%s%s\n", colour(COLOUR_BAD),
+		       json_string_value(behind), colour(COLOUR_PLAIN));
 	standings_close(&standings);
 }

@@ -32,6 +32,12 @@ fail()
 	failed=1
 }
 
+# show: what the last run printed, of rows without what fills screens
+show()
+{
+	jq -c 'del(.hist, .env)' out 2>/dev/null || cat out
+}
+
 # expect STATUS ARGUMENT...: run busbench; what it prints is in out and err
 expect()
 {
@@ -41,7 +47,7 @@ expect()
 	got=$?
 	test "$got" -eq "$want" || {
 		fail "busbench $*: exit status $got, not $want"
-		sed 's/^/    /' out err | tail -20
+		{ show; cat err; } | sed 's/^/    /' | tail -20
 	}
 }
 
@@ -49,13 +55,13 @@ expect()
 all()
 {
 	jq -es "length > 0 and all(.[]; $1)" out >/dev/null ||
-		{ fail "not all: $1"; cat out; }
+		{ fail "not all: $1"; show; }
 }
 
 # some FILTER: true for one row at least
 some()
 {
-	jq -es "any(.[]; $1)" out >/dev/null || { fail "none: $1"; cat out; }
+	jq -es "any(.[]; $1)" out >/dev/null || { fail "none: $1"; show; }
 }
 
 err_has()
