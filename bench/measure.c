@@ -87,7 +87,8 @@ const struct result *result_best_rival(const struct case_result *results)
 		const struct result *result = &results->result[i];
 
 		if (transport_is_ours(result->entry->transport) ||
-		    !is_usable(result) || !result_is_clean(result) ||
+		    result->entry->transport->floor || !is_usable(result) ||
+		    !result_is_clean(result) ||
 		    result->regime != results->regime)
 			continue;
 		/* result_ratio() > 1: the first is better. */

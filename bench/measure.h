@@ -62,7 +62,8 @@ static inline bool result_is_clean(const struct result *result)
 double result_ratio(enum load load, const struct result *ours,
 		    const struct result *theirs);
 
-/* The best rival of the case that worked and was clean, or NULL. */
+/* The best rival of the case that worked and was clean, or NULL.  A floor is no
+ * rival. */
 const struct result *result_best_rival(const struct case_result *results);
 
 #endif

@@ -418,7 +418,8 @@ static json_t *json_hist(const struct hist *hist)
 	return array;
 }
 
-/* How ours stands: to the best rival, and in a rival's row to the first. */
+/* How ours stands: to the best rival, and in a rival's row to the first.  A
+ * floor is only compared with the first. */
 static void add_ratios(json_t *row, const struct case_result *results,
 		       const struct result *result)
 {
@@ -426,15 +427,17 @@ static void add_ratios(json_t *row, const struct case_result *results,
 	const struct result *first = &results->result[0];
 	const struct result *best = result_best_rival(results);
 	bool ours = transport_is_ours(result->entry->transport);
-	double ratio, to_first = NAN;
+	bool floor = result->entry->transport->floor;
+	double ratio = NAN, to_first = NAN;
 
-	if (!ours)
+	if (ours && best)
+		ratio = result_ratio(load, result, best);
+	else if (!ours && !floor)
 		ratio = result_ratio(load, first, result);
-	else
-		ratio = best ? result_ratio(load, result, best) : NAN;
-	if (ours && result != first)
+	if ((ours || floor) && result != first)
 		to_first = result_ratio(load, result, first);
 	json_object_set_new(row, "ours", json_boolean(ours));
+	json_object_set_new(row, "floor", json_boolean(floor));
 	json_object_set_new(row, "ratio", real_or_null(ratio));
 	json_object_set_new(row, "best_rival",
 			    ours && isfinite(ratio)

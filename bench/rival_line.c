@@ -170,6 +170,7 @@ const struct transport rival_line = {
 	.name = "line",
 	.what = "one bare cache line: the least that a round trip costs",
 	.loads = LOAD_BIT(LOAD_RTT),
+	.floor = true,
 	.waits = "yield",
 	.calls = &line_calls,
 };

@@ -338,7 +338,9 @@ void table_ratio(char *buf, size_t size, const json_t *row)
 	int len = 0;
 
 	units_times(times, sizeof(times), row_number(row, "ratio"));
-	if (standing == STANDING_NONE)
+	if (row_is(row, "floor"))
+		len = snprintf(buf, size, "the floor, no rival");
+	else if (standing == STANDING_NONE)
 		len = snprintf(buf, size, "%s", times);
 	else
 		len = snprintf(buf, size, "%s %s %s", times, words[standing],

@@ -44,7 +44,8 @@ void table_why(char *buf, size_t size, const json_t *row);
 
 /*
  * How ours stands against the best rival.  Only rows of ours are ahead, level
- * or behind; a rival's row says how many times better the first row is.
+ * or behind; a rival's row says how many times better the first row is, and
+ * that of a floor how many times better the floor is.
  */
 enum standing {
 	STANDING_NONE,
@@ -55,7 +56,8 @@ enum standing {
 
 enum standing table_standing(const json_t *row);
 
-/* "1.35x ahead of vyukov"; "1.35x" in the row of a rival. */
+/* "1.35x ahead of vyukov"; "1.35x" in the row of a rival; "the floor, no rival;
+ * 1.60x the first row". */
 void table_ratio(char *buf, size_t size, const json_t *row);
 
 #endif

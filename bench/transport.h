@@ -152,6 +152,7 @@ struct transport {
 	unsigned loads;    /* LOAD_BIT()s of what it can run */
 	const char *waits; /* how it waits, for the reports; NULL: as told */
 	bool ours;
+	bool floor;       /* no rival, but the least that anybody could take */
 	bool batches;     /* put and get take more than one at a time */
 	bool lends;       /* send and recv can work in place */
 	unsigned variant; /* see struct spec */

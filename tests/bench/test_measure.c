@@ -52,6 +52,11 @@ static const struct transport rival = { .name = "rival",
 					.loads = LOAD_ALL,
 					.run = run };
 
+static const struct transport below = {
+	.name = "below", .loads = LOAD_ALL, .floor = true, .run = run
+};
+static const struct transport *other = &rival;
+
 static struct case_result results;
 
 /* @n rounds of each, in turn. */
@@ -64,7 +69,7 @@ static void measure(unsigned n, unsigned runs)
 	bench_case.entry[0] =
 		(struct entry){ .transport = &ours, .batch = 0, .runs = runs };
 	bench_case.entry[1] =
-		(struct entry){ .transport = &rival, .batch = 1, .runs = runs };
+		(struct entry){ .transport = other, .batch = 1, .runs = runs };
 	n_pingpongs = n_rounds[0] = n_rounds[1] = 0;
 	measure_free(&results); /* those before */
 	measure_case(&bench_case, &results, NULL);
@@ -162,6 +167,26 @@ Test(measure, who_has_no_round_of_the_regime_is_not_compared)
 	cr_assert(isnan(result_ratio(LOAD_STREAM, &results.result[0],
 				     &results.result[1])));
 	cr_assert_null(result_best_rival(&results));
+}
+
+/* It is measured, and better than ours, and yet nobody is behind it. */
+Test(measure, a_floor_is_no_rival)
+{
+	static const double near[3] = { NEAR, NEAR, NEAR };
+	static const double our_rate[1] = { 100 }, more[1] = { 200 };
+
+	pingpongs = near;
+	rates[0] = our_rate;
+	rates[1] = more;
+	measure(2, 1);
+	cr_assert_eq(result_best_rival(&results), &results.result[1]);
+	other = &below;
+	measure(2, 1);
+	cr_assert_null(result_best_rival(&results));
+	cr_assert_eq(results.result[1].median.messages, 200);
+	cr_assert_float_eq(result_ratio(LOAD_STREAM, &results.result[1],
+					&results.result[0]),
+			   2, 1e-9);
 }
 
 /* With one processor there is no ping-pong, and nothing to set aside. */

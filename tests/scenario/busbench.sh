@@ -271,7 +271,8 @@ all 'if .hist then .hist as $h | ($h | map(.[1]) | add) >= .messages and
      ($h | map(.[0])) == ($h | map(.[0]) | sort | unique) else true end'
 all 'if .hist then .hist[0][0] <= .ns.min and .hist[-1][0] <= 4398046511103
      else true end'
-all 'if .ours then true else .ratio_to_first == null and .best_rival == null end'
+all 'if .ours then true else .best_rival == null end'
+all 'if .ours or .floor then true else .ratio_to_first == null end'
 some '.ours and .ratio > 0 and .best_rival == "pipe"'
 some '(.ours | not) and .ratio > 0'
 
@@ -292,6 +293,24 @@ grep -qE '[0-9]x (ahead of|level with|BEHIND) pipe' out ||
 grep -q '^shmbus is .* the best rival in ' out || fail "no last word"
 grep -q "$(printf '\033')" out && fail "colours without a terminal"
 tr -d '\n' <err | grep -q . && fail "progress without a terminal: $(cat err)"
+
+echo "= a floor is no rival"
+expect 0 rtt --wait spin --transport queue --duration 0.05 --runs 1 \
+	--rival line --format json
+some '.transport == "line" and .floor'
+all '.floor == (.transport == "line") and .ratio == null and .best_rival == null'
+# how far the first row is from it, unless one was near and the other far
+jq -es 'map(select(.ours))[0] as $first | all(.[]; .ours or
+	.regime != $first.regime or .ratio_to_first > 0)' out >/dev/null ||
+	{ fail "the floor is compared with nothing"; show; }
+expect 0 rtt --wait spin --transport queue --duration 0.05 --runs 1 \
+	--rival line,spsc --format json
+all '.best_rival == null or .best_rival == "spsc"'
+all '.floor or .transport == "shmbus" or .ratio_to_first == null'
+expect 0 rtt --wait spin --transport queue --duration 0.05 --runs 1 --rival line
+grep -q '^ .* line .*  the floor, no rival' out ||
+	fail "the floor is not named: $(cat out)"
+grep -q '^shmbus had no rival here' out || fail "a floor was a rival"
 
 echo "= Markdown"
 expect 0 rtt stream idle --size 64 --duration 0.02 --runs 1 --rival pipe \
