@@ -195,7 +195,8 @@ static void sum_up(const struct crew *crew, const struct spec *spec,
 		out->seconds = (double)(end - begin) / 1e9;
 	for (unsigned i = 0; i < spec->consumers; i++)
 		read_by[i] = crew->floor->tally[spec->producers + i].n;
-	out->fairness = fairness_of(read_by, spec->consumers);
+	if (spec->load == LOAD_MPMC) /* a stream has one reader */
+		out->fairness = fairness_of(read_by, spec->consumers);
 	crew_sum_usage(crew, out);
 }
 

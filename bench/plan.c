@@ -31,6 +31,8 @@
 
 #define DEFAULT_INFLIGHT 1024
 #define DEFAULT_BATCH    32
+/* A stream of messages up to this size is measured with many a call as well. */
+#define MANY_MAX_BYTES   64
 /* Of a map.  Items that go one by one are slow, in Python. */
 #define DEFAULT_ITEMS    20000
 #define CHUNKED_ITEMS    5000
@@ -334,8 +336,10 @@ static void plan_rtt(struct plan *plan, const struct options *options)
 	}
 }
 
-static void add_stream(struct plan *plan, const struct options *options,
-		       size_t bytes, bool loan)
+/* Returns NULL when nobody of ours takes part. */
+static struct bench_case *add_stream(struct plan *plan,
+				     const struct options *options,
+				     size_t bytes, bool loan)
 {
 	struct spec spec = { .load = LOAD_STREAM,
 			     .bytes = bytes,
@@ -355,12 +359,39 @@ static void add_stream(struct plan *plan, const struct options *options,
 	add_ours(added, options, 1u << WAIT_ADAPTIVE);
 	if (added->n == 0) { /* ours that were asked for cannot lend */
 		plan->n--;
-		return;
+		return NULL;
 	}
 	add_rivals(added, options);
 	if (is_quick(options) && !options->rivals_given &&
 	    bytes != PYTHON_BYTES)
 		drop_python(added);
+	return added;
+}
+
+/* Many a call, for those who can, against one by one.  Python is slow enough
+ * one by one. */
+static void add_stream_many(struct plan *plan, const struct options *options,
+			    size_t bytes)
+{
+	struct options many = *options;
+	struct bench_case *added;
+
+	many.batch = DEFAULT_BATCH;
+	added = add_stream(plan, &many, bytes, false);
+	if (!added)
+		return;
+	snprintf(added->title, sizeof(added->title), "%zu B many", bytes);
+	if (!options->rivals_given)
+		drop_python(added);
+}
+
+/* Whether a stream is also to be measured in that way: of a named workload, if
+ * nothing was said that speaks against it. */
+static bool wants_many(const struct options *options, size_t bytes)
+{
+	return !is_quick(options) && !options->loan && !options->batch &&
+	       options->rate <= 0 && !options->sweep.name &&
+	       bytes <= MANY_MAX_BYTES;
 }
 
 static void plan_stream(struct plan *plan, const struct options *options)
@@ -381,6 +412,8 @@ static void plan_stream(struct plan *plan, const struct options *options)
 				      (!is_quick(options) ||
 				       sizes->value[i] >= QUICK_LOAN_BYTES)))
 			add_stream(plan, options, sizes->value[i], true);
+		if (wants_many(options, sizes->value[i]))
+			add_stream_many(plan, options, sizes->value[i]);
 	}
 }
 

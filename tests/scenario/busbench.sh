@@ -276,6 +276,23 @@ all 'if .ours or .floor then true else .ratio_to_first == null end'
 some '.ours and .ratio > 0 and .best_rival == "pipe"'
 some '(.ours | not) and .ratio > 0'
 
+echo "= short messages are also handed over together, by those who can"
+expect 0 stream --size 8,100 --duration 0.02 --runs 1 --format json \
+	--transport pipe,queue --rival spsc,vyukov
+test "$(jq -r .case out | uniq | paste -sd,)" = \
+	"8 B,8 B loan,8 B many,100 B,100 B loan" || { fail "cases"; show; }
+all '.batch == (if .case == "8 B many" and .transport != "vyukov"
+		then 32 else 1 end)'
+test "$(jq -r 'select(.case == "8 B many") | .transport' out | sort |
+	paste -sd,)" = shmbus,shmbus-pipe,spsc,vyukov || { fail "who"; show; }
+all '.status == "ok" and .by == (if .case | endswith("loan") then "loan" else "copy" end)'
+for without in "--batch 1" --loan "--rate 1K"; do
+	# shellcheck disable=SC2086 # two words
+	expect 0 stream --size 8 --duration 0.02 --runs 1 --format json \
+		--rival none $without
+	all '.case != "8 B many" and .batch == 1'
+done
+
 echo "= CSV has a header, and all rows have its columns"
 expect 0 rtt stream --size 8 --duration 0.02 --runs 1 --format csv \
 	--rival pipe,futex

@@ -151,7 +151,7 @@ whole '[.[].workload] | unique == ["duplex", "farm", "idle", "mpmc", "pool",
 expect 0 all --duration 0.01 --runs 1 --format json --size 64 --rival none \
 	--transport pipe
 whole '[.[].workload] | unique == ["duplex", "idle", "rtt", "stream", "wake"]'
-expect 0 stream $short --size 8 --slots 256 --rival vyukov
+expect 0 stream $short --size 8 --batch 1 --slots 256 --rival vyukov
 whole 'map([.transport, .slots]) == [["shmbus", 256], ["vyukov", 256]]'
 
 echo "= rounds: regimes, the interval of the median, switches"
