@@ -22,9 +22,9 @@
  * across two of them; there is a shard for each CPU.  A victim that blocks is
  * killed in its sleep, or, for later points, given what it waits for.
  *
- * With --quick half a second is spent on each case: 12 to 150 points at equal
- * distances, the first by the seed.  --full takes every instruction, for an
- * hour or two.  A case is operation/state/peer, a point the number of
+ * With --quick a quarter of a second is spent on each case: 8 to 75 points at
+ * equal distances, the first by the seed.  --full takes every instruction, for
+ * an hour or two.  A case is operation/state/peer, a point the number of
  * instructions.
  */
 #include "config.h"
@@ -57,9 +57,9 @@
 #define K_MAX      200000
 /* What a step takes, and what is spent on a case in the quick run. */
 #define STEP_NS    20000
-#define QUICK_NS   (500 * SB_NS_PER_MS)
-#define QUICK_MIN  12
-#define QUICK_MAX  150
+#define QUICK_NS   (250 * SB_NS_PER_MS)
+#define QUICK_MIN  8
+#define QUICK_MAX  75
 
 enum state { EMPTY, ONE, FULL, WRAP, N_STATES };
 enum peer { POLL, FUTEX, URING, N_PEERS };

@@ -38,7 +38,7 @@
  * that leads elsewhere, because the victim is faster than when it was measured
  * and meets another state of its peer, they go by steps again.
  *
- * With --quick there are about 40 points a case, at equal distances, the first
+ * With --quick there are about 20 points a case, at equal distances, the first
  * by the seed.  --full takes every instruction, for an hour or two.  A case is
  * operation/state/peer, a point the number of instructions.
  */
@@ -75,7 +75,7 @@
 /* What a point takes, and a step; what is spent on a case in the quick run. */
 #define POINT_NS   (5 * SB_NS_PER_MS)
 #define STEP_NS    (20 * SB_NS_PER_US)
-#define QUICK_NS   (200 * SB_NS_PER_MS)
+#define QUICK_NS   (100 * SB_NS_PER_MS)
 
 /* What is in the pipe: messages that nobody has read.  WRAP: none, but both
  * slots have been used before.  FULL: no room for one more. */

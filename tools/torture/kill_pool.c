@@ -53,7 +53,7 @@
 /* An instruction is new the first FEW times that it is done.  How many points
  * of a case are new, and how many are anywhere. */
 #define FEW        3
-#define QUICK_NEW  10
+#define QUICK_NEW  6
 #define QUICK_ANY  3
 #define FULL_ANY   2000
 
