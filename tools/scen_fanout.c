@@ -24,8 +24,9 @@
 #define MEAN_TO_JUDGE 16
 
 /* A task waits, as for a disk or another machine, and needs little time of a
- * processor: that is what so many workers are good for. */
-#define TASK_NS 1000000
+ * processor: that is what so many workers are good for.  Long enough that all
+ * of it takes longer than other programs keep a processor. */
+#define TASK_NS 4000000
 
 struct answer {
 	int64_t task;
