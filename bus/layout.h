@@ -229,7 +229,8 @@ struct bus_pipe_head {
 
 	/* whose the sides are: pipe_side.h; rarely written, often read */
 	alignas(SB_FAR) _Atomic uint64_t side[2];
-	_Atomic uint64_t start_time[2]; /* of the process it is reserved for */
+	/* of the process it is reserved for: ticks:40 | pid:24 */
+	_Atomic uint64_t start_time[2];
 
 	struct bus_pipe_dir dir[2]; /* dir[i]: side i writes */
 	/* of a duplex pipe: short records of a round trip; half[i]: side i */

@@ -440,9 +440,10 @@ int bus_pipe_hand_over(struct bus_pipe *p, pid_t pid)
 		if (bus_side_state(w) != BUS_SIDE_MADE &&
 		    !(p->owned && is_ours(p, w)))
 			return -EBADF;
-		/* Before the word that it goes with. */
+		/* H1: before the word that it goes with.  Somebody else may get
+		 * there with another process, before this or after it. */
 		st_rlx(&p->head->start_time[p->side],
-		       sb_proc_of(pid).start_time);
+		       bus_side_start(sb_proc_of(pid)));
 	} while (!cas_acqrel(
 		own_word(p), &w,
 		bus_side_word((uint32_t)pid, w,

@@ -42,6 +42,14 @@ static int endpoint_process(struct bus_map *map, uint32_t who,
 	return id->pid ? 0 : -ESRCH;
 }
 
+/* 0, unknown, if the word is another process's. */
+static uint64_t start_time_of(uint64_t word, uint32_t pid)
+{
+	return (word & BUS_SIDE_START_PID) == (pid & BUS_SIDE_START_PID)
+		       ? word >> BUS_SIDE_START_AT
+		       : 0;
+}
+
 int bus_side_process(struct bus *bus, const struct bus_pipe_head *head,
 		     uint32_t side, uint64_t word, struct sb_proc_id *id)
 {
@@ -51,7 +59,8 @@ int bus_side_process(struct bus *bus, const struct bus_pipe_head *head,
 		return endpoint_process(bus->map, bus_side_who(word), id);
 	case BUS_SIDE_RESERVED:
 		id->pid = bus_side_who(word);
-		id->start_time = ld_acq(&head->start_time[side]);
+		id->start_time = start_time_of( /* H2 <- H1 */
+			ld_acq(&head->start_time[side]), id->pid);
 		/* as above; what it became will be looked at again */
 		return ld_acq(&head->side[side]) == word ? 0 : -ENOENT;
 	default:

@@ -41,6 +41,16 @@
  * heartbeat (recover.c), 100 to 300 ms later, or by its next look.  One that
  * was handed over is watched all the time.
  *
+ * The start time of a RESERVED side's process lies in another word, stored
+ * before the CAS by everybody who tries to hand the side over: so also by one
+ * who loses, at any time until he sees that he has lost.  Therefore it says
+ * whose it is, and another process's is as good as none: then the pid alone
+ * counts, which proves a death a little less often and never one that was not.
+ *
+ *	start_time = ticks since boot:40 | pid:24
+ *
+ *	H1 start_time := that, and    --->  H2 acquire, of the word and then of
+ *	   the CAS to RESERVED              this; and the word is still the same
  *	V1 word := ... gone, release  --->  V2 peer loads it acquire, and finds
  *	   after the last publish              what was published before it
  */
@@ -94,6 +104,17 @@ SB_INLINE uint64_t bus_side_lacks(uint32_t flags, uint32_t side)
 	if (!(flags & BUS_PIPE_SIMPLEX))
 		return 0;
 	return side == 0 ? BUS_SIDE_RX_GONE : BUS_SIDE_TX_GONE;
+}
+
+/* No pid has more bits, and 2^40 ticks are centuries. */
+#define BUS_SIDE_START_AT  24
+#define BUS_SIDE_START_PID UINT64_C(0xffffff)
+
+/* When a process started, as it stands beside the words. */
+SB_INLINE uint64_t bus_side_start(struct sb_proc_id id)
+{
+	return id.start_time << BUS_SIDE_START_AT |
+	       (id.pid & BUS_SIDE_START_PID);
 }
 
 /* This endpoint, as it stands in the words. */

@@ -1561,6 +1561,43 @@ Test(pipe, an_end_that_was_handed_over_is_used)
 	}
 }
 
+static uint32_t peer_state(struct bus_pipe *p)
+{
+	return t_pipe_stats(p).peer_state;
+}
+
+/* Two give the same end away at once, to two processes: he who comes second
+ * may store the start time of his after the other has got there. */
+Test(pipe, who_loses_a_race_to_hand_over_kills_nobody)
+{
+	struct bus_pipe *lost, *mine;
+	struct t_gate gate;
+	pid_t child, loser;
+	struct timespec tick = { 0, 30 * MS };
+
+	t_gate_init(&gate);
+	pair(256);
+	t_pipe(bus, BUS_PIPE_LATENCY, 0, 256, &mine, &lost);
+	child = t_fork(waits_for_gate, &gate);
+	nanosleep(&tick, NULL); /* or they start in one tick of the clock */
+	loser = t_fork(waits_for_gate, &gate);
+	cr_assert_eq(bus_pipe_hand_over(lost, loser), 0);
+	cr_assert_eq(bus_pipe_hand_over(b, child), 0);
+	st_rlx(&a->head->start_time[1], ld_rlx(&mine->head->start_time[1]));
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(bus_pipe_recv(a, in, 1, NULL, 0), -EAGAIN);
+		bus_reap(bus);
+		bus_pipe_look_at_peer(a);
+		cr_assert_eq(peer_state(a), BUS_PIPE_PEER_RESERVED);
+	}
+	kill(child, SIGKILL);
+	cr_assert_eq(bus_pipe_recv(a, in, 1, NULL, T_LONG), -EPIPE);
+	cr_assert_eq(peer_state(a), BUS_PIPE_PEER_DEAD);
+	t_wait(child);
+	t_kill(loser);
+	t_gate_close(&gate);
+}
+
 static int begins_and_tells(void *arg)
 {
 	T_CHECK(bus_pipe_poll(b, 0) == -EAGAIN);
