@@ -53,16 +53,20 @@ static uint64_t start_time_of(uint64_t word, uint32_t pid)
 int bus_side_process(struct bus *bus, const struct bus_pipe_head *head,
 		     uint32_t side, uint64_t word, struct sb_proc_id *id)
 {
+	uint64_t start;
+
 	switch (bus_side_state(word)) {
 	case BUS_SIDE_MADE:
 	case BUS_SIDE_OPEN:
 		return endpoint_process(bus->map, bus_side_who(word), id);
 	case BUS_SIDE_RESERVED:
 		id->pid = bus_side_who(word);
-		id->start_time = start_time_of( /* H2 <- H1 */
-			ld_acq(&head->start_time[side]), id->pid);
+		start = ld_acq(&head->start_time[side]); /* H2 <- H1 */
+		id->start_time = start_time_of(start, id->pid);
 		/* as above; what it became will be looked at again */
-		return ld_acq(&head->side[side]) == word ? 0 : -ENOENT;
+		return (ld_acq(&head->side[side]) ^ word) & ~BUS_SIDE_GONE
+			       ? -ENOENT
+			       : 0;
 	default:
 		return -ENOENT;
 	}

@@ -1598,6 +1598,24 @@ Test(pipe, who_loses_a_race_to_hand_over_kills_nobody)
 	t_gate_close(&gate);
 }
 
+Test(pipe, who_shall_have_half_an_end_is_watched)
+{
+	struct t_gate gate;
+	pid_t child;
+
+	t_gate_init(&gate);
+	pair(256);
+	child = t_fork(waits_for_gate, &gate);
+	cr_assert_eq(bus_pipe_close(b, BUS_PIPE_RECV), 0);
+	cr_assert_eq(bus_pipe_hand_over(b, child), 0);
+	cr_assert_eq(bus_pipe_recv(a, in, 1, NULL, MS), -ETIMEDOUT);
+	cr_assert_geq(a->watch.fd, 0);
+	kill(child, SIGKILL);
+	cr_assert_eq(bus_pipe_recv(a, in, 1, NULL, T_LONG), -EPIPE);
+	t_wait(child);
+	t_gate_close(&gate);
+}
+
 static int begins_and_tells(void *arg)
 {
 	T_CHECK(bus_pipe_poll(b, 0) == -EAGAIN);
