@@ -489,7 +489,7 @@ static int make_pipe(struct bus *bus, const char *name,
 	return ret;
 }
 
-static int take_named(struct bus *bus, uint32_t idx, int side, uint64_t *was)
+static int take_named(struct bus *bus, uint32_t idx, int side)
 {
 	struct bus_pipe_head *head;
 	uint64_t bytes;
@@ -500,13 +500,12 @@ static int take_named(struct bus *bus, uint32_t idx, int side, uint64_t *was)
 	head = bus_channel_pipe(bus, idx, &bytes);
 	if (!head)
 		return -EPROTO;
-	ret = bus_side_take(bus, head, (uint32_t)side, was);
+	ret = bus_side_take(bus, head, (uint32_t)side);
 	return ret ? ret : (int)idx;
 }
 
 int bus_channel_make_pipe(struct bus *bus, const char *name,
-			  const struct bus_channel_spec *spec, int side,
-			  uint64_t *was)
+			  const struct bus_channel_spec *spec, int side)
 {
 	size_t len = name ? strlen(name) : 1;
 	int ret;
@@ -516,11 +515,10 @@ int bus_channel_make_pipe(struct bus *bus, const char *name,
 	ret = lock_directory(bus);
 	if (ret)
 		return ret;
-	*was = 0;
 	for (int tries = 0; tries < 2; tries++) {
 		ret = name ? bus_channel_find(bus, name) : -ENOENT;
 		if (ret >= 0)
-			ret = take_named(bus, (uint32_t)ret, side, was);
+			ret = take_named(bus, (uint32_t)ret, side);
 		else if (spec)
 			ret = make_pipe(bus, name, spec, side);
 		if (ret != -EBUSY)

@@ -50,7 +50,6 @@ int bus_channel_make(struct bus *bus, const char *name,
  * @name: NULL for an unnamed one: then both its sides are made by us
  * @spec: NULL to take only what exists
  * @side: of a named one: which becomes ours
- * @was:  what that side's word was before; 0 if it is new
  *
  * Memory of a pipe that is nobody's any more is used again.
  *
@@ -58,8 +57,7 @@ int bus_channel_make(struct bus *bus, const char *name,
  * (that side is somebody's; or as above), -ENOSPC, -EINVAL (name), -EPROTO.
  */
 int bus_channel_make_pipe(struct bus *bus, const char *name,
-			  const struct bus_channel_spec *spec, int side,
-			  uint64_t *was);
+			  const struct bus_channel_spec *spec, int side);
 
 /* A side of pipe @idx was closed: if nobody has it any more, its memory is given
  * back.  Not while somebody adds a channel; then it is when it is used again. */

@@ -110,18 +110,25 @@ static bool is_ours(const struct bus_pipe *p, uint64_t w)
 static void shut(struct bus_pipe *p, uint64_t gone)
 {
 	uint64_t w = ld_acq(own_word(p)), to;
-	/* Where one who died here was before us, and the reader does not know
-	 * of it yet, it stays so. */
-	uint64_t over = p->mark ? BUS_SIDE_DEAD : BUS_SIDE_CLOSED;
 
 	do {
 		to = w | gone;
 		if ((to & BUS_SIDE_GONE) == BUS_SIDE_GONE)
-			to = bus_side_word((uint32_t)getpid(), w,
-					   over | BUS_SIDE_GONE);
+			to = bus_side_closed(w);
 	} while (is_ours(p, w) &&
 		 !cas_acqrel(own_word(p), &w, to)); /* V1 -> V2 */
 	bus_pipe_wake_all(p->bus, p->head);
+}
+
+void bus_pipe_marked(struct bus_pipe *p)
+{
+	uint64_t w = ld_acq(own_word(p));
+
+	p->mark = false;
+	while (is_ours(p, w) &&
+	       !cas_acqrel(own_word(p), &w, w & ~BUS_SIDE_HALF)) /* V1 -> V2 */
+		;
+	bus_pipe_set_ways(p);
 }
 
 /* The word says that the end is ours. */
@@ -131,6 +138,7 @@ static int begin(struct bus_pipe *p)
 	int ret = find_places(p);
 
 	p->owned = true;
+	p->mark = p->out && (w & BUS_SIDE_HALF);
 	p->can = 0;
 	if (p->out && !(w & BUS_SIDE_TX_GONE))
 		p->can |= BUS_PIPE_SEND;
@@ -275,8 +283,7 @@ static void give_up(struct bus *bus, struct bus_pipe_head *head, uint32_t side,
 		bus_side_state(w) == BUS_SIDE_OPEN) &&
 	       bus_side_who(w) == bus_side_me(bus))
 		if (cas_acqrel(&head->side[side], &w, /* V1 -> V2 */
-			       bus_side_word((uint32_t)getpid(), w,
-					     BUS_SIDE_CLOSED | BUS_SIDE_GONE)))
+			       bus_side_closed(w)))
 			break;
 	bus_pipe_wake_all(bus, head);
 }
@@ -295,7 +302,6 @@ int bus_pipe(struct bus *bus, const struct bus_pipe_config *config,
 {
 	struct bus_channel_spec spec;
 	struct bus_pipe *first;
-	uint64_t was;
 	int ret, idx;
 
 	if (!bus || !a || !b)
@@ -305,7 +311,7 @@ int bus_pipe(struct bus *bus, const struct bus_pipe_config *config,
 		ret = bus_check(bus);
 	if (ret)
 		return ret;
-	idx = bus_channel_make_pipe(bus, NULL, &spec, -1, &was);
+	idx = bus_channel_make_pipe(bus, NULL, &spec, -1);
 	if (idx < 0)
 		return idx;
 	ret = new_handle(bus, (uint32_t)idx, 0, &first);
@@ -331,7 +337,6 @@ int bus_pipe_open(struct bus *bus, const char *name,
 {
 	struct bus_channel_spec spec;
 	struct bus_pipe *p;
-	uint64_t was;
 	int ret, idx;
 
 	if (!bus || !name || !out || side < 0 || side > 1)
@@ -341,8 +346,7 @@ int bus_pipe_open(struct bus *bus, const char *name,
 		ret = bus_check(bus);
 	if (ret)
 		return ret;
-	idx = bus_channel_make_pipe(bus, name, config ? &spec : NULL, side,
-				    &was);
+	idx = bus_channel_make_pipe(bus, name, config ? &spec : NULL, side);
 	if (idx < 0)
 		return idx;
 	ret = new_handle(bus, (uint32_t)idx, (uint32_t)side, &p);
@@ -355,8 +359,6 @@ int bus_pipe_open(struct bus *bus, const char *name,
 		bus_pipe_free(p);
 		return ret;
 	}
-	p->mark = p->out && bus_side_state(was) == BUS_SIDE_DEAD;
-	bus_pipe_set_ways(p);
 	*out = p;
 	return 0;
 }
@@ -602,9 +604,8 @@ static void decline(struct bus_pipe *p)
 		    bus_side_state(w) != BUS_SIDE_RESERVED ||
 		    bus_side_who(w) != pid)
 			return;
-	} while (!cas_acqrel(
-		own_word(p), &w, /* V1 -> V2 */
-		bus_side_word(pid, w, BUS_SIDE_CLOSED | BUS_SIDE_GONE)));
+	} while (!cas_acqrel(own_word(p), &w, /* V1 -> V2 */
+			     bus_side_closed(w)));
 	fence_seqcst(); /* K2: this may not be an endpoint yet */
 	bus_pipe_wake_all(p->bus, p->head);
 }

@@ -80,7 +80,7 @@ struct bus_pipe {
 	uint64_t last_poll_ns;
 
 	/* what is half sent */
-	bool mark;   /* a MARK goes first */
+	bool mark;   /* a MARK goes first: our word says HALF */
 	bool loaned; /* a part is on loan: */
 	bool loaned_whole;
 	uint32_t loan_gen; /* lent on the short way, in this process */
@@ -124,6 +124,9 @@ void bus_pipe_set_ways(struct bus_pipe *p);
  * lost with its maker), -EPROTO, or why we are no endpoint.
  */
 int bus_pipe_use(struct bus_pipe *p, uint32_t which);
+
+/* A MARK was published: the reader finds the death there, or has found it. */
+void bus_pipe_marked(struct bus_pipe *p);
 
 /* Watch the peer no more. */
 void bus_pipe_unwatch(struct bus_pipe *p);
@@ -189,6 +192,14 @@ struct bus_in {
 int bus_pipe_pull(struct bus_pipe *p, struct bus_in *in);
 int bus_pipe_keep(struct bus_pipe *p, const struct bus_in *in);
 int bus_pipe_put_back(struct bus_pipe *p, const struct bus_in *in);
+
+/* Does @peer, its word, say that no more comes of what we are waiting for?  It
+ * has ended, or is another's than his who has sent us half a message. */
+SB_INLINE bool bus_pipe_ends(const struct bus_pipe *p, uint64_t peer)
+{
+	return (peer & BUS_SIDE_TX_GONE) ||
+	       (p->receiving && (peer & BUS_SIDE_HALF));
+}
 
 /* Is what we keep a message that was put back? */
 SB_INLINE bool bus_pipe_has_whole(const struct bus_pipe *p)

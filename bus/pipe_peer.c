@@ -94,7 +94,7 @@ static void peer_ready(void *arg, uint32_t events)
 
 void bus_pipe_look_at_peer(struct bus_pipe *p)
 {
-	uint64_t w = ld_acq(p->peer) & ~BUS_SIDE_GONE;
+	uint64_t w = ld_acq(p->peer) & ~BUS_SIDE_PASSING;
 	struct sb_proc_id id;
 	int fd;
 
@@ -167,7 +167,7 @@ int bus_pipe_try(struct bus_pipe_wait *w, bool sure)
 	assert(w->room == SIZE_MAX || !p->loaned);
 	peer = ld_acq(p->peer); /* V2 <- V1 */
 	if (w->recv && (sb_spsc_front(&p->rx, &data, &len, &kind) != -EAGAIN ||
-			(peer & BUS_SIDE_TX_GONE)))
+			bus_pipe_ends(p, peer)))
 		return 0;
 	if (w->room != SIZE_MAX &&
 	    ((peer & BUS_SIDE_RX_GONE) ||
@@ -262,7 +262,7 @@ uint32_t bus_pipe_ready(struct bus_pipe *p, uint32_t events, bool sure)
 	/* Last, and what it says counts for all of them: a peer that goes now
 	 * must not be seen gone by one look and there by another. */
 	peer = ld_acq(p->peer); /* V2 <- V1 */
-	if ((want & BUS_PIPE_RECV) && (peer & BUS_SIDE_TX_GONE))
+	if ((want & BUS_PIPE_RECV) && bus_pipe_ends(p, peer))
 		ready |= BUS_POLL_IN;
 	if ((want & BUS_PIPE_SEND) && (peer & BUS_SIDE_RX_GONE))
 		ready |= BUS_POLL_OUT;

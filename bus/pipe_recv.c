@@ -118,13 +118,14 @@ static int at_end(struct bus_pipe *p, bool *looked)
 {
 	uint64_t peer = ld_acq(p->peer); /* V2 <- V1 */
 
-	if (!(peer & BUS_SIDE_TX_GONE))
+	if (!bus_pipe_ends(p, peer))
 		return -EAGAIN;
 	if (!*looked) { /* what came before it was over */
 		*looked = true;
 		return 0;
 	}
-	return p->receiving && bus_side_state(peer) == BUS_SIDE_DEAD
+	return p->receiving && (bus_side_state(peer) == BUS_SIDE_DEAD ||
+				(peer & BUS_SIDE_HALF))
 		       ? -EOWNERDEAD
 		       : -EPIPE;
 }

@@ -92,8 +92,7 @@ static int put_mark(struct bus_pipe *p, size_t *need)
 	if (ret)
 		return ret;
 	sb_spsc_publish(&p->tx, 0, BUS_REC_MARK);
-	p->mark = false;
-	bus_pipe_set_ways(p);
+	bus_pipe_marked(p);
 	/* It may be in the middle of what will not come; and what comes next
 	 * may take a while. */
 	bus_pipe_wake_reader(p);

@@ -23,6 +23,13 @@ uint32_t bus_side_me(struct bus *bus)
 	return (uint32_t)bus_ep_life(bus->map, bus->id);
 }
 
+uint64_t bus_side_closed(uint64_t word)
+{
+	return bus_side_word((uint32_t)getpid(), word,
+			     BUS_SIDE_CLOSED | BUS_SIDE_GONE |
+				     (word & BUS_SIDE_HALF));
+}
+
 static int endpoint_process(struct bus_map *map, uint32_t who,
 			    struct sb_proc_id *id)
 {
@@ -64,7 +71,7 @@ int bus_side_process(struct bus *bus, const struct bus_pipe_head *head,
 		start = ld_acq(&head->start_time[side]); /* H2 <- H1 */
 		id->start_time = start_time_of(start, id->pid);
 		/* as above; what it became will be looked at again */
-		return (ld_acq(&head->side[side]) ^ word) & ~BUS_SIDE_GONE
+		return (ld_acq(&head->side[side]) ^ word) & ~BUS_SIDE_PASSING
 			       ? -ENOENT
 			       : 0;
 	default:
@@ -275,22 +282,21 @@ void bus_pipe_begin(struct bus *bus, struct bus_pipe_head *head, int side)
 	}
 }
 
-int bus_side_take(struct bus *bus, struct bus_pipe_head *head, uint32_t side,
-		  uint64_t *was)
+int bus_side_take(struct bus *bus, struct bus_pipe_head *head, uint32_t side)
 {
-	uint64_t w = ld_acq(&head->side[side]);
+	uint64_t w = ld_acq(&head->side[side]), to;
+	uint64_t lacks = bus_side_lacks(head->flags, side);
 
 	do {
 		if (bus_side_state(w) != BUS_SIDE_NEVER && !bus_side_over(w) &&
 		    (bus_side_state(w) != BUS_SIDE_RESERVED ||
 		     bus_side_who(w) != (uint32_t)getpid()))
 			return -EBUSY;
-		*was = w;
-	} while (!cas_acqrel(
-		&head->side[side], &w,
-		bus_side_word(bus_side_me(bus), w,
-			      BUS_SIDE_OPEN |
-				      bus_side_lacks(head->flags, side))));
+		to = bus_side_word(bus_side_me(bus), w, BUS_SIDE_OPEN | lacks);
+		if (!(lacks & BUS_SIDE_TX_GONE) &&
+		    (bus_side_state(w) == BUS_SIDE_DEAD || (w & BUS_SIDE_HALF)))
+			to |= BUS_SIDE_HALF;
+	} while (!cas_acqrel(&head->side[side], &w, to));
 	return 0;
 }
 

@@ -3,7 +3,7 @@
  *
  * One word a side says at every instant who has it, and what of it is over:
  *
- *	who:32 | instance:24 | TX_GONE, RX_GONE | state:3
+ *	who:32 | instance:24 | HALF, TX_GONE, RX_GONE | state:3
  *
  *	state     who                  meaning
  *	NEVER     0                    named: nobody has opened it yet
@@ -20,6 +20,13 @@
  * TX_GONE: it sends no more, its peer gets the end when all is received.
  * RX_GONE: it receives no more, its peer's sends fail.  Both are set in the
  * last three states.  The fast path of a sender looks at its peer's RX_GONE.
+ *
+ * HALF: a writer has died on this side, perhaps in the middle of a message, and
+ * nothing in the slots tells its reader.  Set by who takes the side of a DEAD
+ * one, in the CAS that takes it, for from then on DEAD is not to be seen any
+ * more; cleared when he has put a MARK (pipe.h), which he does before all else
+ * that he sends.  Should he send nothing, it stays, until the side is DEAD or
+ * taken again.  A reader in the middle of a message takes it as he takes DEAD.
  *
  * The instance tells a pipe from the next one in the same memory, so that a
  * handle which a forked child still has of the old one cannot take the new.
@@ -51,8 +58,9 @@
  *
  *	H1 start_time := that, and    --->  H2 acquire, of the word and then of
  *	   the CAS to RESERVED              this; and the word is still the same
- *	V1 word := ... gone, release  --->  V2 peer loads it acquire, and finds
- *	   after the last publish              what was published before it
+ *	V1 word := ... gone, or with  --->  V2 peer loads it acquire, and finds
+ *	   HALF, or without: release,          what was published before it
+ *	   after the last publish
  */
 #ifndef BUS_PIPE_SIDE_H
 #define BUS_PIPE_SIDE_H
@@ -74,8 +82,12 @@ enum {
 #define BUS_SIDE_TX_GONE  UINT64_C(8)
 #define BUS_SIDE_RX_GONE  UINT64_C(16)
 #define BUS_SIDE_GONE     (BUS_SIDE_TX_GONE | BUS_SIDE_RX_GONE)
+#define BUS_SIDE_HALF     UINT64_C(32)
 #define BUS_SIDE_INST_ONE UINT64_C(0x100)
 #define BUS_SIDE_INST     UINT64_C(0xffffff00)
+
+/* What comes and goes while whose it is stays. */
+#define BUS_SIDE_PASSING (BUS_SIDE_GONE | BUS_SIDE_HALF)
 
 SB_INLINE uint32_t bus_side_state(uint64_t word)
 {
@@ -97,6 +109,9 @@ SB_INLINE bool bus_side_over(uint64_t word)
 {
 	return bus_side_state(word) >= BUS_SIDE_CLOSED;
 }
+
+/* @word, ours, after we have closed it. */
+uint64_t bus_side_closed(uint64_t word);
 
 /* What an owner of @side has not, in a pipe with these flags. */
 SB_INLINE uint64_t bus_side_lacks(uint32_t flags, uint32_t side)
@@ -123,7 +138,7 @@ uint32_t bus_side_me(struct bus *bus);
 /*
  * bus_side_process - which process is behind @word
  *
- * The directions that are over may be left out of @word.  Returns 0, -ESRCH
+ * BUS_SIDE_PASSING may be left out of @word.  Returns 0, -ESRCH
  * when it has ended (or it is an endpoint that has left), or -ENOENT when there
  * is none behind such a word.
  */
@@ -185,10 +200,9 @@ void bus_pipe_begin(struct bus *bus, struct bus_pipe_head *head, int side);
 /*
  * bus_side_take - become the owner of a side that nobody has
  *
- * *@was is what it was before.  Returns 0, or -EBUSY.
+ * Returns 0, or -EBUSY.
  */
-int bus_side_take(struct bus *bus, struct bus_pipe_head *head, uint32_t side,
-		  uint64_t *was);
+int bus_side_take(struct bus *bus, struct bus_pipe_head *head, uint32_t side);
 
 /* ---------------------------------------------------------------- death -- */
 

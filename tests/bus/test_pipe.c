@@ -123,6 +123,11 @@ static bool is_over(void *p)
 	return bus_pipe_poll(p, 0) == 0;
 }
 
+static uint32_t peer_state(struct bus_pipe *p)
+{
+	return t_pipe_stats(p).peer_state;
+}
+
 /* Arguments --------------------------------------------------------------- */
 
 Test(pipe, settings_out_of_range_are_refused)
@@ -368,8 +373,8 @@ static void pair_at(uint32_t first, uint32_t profile, uint64_t slot)
 					 .slot_bytes = slot,
 					 .first = first };
 	struct bus_pipe_head *head;
-	uint64_t was, bytes;
-	int idx = bus_channel_make_pipe(bus, "wrap", &spec, 0, &was);
+	uint64_t bytes;
+	int idx = bus_channel_make_pipe(bus, "wrap", &spec, 0);
 
 	cr_assert_geq(idx, 0);
 	head = bus_channel_pipe(bus, (uint32_t)idx, &bytes);
@@ -1066,6 +1071,115 @@ Test(pipe, a_half_message_is_told_also_if_another_came_and_went)
 	}
 }
 
+/* Side 1 of the pipe "p", with half a message of one who died. */
+static void half_of_a_dead_one(void)
+{
+	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
+
+	c.slot_bytes = 1024;
+	cr_assert_eq(bus_pipe_open(bus, "p", &c, 1, &b), 0);
+	t_wait(t_fork(opens_and_dies, NULL));
+	recv_n(b, 30, 1);
+	cr_assert_geq(bus_reap(bus), 0);
+	cr_assert_eq(peer_state(b), BUS_PIPE_PEER_DEAD);
+}
+
+/* Nor does he while he is there. */
+Test(pipe, a_half_message_is_told_also_if_another_is_there_and_silent)
+{
+	for (int how = 0; how < 4; how++) {
+		half_of_a_dead_one();
+		cr_assert_eq(bus_pipe_open(bus, "p", NULL, 0, &a), 0);
+		if (how == 1)
+			cr_assert_eq(bus_pipe_close(a, BUS_PIPE_SEND), 0);
+		cr_assert_eq(peer_state(b), BUS_PIPE_PEER_OPEN);
+		if (how == 2) { /* his death hides it no more than his life */
+			bus_pipe_free(a);
+			t_wait(t_fork(opens_and_leaves, NULL));
+			cr_assert_eq(bus_pipe_open(bus, "p", NULL, 0, &a), 0);
+		}
+		cr_assert_eq(bus_pipe_poll(b, 0), 0);
+		cr_assert_eq(bus_pipe_recv(b, in, 2000, NULL, 0), -EOWNERDEAD);
+		cr_assert_eq(bus_pipe_recv(b, in, 2000, NULL, 0),
+			     how == 1 ? -EPIPE : -EAGAIN);
+		if (how != 1) { /* what he sends then is no death */
+			half(1500);
+			cr_assert_eq(bus_pipe_recv(b, in, 2000, NULL, 0),
+				     -EAGAIN);
+			cr_assert_eq(bus_pipe_poll(b, 0), -EAGAIN);
+			cr_assert_eq(bus_pipe_cancel(a), 0);
+			cr_assert_eq(send_n(a, 40, 5, 0), 0);
+			recv_n(b, 40, 5);
+		}
+		bus_pipe_free(a);
+		cr_assert_eq(bus_pipe_recv(b, in, 2000, NULL, 0), -EPIPE);
+		bus_pipe_free(b);
+	}
+}
+
+/* To open a dead one's side and fail hides nothing either. */
+Test(pipe, a_half_message_is_told_also_if_another_could_not_come)
+{
+	half_of_a_dead_one();
+	b->head->profile = 99;
+	cr_assert_eq(bus_pipe_open(bus, "p", NULL, 0, &a), -EPROTO);
+	b->head->profile = 0;
+	cr_assert_eq(bus_pipe_recv(b, in, 2000, NULL, 0), -EOWNERDEAD);
+	cr_assert_eq(bus_pipe_recv(b, in, 2000, NULL, 0), -EPIPE);
+	bus_pipe_free(b);
+}
+
+static int sleeps_for_the_rest(void *arg)
+{
+	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
+	int ret;
+
+	c.slot_bytes = 1024;
+	T_CHECK(bus_pipe_open(bus, "p", &c, 1, &b) == 0);
+	t_gate_open(arg);
+	recv_n(b, 30, 1);
+	t_gate_open(arg);
+	ret = bus_pipe_recv(b, in, 2000, NULL, T_LONG);
+	return ret == -EOWNERDEAD ? 0 : 1;
+}
+
+static int opens_and_keeps_half(void *arg)
+{
+	T_CHECK(bus_pipe_open(bus, "p", NULL, 0, &a) == 0);
+	T_CHECK(send_n(a, 30, 1, 0) == 0);
+	half(1500);
+	t_gate_open(arg);
+	pause();
+	return 0;
+}
+
+/* The reader sleeps, and is slower to wake than another is to come. */
+Test(pipe, a_half_message_is_told_also_if_another_is_faster)
+{
+	struct t_gate ready;
+	pid_t reader, writer;
+	int status;
+
+	FOR_EACH_WAIT
+	{
+		t_gate_init(&ready);
+		reader = t_fork(sleeps_for_the_rest, &ready);
+		t_gate_wait(&ready);
+		writer = t_fork(opens_and_keeps_half, &ready);
+		t_gate_wait(&ready);
+		t_gate_wait(&ready);
+		t_wait_asleep(reader);
+		kill(reader, SIGSTOP);
+		cr_assert_eq(waitpid(reader, &status, WUNTRACED), reader);
+		t_kill(writer);
+		cr_assert_eq(bus_pipe_open(bus, "p", NULL, 0, &a), 0);
+		kill(reader, SIGCONT);
+		t_join(reader);
+		bus_pipe_free(a);
+		t_gate_close(&ready);
+	}
+}
+
 struct flood {
 	struct bus *bus;
 	struct bus_pipe *p;
@@ -1559,11 +1673,6 @@ Test(pipe, an_end_that_was_handed_over_is_used)
 		t_gate_close(&gate);
 		bus_pipe_free(a);
 	}
-}
-
-static uint32_t peer_state(struct bus_pipe *p)
-{
-	return t_pipe_stats(p).peer_state;
 }
 
 /* Two give the same end away at once, to two processes: he who comes second
