@@ -2,15 +2,16 @@
  * pipe_recv.c - receiving from a pipe: copied or in place, whole or in parts
  *
  * The reader's position is stored after each record (recv_many: after each run
- * of them), so whoever reads next begins behind the last one that was taken.  A message in fragments is put
- * together in the caller's buffer; when the call ends before the message does,
- * what is there moves to a buffer of ours, and the next call goes on.  Taking
- * fragments before the message is complete is what lets a message be larger
- * than the slots; the price is that one which this process dies in the middle
- * of taking is lost.
+ * of them), so whoever reads next begins behind the last one that was taken.  A
+ * message in fragments is put together in the caller's buffer; when the call
+ * ends before the message does, what is there moves to a buffer of ours, and
+ * the next call goes on.  Taking fragments before the message is complete is
+ * what lets a message be larger than the slots; the price is that one which
+ * this process dies in the middle of taking is lost.
  *
  * The end is said only when the peer's word said that it is over and, after
- * that, no record was there: V2, then F1 of lib/spsc.h.
+ * that, no record was there: V2, then F1 of lib/spsc.h.  And it still says the
+ * same: or it is another's, who may have come, sent and gone since.
  */
 #include "config.h"
 
@@ -113,15 +114,16 @@ static int look(struct bus_pipe *p, struct front_record *r)
 }
 
 /* Nothing is there.  -EAGAIN, or the end: -EPIPE, and -EOWNERDEAD before that
- * if it comes in the middle of a message; 0: look again. */
-static int at_end(struct bus_pipe *p, bool *looked)
+ * if it comes in the middle of a message; 0: look again.  @looked is the word
+ * before the last look: that of another one may have come behind it. */
+static int at_end(struct bus_pipe *p, uint64_t *looked)
 {
 	uint64_t peer = ld_acq(p->peer); /* V2 <- V1 */
 
 	if (!bus_pipe_ends(p, peer))
 		return -EAGAIN;
-	if (!*looked) { /* what came before it was over */
-		*looked = true;
+	if (*looked != peer) { /* what came before it was over */
+		*looked = peer;
 		return 0;
 	}
 	return p->receiving && (bus_side_state(peer) == BUS_SIDE_DEAD ||
@@ -138,7 +140,7 @@ static int at_end(struct bus_pipe *p, bool *looked)
  */
 static int next(struct bus_pipe *p, struct front_record *r)
 {
-	bool looked = false;
+	uint64_t looked = 0; /* no word that ends anything */
 	size_t stretch = 0;
 	int ret;
 
@@ -168,7 +170,7 @@ static int next(struct bus_pipe *p, struct front_record *r)
 
 int bus_pipe_readable(struct bus_pipe *p)
 {
-	bool looked = false;
+	uint64_t looked = 0;
 	struct front_record r;
 	size_t stretch = 0;
 	int ret;
