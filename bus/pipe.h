@@ -152,7 +152,11 @@ struct bus_pipe_wait {
 	struct bus_pipe *p;
 	bool recv;   /* a record, or the end */
 	size_t room; /* a record of that length; SIZE_MAX: not for that */
-	bool paused; /* private */
+	/* private */
+	bool paused;
+	bool busy;         /* we have been once, and then we were here: */
+	uint32_t lap, met; /* of rx */
+	uint32_t n_waits;
 };
 
 /* Wait until something can be done.  0, -ETIMEDOUT, -EINTR. */
@@ -229,7 +233,9 @@ SB_INLINE uint64_t bus_pipe_deadline(int64_t timeout_ns)
  * bus_pipe_again - push, pull, look said @ret: may they go on?
  *
  * Waits if that is what it takes.  A peer that keeps us busy cannot keep us
- * over the deadline.  Returns 0 to try again, or what the call answers.
+ * over the deadline; and where there is none to wait for, 0, not for longer
+ * than it takes to receive what was there.  Returns 0 to try again, or what the
+ * call answers.
  */
 int bus_pipe_again(struct bus_pipe_wait *w, int ret, uint64_t deadline);
 

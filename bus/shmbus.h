@@ -582,7 +582,8 @@ BUS_API int bus_pipe_send(struct bus_pipe *pipe, const void *buf,
  * @len_bytes: its length; may be NULL
  *
  * When time is up in the middle of a message that comes in parts, what is there
- * is kept and the next call goes on with it.
+ * is kept and the next call goes on with it.  With timeout_ns 0 that is when
+ * what was there at the call has been received, however fast more comes.
  *
  * Returns 0, or
  *   -EAGAIN, -ETIMEDOUT, -EINTR  no (whole) message was there
