@@ -211,6 +211,13 @@ SB_INLINE bool bus_pipe_has_whole(const struct bus_pipe *p)
 	return p->keep && p->recv_done == p->recv_total;
 }
 
+/*
+ * Of the message that we are in the middle of, parts were released: -EBUSY,
+ * until what comes is another one, or no more comes: then 0, or -EOWNERDEAD,
+ * -EPIPE, -EPROTO as of a call that receives.
+ */
+int bus_pipe_check_parts(struct bus_pipe *p);
+
 /* Forget what was half received. */
 void bus_pipe_drop_partial(struct bus_pipe *p);
 

@@ -114,6 +114,10 @@ int bus_pipe_exchange(struct bus_pipe *p, const void *out, size_t out_bytes,
 		return ret;
 	if (p->loaned || p->sending)
 		return -EBUSY;
+	/* Before anything is sent: who is told -EBUSY comes again. */
+	ret = bus_pipe_check_parts(p);
+	if (ret)
+		return ret;
 	if (p->x.on && p->x.out_bytes != out_bytes)
 		return -EINVAL;
 	if (!p->x.on) {

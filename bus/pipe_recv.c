@@ -195,6 +195,19 @@ int bus_pipe_readable(struct bus_pipe *p)
 	}
 }
 
+int bus_pipe_check_parts(struct bus_pipe *p)
+{
+	struct front_record r;
+	int ret;
+
+	if (sb_likely(!p->released))
+		return 0;
+	ret = next(p, &r);
+	if (ret == -EAGAIN || ret == -EINPROGRESS)
+		return -EBUSY;
+	return !ret && r.what == FRONT_NEXT ? -EBUSY : ret;
+}
+
 /* --------------------------------------------------------------- copied -- */
 
 int bus_pipe_keep(struct bus_pipe *p, const struct bus_in *in)

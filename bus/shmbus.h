@@ -639,10 +639,12 @@ BUS_API int bus_pipe_recv_many(struct bus_pipe *pipe, void *msgs,
  * with a larger buffer.  bus_pipe_recv() instead receives what has come, now
  * or later; bus_pipe_cancel() gives the exchange up.
  *
- * Returns 0 when both are done, or as bus_pipe_send() and bus_pipe_recv(), or
- * -EINVAL for another out_bytes than that of the exchange that is under way.
- * After -EPIPE of a peer that does not receive any more, what it has sent can
- * still be received, also what this call had received by then.
+ * Returns 0 when both are done, or as bus_pipe_send() and bus_pipe_recv()
+ * (after -EBUSY nothing was sent: also a message is in the way of which a part
+ * was released, and whose rest may still come), or -EINVAL for another
+ * out_bytes than that of the exchange that is under way. After -EPIPE of a peer
+ * that does not receive any more, what it has sent can still be received, also
+ * what this call had received by then.
  */
 BUS_API int bus_pipe_exchange(struct bus_pipe *pipe, const void *out,
 			      size_t out_bytes, void *in, size_t cap_bytes,

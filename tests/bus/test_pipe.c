@@ -1370,6 +1370,43 @@ Test(pipe, an_exchange_can_be_ended_by_recv_or_cancel)
 	cr_assert_eq(send_n(a, 5, 3, 0), -EPIPE);
 }
 
+Test(pipe, an_exchange_in_the_middle_of_parts_sends_nothing)
+{
+	struct bus_part part, first;
+	size_t len;
+
+	for (int how = 0; how < 3; how++) {
+		pair(1024);
+		cr_assert_eq(bus_pipe_loan(b, 3000, &part, 0), 0);
+		part.len_bytes = 100;
+		cr_assert_eq(bus_pipe_commit(b, &part), 0);
+		cr_assert_eq(bus_pipe_peek(a, &first, 0), 0);
+		cr_assert_eq(bus_pipe_release(a, &first), 0);
+		if (how == 0) { /* the rest is there; or not yet; or another */
+			cr_assert_eq(bus_pipe_loan(b, 3000, &part, 0), 0);
+			cr_assert_eq(bus_pipe_commit(b, &part), 0);
+		} else if (how == 2) {
+			cr_assert_eq(bus_pipe_cancel(b), 0);
+			cr_assert_eq(send_n(b, 20, 2, 0), 0);
+		}
+		t_fill(out, 10, 1);
+		for (int i = 0; i < 2 && how < 2; i++)
+			cr_assert_eq(bus_pipe_exchange(a, out, 10, in,
+						       sizeof(in), &len, MS),
+				     -EBUSY);
+		if (how == 2) {
+			cr_assert_eq(bus_pipe_exchange(a, out, 10, in,
+						       sizeof(in), &len, 0),
+				     0);
+			cr_assert(len == 20 && t_is(in, 20, 2));
+			recv_n(b, 10, 1);
+		}
+		cr_assert_eq(bus_pipe_recv(b, in, sizeof(in), &len, 0),
+			     -EAGAIN);
+		free_pair();
+	}
+}
+
 /* Whose an end is --------------------------------------------------------- */
 
 static int echo(void *arg)

@@ -11,6 +11,7 @@ static void at_access(void);
 
 #define SB_ATOMICS_HOOK() at_access()
 
+#define bus_pipe_check_parts  hooked_check_parts
 #define bus_pipe_drop_partial hooked_drop_partial
 #define bus_pipe_keep	      hooked_keep
 #define bus_pipe_peek	      hooked_peek
