@@ -183,7 +183,8 @@ static int pidfd_open(uint32_t pid)
 	return -errno;
 }
 
-/* A pidfd becomes readable when the last thread has ended. */
+/* A pidfd becomes readable when the last thread has ended.  Also that of a
+ * zombie that nobody has reaped, and without /proc. */
 static bool pidfd_ended(int pidfd)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
@@ -220,6 +221,19 @@ int sb_proc_open(struct sb_proc_id id)
 	return ret;
 }
 
+/* Has whoever has the pid ended?  Then so have all who had it before. */
+static bool has_ended(uint32_t pid)
+{
+	int fd = pidfd_open(pid);
+	bool ended;
+
+	if (fd < 0)
+		return fd == -ESRCH;
+	ended = pidfd_ended(fd);
+	close(fd);
+	return ended;
+}
+
 bool sb_proc_dead(struct sb_proc_id id)
 {
 	struct stat_line st;
@@ -229,7 +243,7 @@ bool sb_proc_dead(struct sb_proc_id id)
 	if (kill((pid_t)id.pid, 0) && errno == ESRCH)
 		return true;
 	if (read_stat_of(id.pid, &st))
-		return false;
+		return has_ended(id.pid);
 	if (id.start_time && st.start_time != id.start_time)
 		return true;
 	/* A zombie with threads is only a main thread that ended early. */

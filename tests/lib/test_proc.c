@@ -368,6 +368,25 @@ Test(proc, emfile_proves_nothing)
 	t_join(t_fork(nothing_proven_without_fds, &id));
 }
 
+static int exits_at_once(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+/* A child that has ended and was not reaped is dead. */
+static void check_zombie(void)
+{
+	pid_t child = t_fork(exits_at_once, NULL);
+	struct sb_proc_id id = { .pid = (uint32_t)child, .start_time = 1 };
+	siginfo_t si;
+
+	T_CHECK(waitid(P_PID, (id_t)child, &si, WEXITED | WNOWAIT) == 0);
+	T_CHECK(sb_proc_dead(id));
+	T_CHECK(t_wait(child) == 0);
+	T_CHECK(sb_proc_dead(id));
+}
+
 static int without_proc(void *arg)
 {
 	struct sb_proc_id parent = *(struct sb_proc_id *)arg;
@@ -383,6 +402,7 @@ static int without_proc(void *arg)
 	T_CHECK(sb_proc_open(parent) == -ENOENT);
 	parent.start_time = 0;
 	T_CHECK(sb_proc_open(parent) >= 0);
+	check_zombie();
 	return 0;
 }
 
