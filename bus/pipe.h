@@ -26,6 +26,7 @@
 
 #include "bus/bus.h"
 #include "bus/pipe_side.h"
+#include "lib/fd.h"
 
 enum { BUS_REC_PLAIN, BUS_REC_FRAGMENT, BUS_REC_MARK };
 
@@ -75,6 +76,7 @@ struct bus_pipe {
 	/* the peer */
 	uint64_t seen_peer; /* its word, when we last looked who it is */
 	struct sb_watch watch; /* fd -1: none */
+	struct sb_fd_id watch_id;
 	uint32_t n_polls;
 	uint32_t n_unchecked, check_every; /* sends: bus_pipe_sent_some() */
 	uint64_t last_poll_ns;

@@ -14,8 +14,6 @@
 #include "config.h"
 
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "bus/endpoint.h"
@@ -25,24 +23,12 @@
 
 /* ----------------------------------------------------------------- peer -- */
 
-/* A program that closes what it does not know may have something else under
- * our number by now, and so may a forked child. */
-static bool is_pidfd(int fd)
-{
-	char path[32], target[32] = "";
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, target, sizeof(target) - 1) > 0 &&
-	       (strncmp(target, "pidfd:", 6) == 0 || /* since Linux 6.9 */
-		strcmp(target, "anon_inode:[pidfd]") == 0);
-}
-
 void bus_pipe_unwatch(struct bus_pipe *p)
 {
 	if (p->watch.fd < 0)
 		return;
 	sb_waiter_unwatch(&p->bus->waiter, &p->watch);
-	if (is_pidfd(p->watch.fd))
+	if (sb_fd_is(p->watch.fd, p->watch_id, "pidfd"))
 		close(p->watch.fd);
 	p->watch.fd = -1;
 }
@@ -116,6 +102,7 @@ void bus_pipe_look_at_peer(struct bus_pipe *p)
 	p->watch = (struct sb_watch){
 		.fd = fd, .events = POLLIN, .ready = peer_ready, .arg = p
 	};
+	p->watch_id = sb_fd_id(fd);
 	sb_waiter_watch(&p->bus->waiter, &p->watch);
 }
 

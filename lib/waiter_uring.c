@@ -36,7 +36,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,6 +44,7 @@
 #include <liburing.h>
 
 #include "lib/clock.h"
+#include "lib/fd.h"
 #include "lib/proc.h"
 #include "lib/waiter_impl.h"
 
@@ -67,12 +67,20 @@ enum { TOKEN_NONE, TOKEN_BELL, TOKEN_WATCH };
 
 struct sb_uring {
 	struct io_uring ring;
-	unsigned enter_flags; /* of every enter */
+	struct sb_fd_id fd_id; /* of ring.ring_fd */
+	unsigned enter_flags;  /* of every enter */
 	uint64_t next_token;
 	pid_t tid; /* the one thread that may enter */
 	bool registered;
 	bool bell_armed;
 };
+
+/* Has it a descriptor, and is that still it? */
+static bool has_fd(const struct sb_uring *u)
+{
+	return u->ring.ring_fd >= 0 &&
+	       sb_fd_is(u->ring.ring_fd, u->fd_id, "[io_uring]");
+}
 
 static bool is_ours(const struct sb_waiter *w)
 {
@@ -367,6 +375,7 @@ int sb_uring_open(struct sb_waiter *w)
 
 	if (ret < 0)
 		goto err_free;
+	u->fd_id = sb_fd_id(u->ring.ring_fd);
 	u->tid = gettid();
 	u->next_token = TOKEN_WATCH;
 	ret = -ENOSYS;
@@ -390,17 +399,6 @@ err_free:
 	return ret;
 }
 
-/* A program that closes what it does not know may have something else under
- * our number by now, and so may a forked child. */
-static bool is_uring_fd(int fd)
-{
-	char path[32], target[32] = "";
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, target, sizeof(target) - 1) > 0 &&
-	       strcmp(target, "anon_inode:[io_uring]") == 0;
-}
-
 /*
  * Drop a ring that we may not enter.  Its slot in the table of registered
  * rings is the owner's: the same number means another ring in ours, so
@@ -408,8 +406,6 @@ static bool is_uring_fd(int fd)
  */
 static void forget(struct sb_uring *u, bool forked)
 {
-	int fd = u->ring.ring_fd;
-
 	if (!forked) { /* a child does not have the mappings (dontfork) */
 		struct io_uring_sq *sq = &u->ring.sq;
 		struct io_uring_cq *cq = &u->ring.cq;
@@ -420,8 +416,8 @@ static void forget(struct sb_uring *u, bool forked)
 			munmap(cq->ring_ptr, cq->ring_sz);
 		munmap(sq->ring_ptr, sq->ring_sz);
 	}
-	if (fd >= 0 && is_uring_fd(fd))
-		close(fd);
+	if (has_fd(u))
+		close(u->ring.ring_fd);
 	free(u);
 }
 
@@ -431,8 +427,7 @@ void sb_uring_close(struct sb_waiter *w)
 
 	if (!u)
 		return;
-	if (is_ours(w) &&
-	    (u->ring.ring_fd < 0 || is_uring_fd(u->ring.ring_fd))) {
+	if (is_ours(w) && (u->ring.ring_fd < 0 || has_fd(u))) {
 		for (struct sb_watch *x = w->watches; x; x = x->next)
 			sb_uring_disarm(w, x);
 		if (u->bell_armed)

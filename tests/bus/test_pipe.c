@@ -2664,6 +2664,51 @@ Test(pipe, nothing_is_left_open)
 	cr_assert_leq(t_count_fds(), n_fds + 1); /* a ring, perhaps */
 }
 
+/* Without /proc. */
+static int open_descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1000; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static int leaves_nothing_open(void *arg)
+{
+	int n_fds;
+
+	(void)arg;
+	if (unshare(CLONE_NEWNS) ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", "/proc", "tmpfs", 0, NULL))
+		return T_SKIP;
+	T_CHECK(bus_check(bus) == 0);
+	n_fds = open_descriptors();
+	for (int i = 0; i < 20; i++) {
+		pid_t child;
+
+		pair(256);
+		child = t_fork(echo, b);
+		ask(a, 5, 5);
+		T_CHECK(bus_pipe_poll(a, MS) == -ETIMEDOUT);
+		T_CHECK(a->watch.fd >= 0);
+		bus_pipe_free(a);
+		bus_pipe_free(b);
+		T_CHECK(t_wait(child) == 0);
+	}
+	T_CHECK(open_descriptors() <= n_fds + 1); /* a ring, perhaps */
+	bus_close(bus);
+	T_CHECK(open_descriptors() <= n_fds);
+	return 0;
+}
+
+Test(pipe, nothing_is_left_open_without_proc)
+{
+	t_join_or_skip(t_fork(leaves_nothing_open, NULL),
+		       "no mount namespace for us");
+}
+
 /* Hostile memory ---------------------------------------------------------- */
 
 static struct sb_spsc *spsc_of(struct bus_pipe *p, uint32_t dir)
