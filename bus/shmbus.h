@@ -141,12 +141,10 @@ BUS_API int bus_create(const char *name, const struct bus_config *config,
  *   -ENOENT  no bus of that name
  *   -EPERM   it is another user's (see BUS_F_ANY_OWNER) or anybody may write it
  *   -EPROTO  it is no bus, or made by another version of this library
- *   -EXDEV   it was created in another pid namespace, so that deaths could
- *            not be told
- *   -EUSERS  max_endpoints are attached
- *   -ENOSYS, -EPERM  we may not use membarrier(2), and the bus was created
- *            without BUS_F_FENCE
- *   and as bus_create()
+ *   -EXDEV   it was created in another pid or time namespace, so that deaths
+ * could not be told -EUSERS  max_endpoints are attached -ENOSYS, -EPERM  we may
+ * not use membarrier(2), and the bus was created without BUS_F_FENCE and as
+ * bus_create()
  */
 BUS_API int bus_open(const char *name, const struct bus_config *config,
 		     struct bus **bus);

@@ -163,11 +163,21 @@ struct sb_proc_id sb_proc_of(pid_t pid)
 	return id;
 }
 
-uint64_t sb_proc_pid_ns(void)
+static uint64_t inode_of(const char *path)
 {
 	struct stat st;
 
-	return stat("/proc/self/ns/pid", &st) ? 0 : (uint64_t)st.st_ino;
+	return stat(path, &st) ? 0 : (uint64_t)st.st_ino;
+}
+
+uint64_t sb_proc_pid_ns(void)
+{
+	return inode_of("/proc/self/ns/pid");
+}
+
+uint64_t sb_proc_time_ns(void)
+{
+	return inode_of("/proc/self/ns/time"); /* since Linux 5.6 */
 }
 
 static int pidfd_open(uint32_t pid)

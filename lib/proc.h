@@ -41,8 +41,11 @@ struct sb_proc_id sb_proc_self(void);
 /* The process that has @pid now; start_time is 0 where it cannot be read. */
 struct sb_proc_id sb_proc_of(pid_t pid);
 
-/* Inode of our pid namespace, 0 where /proc is missing. */
+/* Inode of our pid namespace, and of our time namespace: in another one the
+ * same process has another start time.  0 where /proc or such a thing is
+ * missing. */
 uint64_t sb_proc_pid_ns(void);
+uint64_t sb_proc_time_ns(void);
 
 /*
  * sb_proc_open - a pidfd (CLOEXEC) of exactly that process

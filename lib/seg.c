@@ -268,23 +268,28 @@ static void fill_header(struct sb_seg_header *h, size_t bytes,
 	h->bytes = bytes;
 	h->fingerprint = fingerprint;
 	h->pid_ns = sb_proc_pid_ns();
+	h->time_ns = sb_proc_time_ns();
 	h->checksum = checksum(h);
+}
+
+/* 0 is unknown. */
+static bool is_same_ns(uint64_t a, uint64_t b)
+{
+	return !a || !b || a == b;
 }
 
 static int check_header(const struct sb_seg_header *h, uint64_t file_bytes,
 			uint64_t fingerprint)
 {
-	uint64_t pid_ns;
-
 	if (h->magic != SB_SEG_MAGIC || h->abi != SB_SEG_ABI ||
 	    h->header_bytes != sizeof(*h) || h->bytes != file_bytes ||
 	    h->fingerprint != fingerprint || h->checksum != checksum(h) ||
-	    h->reserved[0] || h->reserved[1])
+	    h->reserved)
 		return -EPROTO;
-	pid_ns = sb_proc_pid_ns();
-	if (h->pid_ns && pid_ns && h->pid_ns != pid_ns)
-		return -EXDEV;
-	return 0;
+	return is_same_ns(h->pid_ns, sb_proc_pid_ns()) &&
+			       is_same_ns(h->time_ns, sb_proc_time_ns())
+		       ? 0
+		       : -EXDEV;
 }
 
 /* Create ------------------------------------------------------------------ */

@@ -24,7 +24,7 @@
 #include "lib/def.h"
 
 #define SB_SEG_MAGIC     UINT64_C(0x0a7375626d687301) /* \1shmbus\n, little endian */
-#define SB_SEG_ABI       1u
+#define SB_SEG_ABI       2u
 #define SB_SEG_NAME_MAX  200 /* of the name that users give, without prefix */
 
 /*
@@ -38,8 +38,9 @@ struct sb_seg_header {
 	uint64_t bytes;       /* of the whole segment */
 	uint64_t fingerprint; /* of the layout that the creator was built with */
 	uint64_t pid_ns;      /* inode of the creator's pid namespace, 0 unknown */
+	uint64_t time_ns;     /* the same of its time namespace */
 	uint64_t checksum;    /* of the fields above */
-	uint64_t reserved[2]; /* 0 */
+	uint64_t reserved;    /* 0 */
 };
 static_assert(sizeof(struct sb_seg_header) == 64, "segment header");
 
@@ -127,7 +128,8 @@ int sb_seg_publish(struct sb_seg *seg);
  *            may write it (SB_SEG_ANY_OWNER lifts the first of these)
  *   -EPROTO  it is no segment of ours, or was built with another layout, or
  *            its size is not what it says
- *   -EXDEV   its creator lives in another pid namespace, so that neither
+ *   -EXDEV   its creator lives in another pid namespace, or in another time
+ *            namespace, where start times are other numbers: so that neither
  *            could tell whether the other is alive
  *   -EINVAL, -ENAMETOOLONG as above; others from the kernel
  */

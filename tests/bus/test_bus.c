@@ -280,6 +280,11 @@ static void other_pid_ns(struct sb_seg_header *h)
 	h->pid_ns++;
 }
 
+static void other_time_ns(struct sb_seg_header *h)
+{
+	h->time_ns++;
+}
+
 static void unchanged(struct sb_seg_header *h)
 {
 	(void)h;
@@ -309,6 +314,18 @@ Test(bus, another_pid_namespace_is_refused)
 	if (!((struct sb_seg_header *)bus->map->seg.base)->pid_ns)
 		cr_skip_test("no /proc");
 	forge(name, other_pid_ns);
+	cr_assert_eq(bus_open(name, NULL, &other), -EXDEV);
+	bus_close(bus);
+}
+
+Test(bus, another_time_namespace_is_refused)
+{
+	const char *name = t_name("x");
+	struct bus *bus = create(name), *other = NULL;
+
+	if (!((struct sb_seg_header *)bus->map->seg.base)->time_ns)
+		cr_skip_test("no /proc, or no time namespaces");
+	forge(name, other_time_ns);
 	cr_assert_eq(bus_open(name, NULL, &other), -EXDEV);
 	bus_close(bus);
 }

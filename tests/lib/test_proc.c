@@ -398,6 +398,7 @@ static int without_proc(void *arg)
 	T_CHECK(sb_proc_self().pid == (uint32_t)getpid());
 	T_CHECK(sb_proc_self().start_time == 0);
 	T_CHECK(sb_proc_pid_ns() == 0);
+	T_CHECK(sb_proc_time_ns() == 0);
 	T_CHECK(!sb_proc_dead(parent));
 	T_CHECK(sb_proc_open(parent) == -ENOENT);
 	parent.start_time = 0;

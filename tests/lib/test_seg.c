@@ -585,7 +585,7 @@ Test(seg, another_owner_is_accepted_only_on_request)
 	sb_seg_close(&seg);
 }
 
-static int opens_in_new_pid_ns(void *arg)
+static int refuses_another_ns(void *arg)
 {
 	const char *name = arg;
 	struct sb_seg seg;
@@ -607,7 +607,7 @@ static int makes_pid_ns(void *arg)
 
 		/* Our /proc is the outer one, where "self" is still us. */
 		T_CHECK(readlink("/proc/self", self, sizeof(self) - 1) >= 0);
-		_exit(opens_in_new_pid_ns(arg));
+		_exit(refuses_another_ns(arg));
 	}
 	return t_wait(child);
 }
@@ -622,6 +622,30 @@ Test(seg, creator_in_another_pid_namespace_is_refused)
 	sb_seg_close(&seg);
 	if (status == T_SKIP)
 		cr_skip_test("no pid namespace for us");
+	cr_assert_eq(status, 0);
+}
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80 /* since Linux 5.6 */
+#endif
+
+static int makes_time_ns(void *arg)
+{
+	if (unshare(CLONE_NEWTIME))
+		return T_SKIP;
+	return t_wait(t_fork(refuses_another_ns, arg)); /* he is in it */
+}
+
+Test(seg, creator_in_another_time_namespace_is_refused)
+{
+	const char *name = t_name("x");
+	struct sb_seg seg = published(name);
+	int status;
+
+	status = t_wait(t_fork(makes_time_ns, (void *)(uintptr_t)name));
+	sb_seg_close(&seg);
+	if (status == T_SKIP)
+		cr_skip_test("no time namespace for us");
 	cr_assert_eq(status, 0);
 }
 
