@@ -407,7 +407,7 @@ static int make_room(struct sb_spsc_tx *tx, size_t used, size_t need)
 	if (!busy)
 		return turn(tx, need);
 	if (ld_rlx(&tx->s->wanted) != tx->sealed)
-		st_rlx(&tx->s->wanted, tx->sealed);
+		st_rel(&tx->s->wanted, tx->sealed); /* Q1 -> Q2 */
 	return need > tx->most ? -ENOSPC : -EAGAIN;
 }
 
@@ -588,9 +588,13 @@ static void leave_slot(struct sb_spsc_rx *rx)
 
 SB_NOINLINE void sb_spsc_leave_read(struct sb_spsc_rx *rx)
 {
-	uint64_t h = ld_acq(sb_spsc_word(rx->at)); /* F1 <- W3 */
 	unsigned char *slot = slot_of(rx->s, rx->slot_bytes, rx->lap);
+	uint64_t h;
 
+	/* What the short way has seen there it loaded relaxed.  Behind this one
+	 * the SEAL is there, of which it speaks. */
+	(void)ld_acq(&rx->s->wanted);     /* Q2 <- Q1 */
+	h = ld_acq(sb_spsc_word(rx->at)); /* F1 <- W3 */
 	if (word_is(h, rx->slot_bytes, rx->lap, (size_t)(rx->at - slot)) ==
 	    SEAL)
 		leave_slot(rx);

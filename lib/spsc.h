@@ -29,6 +29,11 @@
  *
  *	W3/F1  payload, and the 0 behind it, are there before the header
  *	F3/W1  the reader is done with a slot before it is written again
+ *	Q1/Q2  a writer that finds both slots full says up to where the full one
+ *	       has to be read (wanted, release), behind its SEAL.  A reader that
+ *	       has come there loads that word acquire and finds the SEAL: so it
+ *	       releases the slot with its last record, not with the next look.
+ *	       One that does not see the word yet does so with that look
  *	F2     acquire for those who attach, and for a writer who asks whether
  *	       all was popped; relaxed for its guess how far the reader is
  *	       behind, as nothing hangs on that
