@@ -322,6 +322,7 @@ void bus_publish_counts(struct bus *bus)
 {
 	bus_count(&bus->ep->counts.parks, bus->waiter.n_parks);
 	bus_count(&bus->ep->counts.yields, bus->waiter.n_yields);
+	bus->n_idle += bus->waiter.n_parks + bus->waiter.n_yields;
 	bus->waiter.n_parks = bus->waiter.n_yields = 0;
 }
 

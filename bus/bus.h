@@ -34,6 +34,7 @@ struct bus {
 	uint32_t fork_gen; /* of the process that owns this endpoint */
 	struct bus_config config;
 	struct sb_waiter waiter;
+	uint64_t n_idle; /* parks and yields of it that were published */
 	struct sb_blob blob;
 	/* geometry of the channels, for recovery; made when first needed */
 	struct sb_ring_end ends[BUS_CHANNELS_MAX];

@@ -410,12 +410,12 @@ static SB_NOINLINE bool recv_glancing(struct bus_pipe *p, void *buf, size_t cap,
 static SB_NOINLINE int recv_waiting(struct bus_pipe *p, void *buf, size_t cap,
 				    size_t *len, int64_t timeout_ns)
 {
-	const struct sb_waiter *w = &p->bus->waiter;
-	uint64_t n_idle = w->n_parks + w->n_yields;
+	const struct bus *bus = p->bus;
+	uint64_t n_idle = bus->n_idle; /* the waiter's own starts anew */
 	int ret = recv_slow(p, buf, cap, false, len, timeout_ns);
 
-	if (!ret && sb_spsc_was_met(&p->rx) && w->spin != SB_SPIN_NEVER &&
-	    w->n_parks + w->n_yields == n_idle)
+	if (!ret && sb_spsc_was_met(&p->rx) &&
+	    bus->waiter.spin != SB_SPIN_NEVER && bus->n_idle == n_idle)
 		p->n_glances = GLANCES;
 	return ret;
 }

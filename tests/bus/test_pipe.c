@@ -3262,6 +3262,43 @@ Test(pipe, short_messages_of_a_round_trip_go_through_the_line)
 	free_pair();
 }
 
+static int answers_late(void *arg)
+{
+	struct timespec late = { 0, 2 * MS };
+
+	(void)arg;
+	while (bus_pipe_recv(b, in, 8, NULL, T_LONG) == 0) {
+		nanosleep(&late, NULL);
+		T_CHECK(send_n(b, 8, 1, T_LONG) == 0);
+	}
+	return 0;
+}
+
+/* After a sleep the next answer is not likely to come at once. */
+Test(pipe, nobody_glances_for_what_he_slept_for)
+{
+	int n_slept = 0;
+	pid_t child;
+
+	pair(256);
+	child = t_fork(answers_late, NULL);
+	/* It takes some round trips until they come through the line. */
+	for (int i = 0; i < 1000 && n_slept < 3; i++) {
+		const _Atomic uint64_t *parks = &bus->ep->counts.parks;
+		uint64_t before = ld_rlx(parks);
+
+		cr_assert_eq(send_n(a, 8, 1, T_LONG), 0);
+		recv_n(a, 8, 1);
+		if (ld_rlx(parks) == before || !sb_spsc_was_met(&a->rx))
+			continue;
+		cr_assert_eq(a->n_glances, 0);
+		n_slept++;
+	}
+	cr_assert_gt(n_slept, 0);
+	bus_pipe_free(a);
+	t_join(child);
+}
+
 static int answers(void *arg)
 {
 	uint64_t seed = 99;
