@@ -266,8 +266,9 @@ uint32_t bus_pipe_ready(struct bus_pipe *p, uint32_t events, bool sure)
 	if (sure)
 		bus_pipe_look_at_peer(p);
 	if (want & BUS_PIPE_SEND) {
-		/* A part on loan is room, and to ask for more may turn. */
-		w.room = bus_pipe_whole_max(p) / 4;
+		/* A part on loan is room, and to ask for more may turn.  A MARK
+		 * in front of it is no more than a header. */
+		w.room = bus_pipe_whole_max(p) / 4 + (p->mark ? 8 : 0);
 		if (p->loaned || !bus_pipe_try(&w, false))
 			ready |= BUS_POLL_OUT;
 	}

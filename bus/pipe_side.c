@@ -39,9 +39,11 @@ static int endpoint_process(struct bus_map *map, uint32_t who,
 	if (ep == 0 || ep >= map->sizes.max_ep)
 		return -ENOENT;
 	now = ld_acq(&map->ep[ep].state);
-	if (!bus_ep_attached(now) || (((uint32_t)now ^ who) & ~0xffu))
+	if (((uint32_t)now ^ who) & ~0xffu)
 		return -ESRCH;
-	id->pid = bus_ep_pid(now);
+	id->pid = bus_ep_pid(now); /* it stays there after a death */
+	if (!bus_ep_attached(now))
+		return -ESRCH;
 	id->start_time = ld_acq(&map->ep[ep].start_time);
 	/* The start time belongs to the word only if that has not changed. */
 	if (ld_acq(&map->ep[ep].state) != now)

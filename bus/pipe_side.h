@@ -138,9 +138,9 @@ uint32_t bus_side_me(struct bus *bus);
 /*
  * bus_side_process - which process is behind @word
  *
- * BUS_SIDE_PASSING may be left out of @word.  Returns 0, -ESRCH
- * when it has ended (or it is an endpoint that has left), or -ENOENT when there
- * is none behind such a word.
+ * BUS_SIDE_PASSING may be left out of @word.  Returns 0; -ESRCH when it has
+ * ended, or it is an endpoint that has left, and then @id has the pid if that
+ * is still known; or -ENOENT when there is none behind such a word.
  */
 int bus_side_process(struct bus *bus, const struct bus_pipe_head *head,
 		     uint32_t side, uint64_t word, struct sb_proc_id *id);

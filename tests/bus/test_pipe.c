@@ -1180,6 +1180,37 @@ Test(pipe, a_half_message_is_told_also_if_another_is_faster)
 	}
 }
 
+static int leaves_little_room(void *arg)
+{
+	const size_t *len = arg;
+
+	T_CHECK(bus_pipe_open(bus, "p", NULL, 0, &a) == 0);
+	T_CHECK(send_n(a, 1000, 1, 0) == 0); /* the other slot */
+	T_CHECK(send_n(a, *len, 2, 0) == 0);
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+/* He who comes after a death has to say so first. */
+Test(pipe, room_for_a_quarter_is_room_for_the_mark_too)
+{
+	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
+	int n_ready = 0, n = 0;
+
+	c.slot_bytes = 1024;
+	for (size_t len = 680; len < 800; len += 8, n++) {
+		cr_assert_eq(bus_pipe_open(bus, "p", &c, 1, &b), 0);
+		t_wait(t_fork(leaves_little_room, &len));
+		cr_assert_eq(bus_pipe_open(bus, "p", NULL, 0, &a), 0);
+		if (bus_pipe_ready(a, BUS_POLL_OUT, true) & BUS_POLL_OUT) {
+			cr_assert_eq(send_n(a, 252, 3, 0), 0, "%zu", len);
+			n_ready++;
+		}
+		free_pair();
+	}
+	cr_assert(0 < n_ready && n_ready < n);
+}
+
 struct flood {
 	struct bus *bus;
 	struct bus_pipe *p;
@@ -3197,6 +3228,31 @@ static int watches_and_closes(void *arg)
 Test(pipe, descriptors_that_are_not_ours_stay_open)
 {
 	t_join(t_fork(watches_and_closes, NULL));
+}
+
+/* Its owner's endpoint is recovered, and nobody else has that id yet. */
+Test(pipe, the_pid_of_the_dead_is_known_as_long_as_it_can_be)
+{
+	struct t_gate gate;
+	uint32_t id;
+	uint64_t seen;
+	pid_t child;
+
+	t_gate_init(&gate);
+	pair(256);
+	child = t_fork(begins_and_tells, &gate);
+	t_gate_wait(&gate);
+	id = bus_side_who(ld_acq(a->peer)) & 0xff;
+	t_kill(child);
+	/* by one who did not get to the pipes */
+	cr_assert(bus_ep_bury(bus->map, id, ld_acq(&bus->map->ep[id].state)));
+	seen = ld_acq(&bus->map->ep[id].state);
+	cr_assert(bus_ep_enter(bus->map, bus->id, id, seen));
+	bus_ep_exit(bus->map, bus->id, id, seen);
+	cr_assert_eq(bus_pipe_recv(a, in, 1, NULL, T_LONG), -EPIPE);
+	cr_assert_eq(peer_state(a), BUS_PIPE_PEER_DEAD);
+	cr_assert_eq(t_pipe_stats(a).peer_pid, child);
+	t_gate_close(&gate);
 }
 
 /* Its peer's word names an old life of an id that another endpoint has now, who
