@@ -1,9 +1,10 @@
 /*
  * pipe_send.c - sending through a pipe: copied or in place, whole or in parts
  *
- * A message that fits a slot is one record, and visible to the reader when that
- * is published.  A larger one goes in fragments, each as large as what is left
- * of the open slot, and so the reader empties one slot while the other fills.
+ * A message that fits what is used of a slot is one record, and visible to the
+ * reader when that is published.  A larger one goes in fragments, each as large
+ * as what is left of the open slot, and so the reader empties one slot while
+ * the other fills.
  *
  * Killed anywhere: records that were published are whole.  After some of the
  * fragments of a message, the reader gets them, finds the side dead, and says

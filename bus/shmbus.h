@@ -401,13 +401,16 @@ BUS_API int bus_queue_stats(struct bus_queue *queue,
  * receive what was sent, and then gets -EPIPE, at once and at every call; its
  * sends get -EPIPE, also one that is blocked.  Who waits learns of a death at
  * once, by the kernel, not by time.  A message that is complete in the pipe is
- * never lost; one that its writer died in the middle of is never seen: instead
- * of it bus_pipe_recv() says -EOWNERDEAD, once.
+ * not lost with its writer; one that its writer died in the middle of is never
+ * seen: instead of it bus_pipe_recv() says -EOWNERDEAD, once.
  *
  * A side of a *named* pipe that was closed, or whose owner died, may be opened
  * again while the other side goes on.  The new reader begins where the old one
  * was; a message that this one was killed in the middle of taking is delivered
- * again, or, if it is larger than a slot, is lost.  When both sides are gone
+ * again, or, if it went in parts, is lost.  In parts goes what does not fit in
+ * what is used of a slot when it is sent: send_bytes of bus_pipe_stats(), which
+ * in an adaptive pipe begins with 8 KiB.  Who cannot lose a message that is
+ * larger takes another profile, or sends it again.  When both sides are gone
  * the pipe is gone, with what was in it.
  */
 struct bus_pipe; /* one end; opaque */
@@ -563,10 +566,11 @@ BUS_API void bus_pipe_free(struct bus_pipe *pipe);
  * Memory: @buf is copied.  When the call returns 0 the message is in shared
  * memory: the caller may exit or be killed and it will be delivered.
  *
- * A message larger than a slot goes in parts, while the peer receives.  When
- * it fails in the middle (-ETIMEDOUT, -EINTR, -EAGAIN) nothing of it will be
- * seen.  With timeout_ns 0 such a one can succeed only if the two slots have
- * room for all of it; bus_pipe_loan() can go on where it was.
+ * A message larger than what is used of a slot (send_bytes of
+ * bus_pipe_stats()) goes in parts, while the peer receives.  When it fails in
+ * the middle (-ETIMEDOUT, -EINTR, -EAGAIN) nothing of it will be seen.  With
+ * timeout_ns 0 such a one can succeed only if the two slots have room for all
+ * of it; bus_pipe_loan() can go on where it was.
  *
  * Returns 0, -EAGAIN (full), -ETIMEDOUT, -EPIPE (the peer has closed its end,
  * or does not receive any more, or is dead), -EBADF, -EBUSY (a message is on
