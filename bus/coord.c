@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "bus/crew.h"
+#include "bus/endpoint.h"
 #include "bus/pace.h"
 #include "bus/settings.h"
 #include "lib/clock.h"
@@ -728,6 +729,7 @@ static int channel_up(struct bus_coord *co, const char *name)
 	co->c.bus = co->bus;
 	co->c.idx = (uint32_t)idx;
 	ret = bus_channel_attach(co->bus, co->c.idx, &co->c.chan, &co->c.end);
+	co->crew.coord = bus_ep_life(co->bus->map, co->bus->id);
 	co->crew.area =
 		bus_channel_area(co->bus, co->c.idx, &n_places, &n_canceled);
 	/* What lies in a slot follows from the plan: the ring must be it. */

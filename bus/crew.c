@@ -24,7 +24,7 @@
  * more than one that dies.
  *
  * Killed in the middle of all this, the coordinator takes its workers along
- * (PR_SET_PDEATHSIG); the area is zeroed before the ring gets its next one.
+ * (worker.c); the area is zeroed before the ring gets its next one.
  */
 #include "config.h"
 
@@ -136,6 +136,7 @@ static int worker_main(void *arg)
 	struct bus_config *config = &crew->bus->config;
 	struct bus_worker w = {
 		.c = crew->c,
+		.coord = crew->coord,
 		.handler = crew->handler,
 		.ctx = crew->ctx,
 		.init = crew->init,

@@ -290,6 +290,7 @@ struct bus_member {
 struct bus_crew {
 	struct bus *bus;
 	struct bus_request_chan *c;
+	uint64_t coord; /* our life, as the ring has it */
 	/* what a worker runs, and the first back-off */
 	bus_handler handler;
 	int (*init)(void *ctx);

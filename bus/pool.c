@@ -12,7 +12,7 @@
  * wait; so it finds the pool in order and may do anything that does not wait.
  *
  * The end: whoever is killed leaves nothing but memory that dies with the bus.
- * If it is the parent, its workers get SIGKILL from the kernel.
+ * If it is the parent, its workers end with it (worker.c).
  */
 #include "config.h"
 

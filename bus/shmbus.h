@@ -812,6 +812,7 @@ struct bus_coord_config {
  *
  * The calling thread's process becomes their parent.  They end when it ends
  * (also by SIGKILL, within 100 ms) or when the thread does that forked them.
+ * One in which a task has changed user or group ends when that task is over.
  * A worker is replaced when it dies, while the coordinator is in one of the
  * calls below.
  *

@@ -9,6 +9,15 @@
  * Only between taking and answering does it write to the area of the crew (but
  * for READY and LEAVING, and the text of a failed init): as long as somebody
  * holds a request the ring, and the area with it, is nobody else's.
+ *
+ * A worker ends with its coordinator: by the signal of the kernel (lib/proc.h).
+ * But that is forgotten when init or a task changes who the process is, or not
+ * sent when the coordinator has become somebody who may not signal it.  So init
+ * is followed by asking for it again; and whoever takes a request looks whose
+ * the ring is, as another coordinator may have it by now.  That word was
+ * written before the first of the other's requests was published, so the look
+ * after the take is sure; the one before it lets a worker that is too late
+ * leave.
  */
 #include "config.h"
 
@@ -18,6 +27,7 @@
 #include "bus/pace.h"
 #include "bus/reply.h"
 #include "bus/worker.h"
+#include "lib/proc.h"
 
 /* --------------------------------------------------------------- answers -- */
 
@@ -146,24 +156,41 @@ static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos)
 	bus_count(&c->bus->ep->counts.put, 1);
 }
 
-/* What an attempt to take says if the place is to be left. */
+/* What an attempt to take says if the place is to be left, or is not ours. */
 #define TOO_MANY 2
+#define STALE    3
 
 struct taking {
 	struct bus_request_chan *c;
 	uint64_t pos;
+	uint64_t coord;
 	/* of a crew that can be scaled: as many places as there shall be */
 	const _Atomic uint32_t *n_wanted;
 	uint32_t place;
 };
 
+/* The ring is another coordinator's, or soon will be. */
+static bool is_stale(const struct taking *t)
+{
+	return sb_unlikely(ld_rlx(&t->c->chan->coord) != t->coord);
+}
+
 static int try_take(void *arg, bool sure)
 {
 	struct taking *t = arg;
+	int ret;
 
+	if (is_stale(t))
+		return STALE;
 	if (t->n_wanted && sb_unlikely(ld_rlx(t->n_wanted) <= t->place))
 		return TOO_MANY;
-	return sb_ring_take(&t->c->end, 1, sure, &t->pos);
+	ret = sb_ring_take(&t->c->end, 1, sure, &t->pos);
+	if (ret == 1 && is_stale(t)) {
+		sb_ring_give_back(&t->c->end, t->pos);
+		sb_wake(&t->c->chan->rx, &t->c->bus->bells, 1);
+		return STALE;
+	}
+	return ret;
 }
 
 static bool more_to_take(void *arg, uint32_t i)
@@ -226,6 +253,8 @@ static int begin(const struct bus_worker *w)
 		ret = w->init(w->ctx);
 	if (w->c->bus->fork_gen != sb_fork_gen)
 		_exit(0);
+	if (w->area)
+		sb_proc_die_with_parent();
 	text[sizeof(text) - 1] = 0;
 	if (w->area && ret)
 		say_why(w->area, text);
@@ -249,7 +278,7 @@ static int leave(const struct bus_worker *w, int status)
 int bus_worker_run(const struct bus_worker *w)
 {
 	struct bus_request_chan *c = w->c;
-	struct taking t = { .c = c, .place = w->place };
+	struct taking t = { .c = c, .coord = w->coord, .place = w->place };
 	struct bus_pace pace = { 0 };
 	struct bus_reply r = { .c = c, .area = w->area, .place_idx = w->place };
 	uint32_t left = w->hooks ? w->hooks->max_tasks : 0;
@@ -279,7 +308,7 @@ int bus_worker_run(const struct bus_worker *w)
 		} else if (ret == -EPIPE) {
 			return leave(w, 0);
 		} else if (ret != -EINTR) {
-			return 1;
+			return 1; /* also STALE: the place is another's */
 		}
 	}
 }

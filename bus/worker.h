@@ -16,6 +16,7 @@
 /* What a worker is to do. */
 struct bus_worker {
 	struct bus_request_chan *c;
+	uint64_t coord; /* life of the coordinator that forked it */
 	bus_handler handler;
 	void *ctx; /* the handler's */
 	int (*init)(void *ctx);

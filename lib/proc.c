@@ -260,6 +260,18 @@ bool sb_proc_dead(struct sb_proc_id id)
 	return (st.state == 'Z' || st.state == 'X') && st.n_threads <= 1;
 }
 
+/* Of a child of sb_proc_fork(): who forked it. */
+static pid_t forked_by;
+
+void sb_proc_die_with_parent(void)
+{
+	/* If the parent died before the prctl no signal will come. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != forked_by) {
+		kill(getpid(), SIGKILL);
+		_exit(1);
+	}
+}
+
 int sb_proc_fork(struct sb_proc *p, int (*fn)(void *arg), void *arg)
 {
 	pid_t parent = getpid();
@@ -271,11 +283,8 @@ int sb_proc_fork(struct sb_proc *p, int (*fn)(void *arg), void *arg)
 	if (child < 0)
 		return -errno;
 	if (child == 0) {
-		/* If the parent died before the prctl no signal will come. */
-		if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent) {
-			kill(getpid(), SIGKILL);
-			_exit(1);
-		}
+		forked_by = parent;
+		sb_proc_die_with_parent();
 		_exit(fn(arg));
 	}
 

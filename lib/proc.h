@@ -85,6 +85,15 @@ struct sb_proc {
  */
 int sb_proc_fork(struct sb_proc *p, int (*fn)(void *arg), void *arg);
 
+/*
+ * sb_proc_die_with_parent - ask again for the SIGKILL when our parent ends
+ *
+ * Who: a child of sb_proc_fork().  The kernel forgets the wish when a process
+ * changes its user, its group or its capabilities.  If the parent has ended
+ * meanwhile it does not return.
+ */
+void sb_proc_die_with_parent(void);
+
 /* Send @sig to exactly that child: never to another that got its pid.  0 or
  * -errno. */
 int sb_proc_kill(const struct sb_proc *p, int sig);

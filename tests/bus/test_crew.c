@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -35,7 +36,8 @@ enum what {
 	FORK_EXEC,  /* a child stays, and it execs itself */
 	TALK,       /* set the bit, ring, wait for the gate, clear it */
 	NEVER_ENDS, /* not even if told */
-	WAIT_MODE   /* how it sleeps */
+	WAIT_MODE,  /* how it sleeps */
+	OUTLIVE     /* nobody kills it when its parent dies; then as PID */
 };
 
 struct job {
@@ -52,6 +54,7 @@ struct board {
 	_Atomic uint32_t of;         /* ... so many */
 	_Atomic uint32_t after_fork; /* status of the child */
 	_Atomic uint32_t orphan;     /* pid */
+	_Atomic uint32_t outlive;    /* inits do */
 };
 
 /* What the parent's hooks were told. */
@@ -96,6 +99,12 @@ static void run_other(void)
 {
 	execl("/bin/sleep", "sleep", "1000", (char *)NULL);
 	_exit(99);
+}
+
+/* What the kernel does to who changes its user or group. */
+static void outlive_parent(void)
+{
+	T_CHECK(prctl(PR_SET_PDEATHSIG, 0) == 0);
 }
 
 static int work(const struct job *j, struct bus_reply *r)
@@ -145,6 +154,9 @@ static int work(const struct job *j, struct bus_reply *r)
 		wait_for_gate();
 		bus_crew_hush(r->area, r->place_idx);
 		break;
+	case OUTLIVE:
+		outlive_parent();
+		break;
 	case NEVER_ENDS:
 		for (;;)
 			pause();
@@ -183,6 +195,8 @@ static int init(void *ctx, uint32_t place, char *error, size_t error_bytes)
 	uint32_t n = add_acqrel(&board->n_inits, 1);
 
 	(void)ctx;
+	if (ld_rlx(&board->outlive))
+		outlive_parent();
 	if (!ld_rlx(&board->of) ||
 	    n % ld_rlx(&board->of) >= ld_rlx(&board->fail))
 		return 0;
@@ -477,16 +491,63 @@ static bool orphan_is_dead(void *arg)
 		(struct sb_proc_id){ .pid = ld_acq(&board->orphan) });
 }
 
+/* It dies, soon; if not, it is ended. */
+static bool orphan_dies(void)
+{
+	if (t_eventually(orphan_is_dead, NULL, 30000))
+		return true;
+	kill((pid_t)ld_rlx(&board->orphan), SIGKILL);
+	return false;
+}
+
 Test(crew, area_is_empty_after_a_killed_coordinator)
 {
 	cr_assert_eq(t_wait(t_fork(start_and_die, NULL)), -SIGKILL);
 	/* its worker lives a moment longer, in that ring */
-	cr_assert(t_eventually(orphan_is_dead, NULL, 30000));
+	cr_assert(orphan_dies());
 	start(1, 2);
 	cr_assert_eq(t_stats(bus).n_channels, 1);
 	no_traces();
 	submit(1, PID);
 	collect_pid(1);
+}
+
+/* An init that becomes another user. */
+Test(crew, dies_with_its_coordinator_whatever_init_does)
+{
+	st_rlx(&board->outlive, 1);
+	cr_assert_eq(t_wait(t_fork(start_and_die, NULL)), -SIGKILL);
+	cr_assert(orphan_dies());
+}
+
+static int start_and_leave_orphan(void *arg)
+{
+	(void)arg;
+	start(1, 2);
+	submit(1, OUTLIVE);
+	st_rel(&board->orphan, (uint32_t)collect_pid(1));
+	kill((pid_t)ld_rlx(&board->orphan), SIGSTOP);
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+/* A task that becomes another user: its worker lives on, and finds that the
+ * ring is another's. */
+Test(crew, runs_nothing_of_the_next_coordinator)
+{
+	cr_assert_eq(t_wait(t_fork(start_and_leave_orphan, NULL)), -SIGKILL);
+	cr_assert_not(orphan_is_dead(NULL));
+	start(1, 2);
+	cr_assert_eq(t_stats(bus).n_channels, 1);
+	submit(1, WAIT);
+	wait_in_hand(1);
+	submit(2, PID);
+	cr_assert_eq(kill((pid_t)ld_rlx(&board->orphan), SIGCONT), 0);
+	cr_assert(orphan_dies());
+	st_rel(&board->gate, 1);
+	cr_assert_eq(collect_pid(1), bus_coord_pid(coord, 0));
+	cr_assert_eq(collect_pid(2), bus_coord_pid(coord, 0));
+	cr_assert_eq(ld_rlx(&place(0)->n_deaths), 0);
 }
 
 Test(crew, of_other_size_does_not_use_the_ring_again)

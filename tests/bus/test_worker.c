@@ -15,6 +15,7 @@
 
 static struct bus *bus;
 static struct bus_request_chan chan;
+static uint64_t coord; /* whose the ring is */
 
 /* A ring whose requests have 16 bytes and results up to @result_bytes. */
 static void ring_up(uint64_t result_bytes)
@@ -33,6 +34,7 @@ static void ring_up(uint64_t result_bytes)
 	chan.idx = (uint32_t)idx;
 	cr_assert_eq(bus_channel_attach(bus, chan.idx, &chan.chan, &chan.end),
 		     0);
+	coord = ld_acq(&chan.chan->coord);
 }
 
 TestSuite(worker, .timeout = 200.0);
@@ -63,9 +65,9 @@ static int double_it(void *ctx, const void *req, size_t len,
 
 static int run(void *arg)
 {
-	struct bus_worker w = { .c = &chan,
-				.handler = double_it,
-				.ctx = &chan };
+	struct bus_worker w = {
+		.c = &chan, .coord = coord, .handler = double_it, .ctx = &chan
+	};
 
 	(void)arg;
 	return bus_worker_run(&w);
@@ -200,9 +202,9 @@ static int fails(void *ctx)
 
 static int run_init_fails(void *arg)
 {
-	struct bus_worker w = { .c = &chan,
-				.handler = double_it,
-				.init = fails };
+	struct bus_worker w = {
+		.c = &chan, .coord = coord, .handler = double_it, .init = fails
+	};
 
 	(void)arg;
 	return bus_worker_run(&w);
@@ -213,5 +215,21 @@ Test(worker, a_failing_init_has_its_exit_status)
 	ring_up(0);
 	cr_assert_eq(t_wait(t_fork(run_init_fails, NULL)),
 		     BUS_WORKER_INIT_FAILED);
+	bus_close(bus);
+}
+
+/* Another coordinator has the ring by now. */
+Test(worker, takes_nothing_from_another_coordinator)
+{
+	pid_t worker;
+
+	ring_up(0);
+	memcpy(slot(), "12345678", 8);
+	sb_ring_publish(&chan.end, pos, 8, 0);
+	coord += 0x100; /* its next life */
+	worker = t_fork(run, NULL);
+	cr_assert_eq(t_wait(worker), 1);
+	cr_assert(sb_ring_published(&chan.end, pos));
+	cr_assert_eq(sb_ring_attempts(&chan.end, pos), 0);
 	bus_close(bus);
 }

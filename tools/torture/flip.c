@@ -500,7 +500,9 @@ static void become_worker(void)
 
 static int do_work(void)
 {
-	const struct bus_worker w = { .c = &chan, .handler = handler };
+	const struct bus_worker w = { .c = &chan,
+				      .coord = ld_acq(&chan.chan->coord),
+				      .handler = handler };
 
 	return bus_worker_run(&w);
 }
