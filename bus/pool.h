@@ -263,6 +263,7 @@ struct bus_pool {
 
 	/* how far ahead: pool_lane.c */
 	uint32_t n_answered; /* since lap_ns */
+	uint32_t n_looked;   /* of those, at the last look at the clock */
 	uint64_t lap_ns;
 	uint32_t n_blind, look_every; /* submits without a look */
 	bool starved;                 /* no cell was free for a request */

@@ -13,6 +13,12 @@
  * half of it was answered we look at the clock, once, and double or halve.  At
  * the least it is two a worker: one in hand, one to go on with.
  *
+ * What short tasks have taught is wrong for the long ones after them, and half
+ * of a deep ring of those may take minutes.  So there is a look at the coarse
+ * clock, too, after each few answers, and when a task is the first to go in
+ * beyond that least; time that has passed without half of the ring is a reason
+ * to go less far.
+ *
  * Ageing.  A lane that has something gets its turn after 8 tasks from the lanes
  * above it, so the lowest of three that are all full gets one in 9 or so.
  */
@@ -26,6 +32,7 @@
 #define AGE          8u
 #define LAP_SHORT_NS (200 * SB_NS_PER_US)
 #define LAP_LONG_NS  (500 * SB_NS_PER_US)
+#define LOOK_EVERY   8u /* answers */
 #define SLAB_TASKS   64u
 #define TASK_ALIGN   64u
 
@@ -166,6 +173,37 @@ static void had_turn(struct bus_pool *p, uint32_t lane)
 			p->lane[i].passed++;
 }
 
+/* --------------------------------------------------------- how far ahead -- */
+
+static uint32_t depth_min(const struct bus_pool *p)
+{
+	uint32_t n = 2 * p->config.n_workers;
+
+	return n < BUS_POOL_DEPTH_MAX ? n : BUS_POOL_DEPTH_MAX;
+}
+
+/* Is it too long ago that half of the ring was answered? */
+static bool lap_is_long(const struct bus_pool *p)
+{
+	return bus_coarse_ns() > p->lap_ns + LAP_LONG_NS;
+}
+
+static void begin_lap(struct bus_pool *p, uint64_t now)
+{
+	p->lap_ns = now;
+	p->n_answered = p->n_looked = 0;
+}
+
+/* The ring was nearly empty, and will be deeper than that.  How deep it should
+ * be was learned from tasks of long ago. */
+static void forget_old_depth(struct bus_pool *p)
+{
+	if (p->depth > depth_min(p) && lap_is_long(p)) {
+		p->depth = depth_min(p);
+		begin_lap(p, sb_now_ns());
+	}
+}
+
 /* --------------------------------------------------------------- hand on -- */
 
 static void write_head(const struct bus_future *t, uint64_t id, void *to)
@@ -284,6 +322,8 @@ int bus_task_post(struct bus_future *t, const void *buf, size_t len)
 		if (bus_due_add(t))
 			return -ENOMEM;
 	}
+	if (sb_unlikely(p->n_in_ring == depth_min(p)))
+		forget_old_depth(p);
 	if (sb_likely(bus_lane_direct(p)))
 		ret = hand_on(t, buf, len);
 	if (ret == -EAGAIN)
@@ -301,13 +341,6 @@ int bus_task_post(struct bus_future *t, const void *buf, size_t len)
 
 /* --------------------------------------------------------------- answers -- */
 
-static uint32_t depth_min(const struct bus_pool *p)
-{
-	uint32_t n = 2 * p->config.n_workers;
-
-	return n < BUS_POOL_DEPTH_MAX ? n : BUS_POOL_DEPTH_MAX;
-}
-
 /* Workers had nothing while lanes had: then it was we who took so long, on a
  * machine that is busy with others, and not their tasks. */
 static bool ran_dry(const struct bus_pool *p)
@@ -322,12 +355,21 @@ void bus_lanes_scaled(struct bus_pool *p)
 		p->depth = depth_min(p);
 }
 
+/* Some are answered, but not half of the ring: is the lap long already? */
+static bool is_slow(struct bus_pool *p)
+{
+	if (sb_likely(p->n_answered - p->n_looked < LOOK_EVERY))
+		return false;
+	p->n_looked = p->n_answered;
+	return lap_is_long(p);
+}
+
 /* Is half of the ring answered?  Then see how long that took. */
 void bus_lanes_adapt(struct bus_pool *p)
 {
 	uint64_t now, lap;
 
-	if (sb_likely(p->n_answered * 2 < p->depth))
+	if (sb_likely(p->n_answered * 2 < p->depth) && !is_slow(p))
 		return;
 	now = sb_now_ns();
 	lap = now - p->lap_ns;
@@ -339,8 +381,7 @@ void bus_lanes_adapt(struct bus_pool *p)
 		p->depth = depth_min(p);
 	if (p->depth > BUS_POOL_DEPTH_MAX)
 		p->depth = BUS_POOL_DEPTH_MAX;
-	p->lap_ns = now;
-	p->n_answered = 0;
+	begin_lap(p, now);
 }
 
 int bus_lanes_up(struct bus_pool *p)

@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 
+#include "bus/pool.h"
 #include "tests/bus/t_pool.h"
 
 TestSuite(future, .init = setup, .fini = teardown, .timeout = 200.0);
@@ -227,6 +228,49 @@ Test(future, lower_lanes_are_not_starved)
 	for (int i = 0, h = 0, l = 0; i < 33; i++)
 		order[i] = i % 9 == 8 && l < 3 ? 100 + l++ : h++;
 	expect_log(order, lengthof(order));
+}
+
+/* Short tasks were done so fast that the ring may be full; then nothing for a
+ * while. */
+static void was_busy(void)
+{
+	pool->depth = BUS_POOL_DEPTH_MAX;
+	pool->lap_ns = sb_now_ns() - SB_NS_PER_S;
+	pool->n_answered = pool->n_looked = 0;
+}
+
+/* What was learned from short tasks must not let long ones fill the ring. */
+Test(future, higher_lanes_go_first_also_after_short_tasks)
+{
+	struct bus_task_config low = lane(BUS_PRIORITY_LOW),
+			       high = lane(BUS_PRIORITY_HIGH);
+	struct bus_future *f[7];
+	int order[] = { 100, 0, 1, 2, 3, 4, 5 };
+
+	t_pool(1);
+	was_busy();
+	t_submit(HOLD, 1);
+	t_submit(HOLD, 1);
+	for (int i = 0; i < 6; i++)
+		f[i] = t_submit_with(LOG, i, &low);
+	f[6] = t_submit_with(LOG, 100, &high);
+	shared->go = 1;
+	for (int i = 0; i < 7; i++)
+		t_get(f[i], BUS_RESULT_OK);
+	expect_log(order, lengthof(order));
+}
+
+/* And where there is no pause: not only when half of the ring was answered. */
+Test(future, the_ring_is_less_deep_after_a_few_long_tasks)
+{
+	t_pool(1);
+	for (uint32_t n = 1; n <= 8; n++) {
+		was_busy();
+		pool->n_answered = n;
+		bus_lanes_adapt(pool);
+		cr_assert_eq(pool->depth, n < 8 ? BUS_POOL_DEPTH_MAX
+						: BUS_POOL_DEPTH_MAX / 2);
+	}
 }
 
 static int take_all(void *arg)
