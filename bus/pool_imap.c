@@ -404,7 +404,7 @@ static bool imap_goes_on(void *arg)
 {
 	const struct bus_imap *im = arg;
 
-	return has_next(im) || may_pull(im) || !im->n_out;
+	return has_next(im) || may_pull(im) || (im->ended && !im->n_out);
 }
 
 int bus_imap_next(struct bus_imap *im, struct bus_result *result,

@@ -491,6 +491,37 @@ Test(imap, next_ends_in_time_and_can_be_called_again)
 	t_apply(ECHO, 1, BUS_RESULT_OK);
 }
 
+static int open_gate_later(void *arg)
+{
+	(void)arg;
+	nap(20000 * MS);
+	shared->go = 1;
+	return 0;
+}
+
+/* Others have all of the window: there is nothing of ours to wait for. */
+Test(imap, next_ends_in_time_though_nothing_could_be_pulled)
+{
+	struct bus_pool_config pc = t_pool_config(1);
+	struct bus_imap *im;
+	pid_t child;
+
+	pc.window = 2;
+	t_pool_with(&pc);
+	t_submit(HOLD, 1);
+	t_submit(HOLD, 1);
+	im = start(NULL, true);
+	child = t_fork(open_gate_later, NULL);
+	cr_assert_eq(bus_imap_next(im, &result, 0), -EAGAIN);
+	cr_assert_eq(bus_imap_next(im, &result, 3 * MS), -ETIMEDOUT);
+	t_kill(child);
+	cr_assert_eq(shared->go, 0);
+	shared->go = 1;
+	cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+	cr_assert_eq(value(), 0);
+	bus_imap_free(im);
+}
+
 Test(imap, an_item_that_kills_is_given_up_alone)
 {
 	t_pool(2);
