@@ -3,7 +3,9 @@
  *
  * Nothing here is seen by others before the worker's loop commits it: a worker
  * that is killed in the middle leaves a slot, or a cell, that the next one
- * writes anew.
+ * writes anew.  A child that a handler has forked has a copy of the reply, and
+ * its parent may be at another task by then: so what lies in shared memory is
+ * none of its.
  */
 #include "config.h"
 
@@ -34,6 +36,8 @@ void *bus_reply_room(struct bus_reply *r, size_t len_bytes)
 {
 	const struct sb_blob *blob = &r->c->bus->blob;
 
+	if (sb_unlikely(bus_reply_forked(r)))
+		return NULL;
 	r->where = BUS_REPLY_NOWHERE;
 	r->len = len_bytes;
 	if (len_bytes <= r->room_bytes) {
@@ -55,7 +59,7 @@ int bus_reply_put(struct bus_reply *r, const void *buf, size_t len_bytes)
 	void *to = bus_reply_room(r, len_bytes);
 
 	if (!to)
-		return -EMSGSIZE;
+		return bus_reply_forked(r) ? -EINVAL : -EMSGSIZE;
 	if (len_bytes) /* the buffer of no bytes may be NULL */
 		memcpy(to, buf, len_bytes);
 	return 0;

@@ -764,8 +764,9 @@ typedef int (*bus_handler)(void *ctx, const void *req, size_t len_bytes,
  * bus_reply_put - the result is a copy of @buf
  * bus_reply_room - room for a result of @len_bytes, to be written in place
  *
- * Who: the handler.  The last call counts.  Returns 0 or -EMSGSIZE (larger
- * than result_bytes of the coordinator); bus_reply_room() NULL then.
+ * Who: the handler.  The last call counts.  Returns 0, -EMSGSIZE (larger than
+ * result_bytes of the coordinator) or -EINVAL (in a child that the handler has
+ * forked: its parent answers); bus_reply_room() NULL then.
  */
 BUS_API int bus_reply_put(struct bus_reply *reply, const void *buf,
 			  size_t len_bytes);

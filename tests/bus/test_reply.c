@@ -151,3 +151,23 @@ Test(reply, a_forked_child_is_told_so)
 	cr_assert_eq(status, 1 << 8);
 	cr_assert_not(bus_reply_forked(&inner));
 }
+
+/* Its parent may be at another task. */
+Test(reply, a_forked_child_writes_nothing)
+{
+	unsigned char *shared = t_shared(sizeof(room));
+	pid_t child;
+
+	sb_proc_init();
+	bus_reply_inner(&inner, &outer, shared, sizeof(room));
+	cr_assert_eq(bus_reply_put(&inner, "parent", 7), 0);
+	child = fork();
+	if (!child) {
+		T_CHECK(!bus_reply_room(&inner, 7));
+		T_CHECK(bus_reply_put(&inner, "child", 6) == -EINVAL);
+		T_CHECK(bus_reply_put(&outer, "child", 6) == -EINVAL);
+		_exit(0);
+	}
+	t_join(child);
+	cr_assert_str_eq((char *)shared, "parent");
+}
