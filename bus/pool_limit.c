@@ -11,6 +11,9 @@
  * workers that are dead.  So each step is done for all that have it, and found
  * anew each time.
  *
+ * A task that was answered is not late, though nobody has looked for the answer
+ * before its time was up: so that is done first.
+ *
  * What is to be done at some time lies in a heap, which holds only tasks that
  * have a limit or have to be dealt with: who has none pays nothing, not even a
  * look at the clock.
@@ -219,6 +222,9 @@ void bus_due_run(struct bus_pool *p)
 	if (sb_likely(!p->n_due))
 		return;
 	now = sb_now_ns();
+	if (p->due[1]->due_ns > now)
+		return;
+	bus_pool_collect(p, true);
 	while (p->n_due && p->due[1]->due_ns <= now)
 		act(p->due[1], now);
 }

@@ -362,6 +362,33 @@ Test(future, a_limit_that_is_kept_does_nothing)
 	cr_assert_eq(t_pool_stats().n_timed_out, 0);
 }
 
+static bool is_answered(void *arg)
+{
+	(void)arg;
+	return bus_coord_ready(pool->co, BUS_POLL_IN, true) & BUS_POLL_IN;
+}
+
+/* Whoever is called first after the time was up: it was done before that. */
+Test(future, a_limit_that_is_kept_does_nothing_though_nobody_looked)
+{
+	struct bus_task_config c = limit(1000 * T_LONG);
+	struct bus_future *f;
+
+	t_pool(1);
+	for (int i = 0; i < 4; i++) {
+		f = t_submit_with(ECHO, i, &c);
+		cr_assert(t_eventually(is_answered, NULL, 30000));
+		f->due_ns = 1; /* long ago */
+		if (i & 1)
+			bus_future_free(t_submit(ECHO, 7));
+		if (i & 2)
+			bus_due_run(pool);
+		t_get(f, BUS_RESULT_OK);
+		bus_future_free(f);
+	}
+	cr_assert_eq(t_pool_stats().n_timed_out, 0);
+}
+
 static bool is_idle(void *place)
 {
 	return t_worker(*(uint32_t *)place).state == BUS_WORKER_IDLE;
