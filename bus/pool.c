@@ -10,6 +10,9 @@
  *
  * A callback is called when all else is done, never in a callback or within a
  * wait; so it finds the pool in order and may do anything that does not wait.
+ * Those that come up meanwhile are for the next round, so that callbacks which
+ * lead to others keep nobody in a call for ever; nobody sleeps while there are
+ * any.
  *
  * The end: whoever is killed leaves nothing but memory that dies with the bus.
  * If it is the parent, its workers end with it (worker.c).
@@ -307,11 +310,16 @@ uint32_t bus_pool_collect(struct bus_pool *p, bool sure)
 	return n;
 }
 
+/* Those that are to be called now, not those that they lead to. */
 static void run_callbacks(struct bus_pool *p)
 {
-	while (p->calls) {
-		struct bus_future *t = p->calls;
-		struct bus_result r = bus_task_result(t);
+	struct bus_future *last = p->last_call, *t = NULL;
+
+	while (p->calls && t != last) {
+		struct bus_result r;
+
+		t = p->calls;
+		r = bus_task_result(t);
 
 		p->calls = t->next_call;
 		p->in_callback = true;
@@ -321,6 +329,13 @@ static void run_callbacks(struct bus_pool *p)
 		t->calling = false;
 		bus_task_put(t);
 	}
+}
+
+/* Nothing that is new can be over any more: call all, to the last. */
+static void run_last_callbacks(struct bus_pool *p)
+{
+	while (p->calls && !p->in_callback)
+		run_callbacks(p);
 }
 
 uint32_t bus_pool_progress(struct bus_pool *p, bool sure)
@@ -393,7 +408,7 @@ int bus_pool_wait(struct bus_pool *p, bool (*over)(void *arg), void *arg,
 		if (!is_up(p))
 			return -ECHILD; /* nothing will ever come */
 		sure = false;
-		ret = sleep_for_news(p, deadline, &sure);
+		ret = p->calls ? 0 : sleep_for_news(p, deadline, &sure);
 		/* Where there are always news the wait never says it. */
 		late = ret == -ETIMEDOUT ||
 		       (deadline != SB_FOREVER && sb_now_ns() >= deadline);
@@ -631,7 +646,7 @@ int bus_pool_terminate(struct bus_pool *p)
 		bus_coord_kill_all(p->co);
 		end_all(p, BUS_RESULT_CANCELED, -ECANCELED);
 	}
-	bus_pool_progress(p, false);
+	run_last_callbacks(p);
 	return 0;
 }
 
@@ -662,6 +677,7 @@ int bus_pool_join(struct bus_pool *p, int64_t timeout_ns)
 		ret = 0; /* broken while they left: nothing is lost */
 	if (ret)
 		return ret;
+	run_last_callbacks(p);
 	p->joined = true;
 	bus_coord_stop(p->co, 0);
 	p->co = NULL;
@@ -690,8 +706,10 @@ void bus_pool_free(struct bus_pool *p)
 
 bool bus_pool_news(struct bus_pool *p, bool sure)
 {
+	if (p->calls && !p->in_callback)
+		return true;
 	if (!is_up(p))
-		return p->calls && !p->in_callback;
+		return false;
 	return bus_coord_replans(p->co) ||
 	       bus_coord_ready(p->co, BUS_POLL_IN, sure) ||
 	       bus_parcels_ready(p);

@@ -656,6 +656,48 @@ Test(future, a_callback_may_submit_and_free)
 	cr_assert_eq(shared->n_log, 199);
 }
 
+static uint64_t chain_end_ns;
+
+/* Leads to another one at once. */
+static int lead_on(void *ctx, struct bus_future *f, const struct bus_result *r)
+{
+	struct bus_task_config c = calls(lead_on, ctx);
+	struct bus_future *g;
+
+	(void)f;
+	(void)r;
+	n_called++;
+	if (sb_now_ns() > chain_end_ns ||
+	    bus_pool_submit(pool, 0, "", 0, &c, &g, 0))
+		return 0;
+	T_CHECK(bus_future_cancel(g) == 0);
+	bus_future_free(g);
+	return 0;
+}
+
+/* Callbacks that lead to callbacks: calls end in time. */
+Test(future, callbacks_do_not_keep_a_call)
+{
+	struct bus_task_config c = calls(lead_on, NULL);
+	struct bus_future *f, *g;
+	struct bus_poll it = { .kind = BUS_POLL_FUTURE };
+
+	t_pool(1);
+	f = t_submit(HOLD, 1);
+	t_submit(HOLD, 1);
+	g = t_submit_with(ECHO, 0, &c); /* in its lane, as all that follow */
+	chain_end_ns = sb_now_ns() + 20 * SB_NS_PER_S;
+	cr_assert_eq(bus_future_cancel(g), 0);
+	cr_assert_eq(bus_future_wait(f, 0), -EAGAIN);
+	cr_assert_eq(bus_future_wait(f, 3 * MS), -ETIMEDOUT);
+	it.on.future = f;
+	cr_assert_eq(bus_wait(bus, &it, 1, 3 * MS), -ETIMEDOUT);
+	cr_assert_lt(sb_now_ns(), chain_end_ns);
+	cr_assert_eq(pool->calls != NULL, true);
+	cr_assert_eq(bus_pool_terminate(pool), 0);
+	cr_assert_null(pool->calls);
+}
+
 /* What it was refused. */
 static int wait_in_callback(void *ctx, struct bus_future *f,
 			    const struct bus_result *r)
