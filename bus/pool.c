@@ -367,7 +367,8 @@ static uint64_t wake_at(const struct bus_pool *p, uint64_t deadline)
 {
 	uint64_t at = bus_due_next(p);
 
-	if (p->starved && p->n_queued && sb_now_ns() + RETRY_NS < at)
+	if (p->starved && p->n_queued && p->n_in_ring < p->depth &&
+	    sb_now_ns() + RETRY_NS < at)
 		at = sb_now_ns() + RETRY_NS;
 	return at < deadline ? at : deadline;
 }

@@ -241,6 +241,7 @@ struct bus_pool_place {
 
 struct bus_lane {
 	struct bus_future *first, *last;
+	uint32_t n_small; /* that need no cell */
 	uint32_t passed; /* tasks from lanes above, since it had a turn */
 };
 

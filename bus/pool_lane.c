@@ -19,6 +19,11 @@
  * beyond that least; time that has passed without half of the ring is a reason
  * to go less far.
  *
+ * No cell.  A request that is too large for its slot needs one, and others of
+ * the bus may have all that are large enough; perhaps until some of our tasks
+ * have run.  So in a lane whose first task waits for a cell those go on that
+ * need none, and so do the other lanes.
+ *
  * Ageing.  A lane that has something gets its turn after 8 tasks from the lanes
  * above it, so the lowest of three that are all full gets one in 9 or so.
  */
@@ -121,6 +126,12 @@ unsigned char *bus_task_request(struct bus_future *t, size_t len)
 
 /* ----------------------------------------------------------------- lanes -- */
 
+/* Does its request fit a slot? */
+static bool is_small(const struct bus_future *t)
+{
+	return t->req_len <= t->pool->config.task_bytes;
+}
+
 static void lane_append(struct bus_future *t)
 {
 	struct bus_lane *l = &t->pool->lane[t->lane];
@@ -132,6 +143,7 @@ static void lane_append(struct bus_future *t)
 	else
 		l->first = t;
 	l->last = t;
+	l->n_small += is_small(t);
 	t->queued = true;
 	t->pool->n_queued++;
 }
@@ -148,21 +160,41 @@ void bus_lane_remove(struct bus_future *t)
 		t->next->prev = t->prev;
 	else
 		l->last = t->prev;
+	l->n_small -= is_small(t);
 	t->queued = false;
 	t->pool->n_queued--;
 }
 
-/* Whose turn is it?  Some lane is not empty. */
-static uint32_t next_lane(const struct bus_pool *p)
+/* Has lane @i anything to hand on?  @no_cell: bits of the lanes in which only
+ * what is small can be. */
+static bool has_next(const struct bus_pool *p, uint32_t i, uint32_t no_cell)
+{
+	return no_cell >> i & 1 ? p->lane[i].n_small != 0
+				: p->lane[i].first != NULL;
+}
+
+/* Whose turn is it?  BUS_LANES: nobody's. */
+static uint32_t next_lane(const struct bus_pool *p, uint32_t no_cell)
 {
 	uint32_t i;
 
 	for (i = BUS_LANES - 1; i > 0; i--)
-		if (p->lane[i].first && p->lane[i].passed >= AGE)
+		if (has_next(p, i, no_cell) && p->lane[i].passed >= AGE)
 			return i;
-	while (!p->lane[i].first)
+	while (i < BUS_LANES && !has_next(p, i, no_cell))
 		i++;
 	return i;
+}
+
+/* The next task of lane @i, which has one. */
+static struct bus_future *next_in(const struct bus_pool *p, uint32_t i,
+				  uint32_t no_cell)
+{
+	struct bus_future *t = p->lane[i].first;
+
+	while (no_cell >> i & 1 && !is_small(t))
+		t = t->next;
+	return t;
 }
 
 static void had_turn(struct bus_pool *p, uint32_t lane)
@@ -273,23 +305,41 @@ static void fail(struct bus_future *t, int code)
 	bus_task_settle(t);
 }
 
+/* Hand on the next one, or note in *@no_cell that its lane has none to begin
+ * with.  False: none can be. */
+static bool hand_on_next(struct bus_pool *p, uint32_t *no_cell)
+{
+	uint32_t lane = next_lane(p, *no_cell);
+	struct bus_future *t;
+	int ret;
+
+	if (lane == BUS_LANES)
+		return false;
+	t = next_in(p, lane, *no_cell);
+	ret = hand_on(t, NULL, t->req_len);
+	if (ret == -EAGAIN) {
+		*no_cell |= 1u << lane;
+		return !is_small(t);
+	}
+	bus_lane_remove(t);
+	had_turn(p, lane);
+	if (ret)
+		fail(t, ret);
+	return true;
+}
+
 void bus_lanes_refill(struct bus_pool *p)
 {
-	while (p->n_queued && p->n_in_ring < p->depth) {
-		uint32_t lane = next_lane(p);
-		struct bus_future *t = p->lane[lane].first;
-		int ret = hand_on(t, NULL, t->req_len);
+	uint32_t no_cell = 0;
 
-		/* Cells may be in the hands of others, who do not ring us; what
-		 * is in the ring may take for ever to be answered. */
-		p->starved = ret == -EAGAIN;
-		if (ret == -EAGAIN)
-			return;
-		bus_lane_remove(t);
-		had_turn(p, lane);
-		if (ret)
-			fail(t, ret);
-	}
+	if (!p->n_queued || p->n_in_ring >= p->depth)
+		return;
+	while (p->n_queued && p->n_in_ring < p->depth &&
+	       hand_on_next(p, &no_cell))
+		;
+	/* Cells may be in the hands of others, who do not ring us; what is in
+	 * the ring may take for ever to be answered. */
+	p->starved = no_cell != 0;
 }
 
 /* Put it into its lane, with a copy of the request. */

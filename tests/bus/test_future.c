@@ -313,6 +313,40 @@ Test(future, cells_that_others_free_are_seen_beside_a_long_task)
 
 /* ---------------------------------------------------------------- limits -- */
 
+/* A large request waits for a cell; the others need none. */
+Test(future, who_waits_for_a_cell_does_not_hold_up_the_others)
+{
+	static unsigned char req[T_MESSAGE_MAX - 16];
+	struct bus_task_config c[] = { lane(BUS_PRIORITY_HIGH),
+				       lane(BUS_PRIORITY_NORMAL),
+				       lane(BUS_PRIORITY_LOW) };
+	struct bus_queue *q = t_queue(bus, "q", 256, 8, 0);
+	struct bus_future *large[3], *f[30];
+	size_t len;
+
+	t_pool(1);
+	while (!bus_queue_put(q, req, sizeof(req), 0))
+		;
+	for (int i = 0; i < 30; i++) {
+		if (i < 3)
+			cr_assert_eq(bus_pool_submit(pool, 0, req, sizeof(req),
+						     &c[i], &large[i], 0),
+				     0);
+		f[i] = t_submit_with(LOG, i, &c[i % 3]);
+	}
+	for (int i = 0; i < 30; i++)
+		t_get(f[i], BUS_RESULT_OK);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(bus_future_done(large[i]), 0);
+	while (!bus_queue_get(q, req, sizeof(req), &len, 0))
+		;
+	for (int i = 0; i < 3; i++)
+		t_get(large[i], BUS_RESULT_OK);
+	for (uint32_t i = 0; i < BUS_LANES; i++)
+		cr_assert_eq(pool->lane[i].n_small, 0);
+	bus_queue_free(q);
+}
+
 Test(future, a_task_that_is_late_in_its_lane_does_not_run)
 {
 	struct bus_task_config c = limit(5 * MS);
