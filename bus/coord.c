@@ -29,6 +29,9 @@
 /* Further than that there is nothing to see: crew.c. */
 #define LOOK_AHEAD(co) ((co)->crew.look_ahead)
 
+/* How long workers are waited for who cannot be killed. */
+#define PARTING_NS (100 * SB_NS_PER_MS)
+
 /* A request that was submitted and not yet collected. */
 struct entry {
 	uint64_t id;
@@ -834,9 +837,12 @@ int bus_coord_start(struct bus *bus, const char *name,
 	return bus_coord_start_crew(bus, name, config, NULL, out);
 }
 
+/* Which workers somebody waits for: how many of them are left. */
+typedef uint32_t (*count_workers)(const struct bus_crew *crew);
+
 struct stopping {
 	struct bus_coord *co;
-	bool for_workers;
+	count_workers n_left; /* NULL: for the answers */
 };
 
 /* Have all requests been answered, or, later, have all workers left? */
@@ -847,18 +853,18 @@ static int try_stopped(void *arg, bool sure)
 	uint64_t seq;
 
 	(void)sure;
-	if (s->for_workers)
-		return bus_crew_live(&co->crew) ? -EAGAIN : 0;
+	if (s->n_left)
+		return s->n_left(&co->crew) ? -EAGAIN : 0;
 	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next)
 		if (!is_done(co, &co->entry[i], &seq))
 			return -EAGAIN;
 	return 0;
 }
 
-static int wait_stopped(struct bus_coord *co, bool for_workers,
+static int wait_stopped(struct bus_coord *co, count_workers n_left,
 			uint64_t deadline)
 {
-	struct stopping s = { .co = co, .for_workers = for_workers };
+	struct stopping s = { .co = co, .n_left = n_left };
 	struct sb_wait wait = { .try_ = try_stopped,
 				.arg = &s,
 				.sets = { &co->c.chan->done },
@@ -868,13 +874,13 @@ static int wait_stopped(struct bus_coord *co, bool for_workers,
 }
 
 /* Nothing puts it off. */
-static int wait_stopped_for_sure(struct bus_coord *co, bool for_workers,
+static int wait_stopped_for_sure(struct bus_coord *co, count_workers n_left,
 				 uint64_t deadline)
 {
 	int ret;
 
 	do
-		ret = wait_stopped(co, for_workers, deadline);
+		ret = wait_stopped(co, n_left, deadline);
 	while (ret == -EINTR);
 	return ret;
 }
@@ -884,6 +890,18 @@ static void end_ring(struct bus_coord *co)
 	co->crew.leaving = true;
 	sb_ring_close(&co->c.end);
 	sb_wake_all(&co->c.chan->rx, &co->bus->bells);
+}
+
+/* Does a worker have it in hand, who could not be killed?  Then the slot and
+ * the cells are his.  They are free when this endpoint is closed; until then
+ * the ring is nobody's to use again. */
+static bool is_in_hand(const struct bus_coord *co, const struct entry *e)
+{
+	const struct sb_ring_end *end = &co->c.end;
+	uint64_t own = ld_acq(&end->cown[sb_ring_idx(end, e->pos)]);
+
+	return SB_POS(own) == e->pos && SB_STATE(own) == SB_TAKEN &&
+	       SB_OWNER(own) != co->bus->id;
 }
 
 /* Free the slots and cells of what nobody will collect. */
@@ -899,17 +917,37 @@ static void drop_outstanding(struct bus_coord *co)
 			continue;
 		if (sb_ring_answered(&co->c.end, e->pos, &seq))
 			sb_ring_free(&co->c.end, e->pos);
+		else if (is_in_hand(co, e))
+			continue;
 		bus_request_free_cells(&co->c, e->pos, e->cell);
 		sb_blob_free_all(&co->bus->blob, co->c.idx, e->pos);
 	}
 	channel_down(co);
 }
 
+/* There are workers who live on: they shall not run what is left. */
+static void take_back(struct bus_coord *co)
+{
+	struct sb_ring_end *end = &co->c.end;
+	uint64_t pos;
+
+	for (uint64_t i = 0; i <= end->mask; i++) {
+		if (sb_ring_take(end, 1, true, &pos) != 1)
+			break;
+		sb_ring_free(end, pos);
+	}
+}
+
 static void kill_all(struct bus_coord *co)
 {
 	co->crew.stopping = true;
+	end_ring(co);
 	bus_crew_kill(&co->crew);
-	wait_stopped_for_sure(co, true, SB_FOREVER);
+	wait_stopped_for_sure(co, bus_crew_dying, SB_FOREVER);
+	if (!bus_crew_live(&co->crew))
+		return;
+	take_back(co);
+	wait_stopped_for_sure(co, bus_crew_live, sb_now_ns() + PARTING_NS);
 }
 
 int bus_coord_kill_all(struct bus_coord *co)
@@ -928,13 +966,13 @@ int bus_coord_leave(struct bus_coord *co, uint64_t deadline_ns)
 	if (ret)
 		return ret;
 	end_ring(co);
-	ret = wait_stopped(co, false, deadline_ns);
+	ret = wait_stopped(co, NULL, deadline_ns);
 	if (ret)
 		return ret;
 	co->crew.stopping = true;
 	/* Who only tries never sleeps with the pidfds. */
 	bus_crew_look(&co->crew);
-	return wait_stopped(co, true, deadline_ns);
+	return wait_stopped(co, bus_crew_live, deadline_ns);
 }
 
 int bus_coord_stop(struct bus_coord *co, int64_t timeout_ns)
@@ -954,10 +992,10 @@ int bus_coord_stop(struct bus_coord *co, int64_t timeout_ns)
 	}
 	end_loan(co);
 	end_ring(co);
-	ret = wait_stopped_for_sure(co, false, deadline);
+	ret = wait_stopped_for_sure(co, NULL, deadline);
 	co->crew.stopping = true;
 	if (!ret)
-		ret = wait_stopped_for_sure(co, true, deadline);
+		ret = wait_stopped_for_sure(co, bus_crew_live, deadline);
 	if (ret)
 		kill_all(co);
 	drop_outstanding(co);

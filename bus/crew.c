@@ -52,8 +52,10 @@
 
 void bus_place_doomed(void)
 {
-	for (;;)
-		pause();
+	/* Not only wait for the signal: the parent may have become somebody who
+	 * is not allowed to send it. */
+	kill(getpid(), SIGKILL);
+	_exit(1);
 }
 
 void bus_place_await_signal(struct bus_place *p)
@@ -229,7 +231,7 @@ static void set_up(struct bus_member *m)
 	struct bus_place *p = place_of(m);
 
 	m->signaled = 0;
-	m->execed = false;
+	m->execed = m->spared = false;
 	/* Again, in case that somebody has overwritten it: else the new one
 	 * would leave at once, and the next one too. */
 	st_rel(&m->crew->area->n_wanted, m->crew->n_wanted);
@@ -338,6 +340,15 @@ int bus_crew_start(struct bus_crew *crew)
 
 void bus_crew_free(struct bus_crew *crew)
 {
+	for (uint32_t i = 0; crew->member && i < crew->n_places; i++) {
+		struct bus_member *m = &crew->member[i];
+
+		if (!m->proc.pid)
+			continue;
+		sb_waiter_unwatch(&crew->bus->waiter, &m->death);
+		unwatch_line(m);
+		close(m->proc.pidfd);
+	}
 	free(crew->member);
 	crew->member = NULL;
 }
@@ -636,9 +647,21 @@ static void line_ready(void *arg, uint32_t events)
 
 void bus_crew_kill(struct bus_crew *crew)
 {
+	for (uint32_t i = 0; i < crew->n_places; i++) {
+		struct bus_member *m = &crew->member[i];
+
+		if (m->proc.pid)
+			m->spared = sb_proc_kill(&m->proc, SIGKILL) == -EPERM;
+	}
+}
+
+uint32_t bus_crew_dying(const struct bus_crew *crew)
+{
+	uint32_t n = 0;
+
 	for (uint32_t i = 0; i < crew->n_places; i++)
-		if (crew->member[i].proc.pid)
-			sb_proc_kill(&crew->member[i].proc, SIGKILL);
+		n += crew->member[i].proc.pid && !crew->member[i].spared;
+	return n;
 }
 
 int bus_crew_signal(struct bus_crew *crew, uint32_t place, int sig)

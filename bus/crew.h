@@ -124,7 +124,7 @@ SB_INLINE bool bus_place_end(struct bus_place *p)
 	return true;
 }
 
-/* Wait for the SIGKILL that is on its way. */
+/* Die as of the SIGKILL that is on its way. */
 _Noreturn void bus_place_doomed(void);
 
 /* The worker of place @place begins or ends to send something large; then
@@ -220,7 +220,9 @@ int bus_coord_scale(struct bus_coord *coord, uint32_t n);
  * at once.  0, -ESRCH (nobody is there), -EINVAL. */
 int bus_coord_signal(struct bus_coord *coord, uint32_t place, int sig);
 
-/* SIGKILL all workers and reap them; none is started any more. */
+/* SIGKILL all workers and reap them; none is started any more.  Those whom we
+ * may not signal are waited for only a moment: they leave when what they have in
+ * hand is over. */
 int bus_coord_kill_all(struct bus_coord *coord);
 
 /*
@@ -285,6 +287,7 @@ struct bus_member {
 	bool replaces;        /* another that was here */
 	int signaled;         /* the last signal of bus_coord_signal(); 0 */
 	bool execed;          /* it is not our program any more */
+	bool spared;          /* we were not allowed to kill it */
 };
 
 struct bus_crew {
@@ -328,7 +331,8 @@ struct bus_crew {
 /*
  * bus_crew_init  - the private part; 0 or -ENOMEM
  * bus_crew_start - fork all; returns 0, or why one could not be
- * bus_crew_free  - undo init: nobody lives any more
+ * bus_crew_free  - undo init: who still lives, as he could not be killed, is left
+ *                  alone
  */
 int bus_crew_init(struct bus_crew *crew);
 int bus_crew_start(struct bus_crew *crew);
@@ -344,8 +348,15 @@ int bus_crew_signal(struct bus_crew *crew, uint32_t place, int sig);
 /* We are a forked child: the workers are none of ours. */
 void bus_crew_disown(struct bus_crew *crew);
 
+/*
+ * bus_crew_live  - how many workers there are
+ * bus_crew_kill  - SIGKILL them all
+ * bus_crew_dying - how many of those that were killed have not gone; without
+ *                  those whom we were not allowed to signal
+ */
 uint32_t bus_crew_live(const struct bus_crew *crew);
 void bus_crew_kill(struct bus_crew *crew);
+uint32_t bus_crew_dying(const struct bus_crew *crew);
 
 /* Look at all pidfds, now; and fork those who are due.  Or, for who only ever
  * tries, and never waits on them, now and then. */

@@ -829,8 +829,10 @@ BUS_API int bus_coord_start(struct bus *bus, const char *name,
  * bus_coord_stop - finish what was submitted, end the workers, free all
  * @timeout_ns: when it is over, workers that are still busy are killed
  *
- * Results that were not collected are dropped.  Returns 0, or -ETIMEDOUT when
- * workers had to be killed.  NULL does nothing.
+ * Results that were not collected are dropped.  A caller that has changed its
+ * user may not kill its workers any more: they are left alone, and end when what
+ * they have in hand is over.  Returns 0, or -ETIMEDOUT when workers had to be
+ * killed.  NULL does nothing.
  */
 BUS_API int bus_coord_stop(struct bus_coord *coord, int64_t timeout_ns);
 
@@ -965,7 +967,7 @@ BUS_API int bus_pool_start(struct bus *bus, const char *name,
  * join is for a pool that was closed or terminated, else it says -EBUSY.  Its
  * time-out changes nothing: it can be called again.  A worker that somebody has
  * stopped (SIGSTOP) is waited for until it goes on: give join a time-out, and
- * terminate.  close and terminate return
+ * terminate.  For workers that may not be killed see bus_coord_stop().  close and terminate return
  * 0, also the second time; join 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EBUSY.
  */
 BUS_API int bus_pool_close(struct bus_pool *pool);
