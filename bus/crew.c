@@ -464,12 +464,14 @@ static void plan_restart(struct bus_member *m, const struct ended *e)
 		crew->last_death_ns = now;
 	if (same) {
 		/* neither better nor worse */
+	} else if (counted) {
+		back_off(crew); /* whatever the others get done */
 	} else if (!at_once) {
 		crew->backoff_ns = 0;
 		crew->n_hopeless = 0;
 	} else {
-		if (!counted && !e->held && !e->outside &&
-		    ++crew->n_hopeless >= HOPELESS && !crew->broken)
+		if (!e->held && !e->outside && ++crew->n_hopeless >= HOPELESS &&
+		    !crew->broken)
 			give_up(crew, e);
 		back_off(crew);
 	}

@@ -263,6 +263,7 @@ static void on_gone(void *ctx, uint32_t place)
 }
 
 static uint32_t n_places;
+static uint64_t backoff_ns;
 
 static struct bus_crew_config hooks(uint32_t places)
 {
@@ -285,6 +286,7 @@ static int try_start(uint32_t n_workers, const struct bus_crew_config *h)
 	c.n_workers = n_workers;
 	c.window = WINDOW;
 	c.result_bytes = 16;
+	c.backoff_ns = backoff_ns;
 	n_places = h->max_workers;
 	return bus_coord_start_crew(bus, "c", &c, h, &coord);
 }
@@ -946,11 +948,13 @@ static void wait_dead(pid_t pid)
 		errno == ECHILD);
 }
 
-/* As long as one works it is tried again. */
-Test(crew, whose_ids_are_taken_by_others_is_not_broken)
+static struct bus *other[8];
+
+/* Two workers, of which one waits for the gate with request 1; the other was
+ * killed, and others have taken all ids.  Returns how many. */
+static uint32_t take_all_ids(void)
 {
 	struct bus_config c = t_config();
-	struct bus *other[8];
 	uint32_t n = 0, n_before, i;
 	pid_t pid;
 
@@ -971,6 +975,14 @@ Test(crew, whose_ids_are_taken_by_others_is_not_broken)
 	while (n < 8 && !bus_attach(bus, &other[n]))
 		n++;
 	cr_assert_eq(n, n_before + 1);
+	return n;
+}
+
+/* As long as one works it is tried again. */
+Test(crew, whose_ids_are_taken_by_others_is_not_broken)
+{
+	uint32_t n = take_all_ids();
+
 	while (seen.n_gone < 6)
 		cr_assert_eq(bus_coord_wait(coord, NULL, sb_now_ns() + MS),
 			     -ETIMEDOUT);
@@ -981,6 +993,31 @@ Test(crew, whose_ids_are_taken_by_others_is_not_broken)
 	collect_pid(2);
 	st_rel(&board->gate, 1);
 	collect_pid(1);
+}
+
+/* And not as fast as it can, though the one that works gets something done. */
+Test(crew, whose_ids_are_taken_tries_again_after_a_while)
+{
+	uint64_t begin, took = 0, id = 2;
+	uint32_t n, n_gone;
+
+	backoff_ns = SB_NS_PER_S;
+	n = take_all_ids();
+	n_gone = seen.n_gone;
+	begin = sb_now_ns();
+	st_rel(&board->gate, 1);
+	collect_pid(1);
+	while (took < 1500 * MS && seen.n_gone < n_gone + 20) {
+		submit(id, PID);
+		collect_pid(id++);
+		bus_coord_poll(coord);
+		took = sb_now_ns() - begin;
+	}
+	took = sb_now_ns() - begin;
+	/* the one that was killed, then one a second */
+	cr_assert_leq(seen.n_gone - n_gone, 2 + took / SB_NS_PER_S);
+	while (n)
+		bus_close(other[--n]);
 }
 
 static int always_fails(void *ctx)
