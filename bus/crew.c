@@ -454,7 +454,10 @@ static void plan_restart(struct bus_member *m, const struct ended *e)
 {
 	struct bus_crew *crew = m->crew;
 	uint64_t now = sb_now_ns();
-	bool at_once = now - m->started_ns < SB_NS_PER_S && !crew->progress;
+	/* An init may take its time before it fails. */
+	bool early = now - m->started_ns < SB_NS_PER_S ||
+		     (e->life == BUS_PLACE_STARTING && !e->outside);
+	bool at_once = early && !crew->progress;
 	/* It lived when the last one died: whoever kills several at a time, or
 	 * faster than we look, says nothing about their replacements. */
 	bool same = m->started_ns <= crew->last_death_ns;

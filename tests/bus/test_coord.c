@@ -954,6 +954,27 @@ Test(coord, workers_whose_init_fails_are_not_started_for_ever)
 	}
 }
 
+/* The fifth one takes a while before it fails. */
+static int init_fails_slowly(void *ctx)
+{
+	if (add_acqrel((_Atomic uint32_t *)ctx, 1) == 4)
+		nanosleep(&(struct timespec){ 1, 100 * MS }, NULL);
+	return 1;
+}
+
+Test(coord, workers_whose_init_fails_late_are_not_started_for_ever)
+{
+	_Atomic uint32_t *n = t_shared(4096);
+	struct bus_coord_config c = settings(1);
+
+	c.init = init_fails_slowly;
+	c.ctx = (void *)n;
+	start_with(&c);
+	submit(1, ECHO, 0);
+	cr_assert_eq(bus_collect(coord, &result, T_LONG), -ECHILD);
+	cr_assert_eq(ld_rlx(n), 10);
+}
+
 struct pitiful {
 	_Atomic uint32_t n_started;
 };
