@@ -541,8 +541,10 @@ static void bury(struct bus_member *m, struct ended *e)
 	e->in_order = e->life == BUS_PLACE_LEAVING && !e->how.signal &&
 		      !e->held &&
 		      /* -1: somebody else has reaped it (SIGCHLD ignored) */
-		      (e->how.exit_status <= 0 ||
-		       e->how.exit_status == BUS_WORKER_RETIRED);
+		      (e->how.exit_status == -1 ||
+		       e->how.exit_status == BUS_WORKER_RETIRED ||
+		       /* the ring is closed, and not by who knows whom */
+		       (e->how.exit_status == 0 && crew->leaving));
 	for (uint32_t id = 1; id < map->sizes.max_ep; id++)
 		if (bus_ep_pid(ld_rlx(&map->ep[id].state)) == (uint32_t)pid)
 			crew->died(crew->arg, id, pid, &e->how);

@@ -1041,6 +1041,23 @@ Test(crew, of_a_plain_coordinator_says_why_it_is_broken)
 			 "hand, the last of exit status 125");
 }
 
+/* By whoever can write there: workers find that they shall leave. */
+Test(crew, whose_ring_was_closed_by_others_is_broken)
+{
+	struct bus_channel *c;
+	struct sb_ring_end *end;
+
+	start(2, 2);
+	submit(1, PID);
+	collect_pid(1);
+	end = bus_channel_end(bus, (uint32_t)bus_channel_find(bus, "c"), &c);
+	sb_ring_close(end);
+	sb_wake_all(&c->rx, &bus->bells);
+	cr_assert_eq(bus_coord_wait(coord, NULL, sb_now_ns() + T_LONG),
+		     -ECHILD);
+	cr_assert_leq(n_deaths(), 30);
+}
+
 /* A worker that says nothing, and one that says too much. */
 static int init_is_rude(void *ctx, uint32_t place_idx, char *error,
 			size_t error_bytes)
