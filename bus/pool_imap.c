@@ -211,10 +211,11 @@ static bool may_pull(const struct bus_imap *im)
 {
 	const struct bus_pool *p = im->pool;
 
-	/* Whole chunks: or there would soon be none larger than one. */
+	/* Whole chunks: or there would soon be none larger than one.  And as
+	 * for a map: the first in any case. */
 	return !im->ended && im->window - im->n_out >= im->chunk &&
 	       p->n_live < p->config.window &&
-	       (p->n_queued || p->n_in_ring < p->depth);
+	       (p->n_queued || p->n_in_ring < p->depth || !im->n_out);
 }
 
 static void end_with(struct bus_imap *im, int error)

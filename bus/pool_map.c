@@ -200,13 +200,15 @@ void bus_map_over(struct bus_future *t, const struct bus_result *r)
 /* ------------------------------------------------------------------- map -- */
 
 /* May the next task be made?  While nobody waits in the lanes only for a place
- * in the ring, so that the request is copied once; else it waits there, too. */
+ * in the ring, so that the request is copied once; else it waits there, too. So
+ * does the first one in any case: tasks that callbacks submit may take each
+ * place in the ring before we look. */
 static bool may_post(const struct bus_map_run *run)
 {
 	const struct bus_pool *p = run->pool;
 
 	return run->next < run->n && p->n_live < p->config.window &&
-	       (p->n_queued || p->n_in_ring < p->depth);
+	       (p->n_queued || p->n_in_ring < p->depth || !run->n_pending);
 }
 
 static int post_more(struct bus_map_run *run)

@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 
+#include "bus/pool.h"
 #include "tests/bus/t_pool.h"
 
 TestSuite(map, .init = setup, .fini = teardown, .timeout = 200.0);
@@ -230,6 +231,38 @@ static int bad_init(void *ctx, char *error, size_t n)
 	(void)ctx;
 	snprintf(error, n, "never");
 	return -1;
+}
+
+static int n_chained;
+
+/* Tasks that come one after the other, and leave no place in the ring. */
+static int chain(void *ctx, struct bus_future *f, const struct bus_result *r)
+{
+	struct bus_task_config c = BUS_TASK_CONFIG_INIT;
+	struct order o = { NAP, 1 };
+
+	(void)ctx;
+	(void)f;
+	(void)r;
+	c.done = chain;
+	c.priority = BUS_PRIORITY_LOW;
+	if (n_chained++ < 2000)
+		bus_pool_submit(pool, 0, &o, sizeof(o), &c, NULL, 0);
+	pool->depth = 2; /* also if we came so late that they seem short */
+	return 0;
+}
+
+Test(map, has_its_turn_beside_chains)
+{
+	struct order from[4] = { { ECHO, 0 } }, to[4];
+
+	t_pool(1);
+	for (int i = 0; i < 2; i++)
+		chain(NULL, NULL, NULL);
+	cr_assert_eq(bus_pool_map(pool, 0, from, sizeof(*from), to, sizeof(*to),
+				  4, NULL, 10 * T_LONG),
+		     0);
+	cr_assert_lt(n_chained, 1000);
 }
 
 Test(map, says_when_the_pool_is_broken)
@@ -519,6 +552,20 @@ Test(imap, next_ends_in_time_though_nothing_could_be_pulled)
 	shared->go = 1;
 	cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
 	cr_assert_eq(value(), 0);
+	bus_imap_free(im);
+}
+
+Test(imap, has_its_turn_beside_chains)
+{
+	struct bus_imap *im;
+
+	t_pool(1);
+	for (int i = 0; i < 2; i++)
+		chain(NULL, NULL, NULL);
+	im = start(NULL, true);
+	cr_assert_eq(bus_imap_next(im, &result, 10 * T_LONG), 0);
+	cr_assert_eq(value(), 0);
+	cr_assert_lt(n_chained, 1000);
 	bus_imap_free(im);
 }
 
