@@ -304,19 +304,22 @@ static int post_chunk(struct bus_imap *im, uint32_t n, size_t len)
 	struct bus_chunk head = { .n = n, .item_bytes = BUS_CHUNK_VAR };
 	struct bus_future *t = new_task(im, im->n_pulled, n);
 	unsigned char *to = t ? bus_task_request(t, len) : NULL;
+	int ret;
 
-	im->n_pulled += n;
-	im->n_out += n;
 	if (!to) {
 		if (t)
 			bus_task_put(t);
-		im->n_out -= n;
 		return -ENOMEM;
 	}
 	memcpy(im->buf, &head, sizeof(head));
 	memcpy(to, im->buf, len);
 	t->chunk = t->keep = true;
-	return post(im, t, NULL, len, im->last);
+	ret = post(im, t, NULL, len, im->last);
+	if (ret)
+		return ret;
+	im->n_pulled += n;
+	im->n_out += n;
+	return 0;
 }
 
 static int pull_chunk(struct bus_imap *im)

@@ -691,6 +691,28 @@ static void ends_in_source(bus_source fn, size_t chunk, bool ordered)
 	pool = NULL;
 }
 
+/* The error is said, and not waited for what was not posted. */
+Test(imap, says_why_an_item_could_not_be_posted)
+{
+	for (size_t chunk = 1; chunk < 5; chunk += 3) {
+		struct bus_map_config c = BUS_MAP_CONFIG_INIT;
+		struct bus_channel *chan;
+		struct bus_imap *im;
+		int idx;
+
+		t_pool(1);
+		c.chunk = chunk;
+		im = start(&c, true);
+		idx = bus_channel_find(bus, "p");
+		sb_ring_close(bus_channel_end(bus, (uint32_t)idx, &chan));
+		cr_assert_eq(bus_imap_next(im, &result, 1000 * MS), -EPIPE);
+		cr_assert_eq(bus_imap_next(im, &result, 1000 * MS), -ENODATA);
+		bus_imap_free(im);
+		bus_pool_free(pool);
+		pool = NULL;
+	}
+}
+
 Test(imap, a_source_may_end_the_pool)
 {
 	for (size_t chunk = 1; chunk < 10; chunk += 3)
