@@ -559,6 +559,26 @@ static int memory_up(struct bus_pool *p)
 	return p->place ? bus_lanes_up(p) : -ENOMEM;
 }
 
+static int configure(struct bus_pool *p, const struct bus_pool_config *config)
+{
+	struct bus_pool_config *c = &p->config;
+	bool any_number;
+	int ret = bus_config_copy(c, sizeof(*c), config);
+
+	if (ret)
+		return ret;
+	any_number = !c->n_workers;
+	ret = bus_pool_config_fill(c);
+	if (ret)
+		return ret;
+	if (c->n_handlers > BUS_HANDLERS_MAX)
+		return -EINVAL;
+	/* There may be more processors than ids on the bus. */
+	if (any_number && c->n_workers > p->n_places && p->n_places)
+		c->n_workers = p->n_places;
+	return c->n_workers > p->n_places ? -EUSERS : 0;
+}
+
 int bus_pool_start(struct bus *bus, const char *name,
 		   const struct bus_pool_config *config, struct bus_pool **out)
 {
@@ -577,13 +597,7 @@ int bus_pool_start(struct bus *bus, const char *name,
 	p->bus = bus;
 	p->fork_gen = sb_fork_gen;
 	p->n_places = count_places(bus);
-	ret = bus_config_copy(&p->config, sizeof(p->config), config);
-	if (!ret)
-		ret = bus_pool_config_fill(&p->config);
-	if (!ret && (p->config.n_workers > p->n_places ||
-		     p->config.n_handlers > BUS_HANDLERS_MAX))
-		ret = p->config.n_handlers > BUS_HANDLERS_MAX ? -EINVAL
-							      : -EUSERS;
+	ret = configure(p, config);
 	if (!ret)
 		ret = memory_up(p);
 	if (!ret)

@@ -919,7 +919,7 @@ struct bus_pool_config {
 				      * the table is copied */
 	uint32_t n_handlers;
 	uint32_t n_workers; /* 1 .. 200; default: the processors that we may
-			     * use */
+			     * use, or as many as the bus has endpoints for */
 	void *ctx;          /* given to handlers, init and exit */
 	/* In each new worker; not 0: it failed, and @error is for its text, of
 	 * up to 256 bytes with the NUL.  After the third failure in a row the

@@ -65,6 +65,24 @@ Test(pool, defaults_are_chosen)
 	cr_assert_str_eq(bus_pool_error(pool), "");
 }
 
+/* There may be more processors than that. */
+Test(pool, by_default_has_no_more_workers_than_there_are_endpoints)
+{
+	struct bus_pool_config c = t_pool_config(0);
+	struct bus_config bc = t_config();
+
+	bus_close(bus);
+	bc.max_endpoints = 2;
+	bus = t_bus_with(NULL, &bc);
+	t_pool_with(&c);
+	cr_assert_eq(t_pool_stats().n_workers, 1);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	bus_pool_free(pool);
+	pool = NULL;
+	c.n_workers = 2;
+	cr_assert_eq(bus_pool_start(bus, "p", &c, &pool), -EUSERS);
+}
+
 Test(pool, a_small_bus_is_enough)
 {
 	struct bus_config c = t_config();
