@@ -338,6 +338,30 @@ int bus_crew_start(struct bus_crew *crew)
 	return ret;
 }
 
+/* Those that were not ours to reap when they died, in case they are now. */
+static void reap_late(struct bus_crew *crew)
+{
+	for (struct bus_zombie **at = &crew->zombies, *z; (z = *at);) {
+		if (sb_proc_reap(&z->proc, NULL) == -EAGAIN) {
+			at = &z->next;
+			continue;
+		}
+		*at = z->next;
+		free(z);
+	}
+}
+
+static void drop_zombies(struct bus_crew *crew)
+{
+	while (crew->zombies) {
+		struct bus_zombie *z = crew->zombies;
+
+		crew->zombies = z->next;
+		close(z->proc.pidfd);
+		free(z);
+	}
+}
+
 void bus_crew_free(struct bus_crew *crew)
 {
 	for (uint32_t i = 0; crew->member && i < crew->n_places; i++) {
@@ -349,6 +373,8 @@ void bus_crew_free(struct bus_crew *crew)
 		unwatch_line(m);
 		close(m->proc.pidfd);
 	}
+	reap_late(crew);
+	drop_zombies(crew);
 	free(crew->member);
 	crew->member = NULL;
 }
@@ -366,6 +392,7 @@ void bus_crew_disown(struct bus_crew *crew)
 			close(m->line.fd);
 		m->line.fd = -1;
 	}
+	drop_zombies(crew);
 }
 
 /* --------------------------------------------------------------- deaths -- */
@@ -516,6 +543,27 @@ int bus_crew_scale(struct bus_crew *crew, uint32_t n)
 	return start_due(crew);
 }
 
+/*
+ * Reap it.  As long as somebody traces it, its tracer has to be told first:
+ * then it stays a zombie, of which we know no more than that it is dead, and is
+ * reaped later.
+ */
+static void reap(struct bus_member *m, struct ended *e)
+{
+	struct bus_crew *crew = m->crew;
+	struct bus_zombie *z;
+
+	if (sb_proc_reap(&m->proc, &e->how) != -EAGAIN)
+		return;
+	z = malloc(sizeof(*z));
+	if (!z) { /* it is a zombie as long as we live */
+		close(m->proc.pidfd);
+		return;
+	}
+	*z = (struct bus_zombie){ .proc = m->proc, .next = crew->zombies };
+	crew->zombies = z;
+}
+
 /* Recover what it held, then reap it. */
 static void bury(struct bus_member *m, struct ended *e)
 {
@@ -530,7 +578,7 @@ static void bury(struct bus_member *m, struct ended *e)
 	unwatch_line(m);
 	/* Before it is reaped: until then the pid is nobody else's. */
 	bus_recover_pid(crew->bus, pid);
-	sb_proc_reap(&m->proc, &e->how);
+	reap(m, e);
 	m->proc.pid = 0;
 	e->held = before != ld_rlx(&counts->redelivered) +
 				    ld_rlx(&counts->quarantined) ||
@@ -687,6 +735,7 @@ int bus_crew_signal(struct bus_crew *crew, uint32_t place, int sig)
 
 void bus_crew_look(struct bus_crew *crew)
 {
+	reap_late(crew);
 	for (uint32_t i = 0; i < crew->n_places; i++) {
 		struct bus_member *m = &crew->member[i];
 

@@ -221,8 +221,8 @@ int bus_coord_scale(struct bus_coord *coord, uint32_t n);
 int bus_coord_signal(struct bus_coord *coord, uint32_t place, int sig);
 
 /* SIGKILL all workers and reap them; none is started any more.  Those whom we
- * may not signal are waited for only a moment: they leave when what they have in
- * hand is over. */
+ * may not signal are waited for only a moment: they leave when what they have
+ * in hand is over. */
 int bus_coord_kill_all(struct bus_coord *coord);
 
 /*
@@ -290,6 +290,12 @@ struct bus_member {
 	bool spared;          /* we were not allowed to kill it */
 };
 
+/* A worker that has died and could not be reaped. */
+struct bus_zombie {
+	struct sb_proc proc;
+	struct bus_zombie *next;
+};
+
 struct bus_crew {
 	struct bus *bus;
 	struct bus_request_chan *c;
@@ -309,6 +315,7 @@ struct bus_crew {
 
 	struct bus_crew_area *area;
 	struct bus_member *member;
+	struct bus_zombie *zombies;
 	uint32_t n_places, n_wanted;
 	uint32_t look_ahead; /* requests that may be in their hands, and some */
 	bool leaving;        /* the ring is closed: workers may leave */
@@ -331,8 +338,7 @@ struct bus_crew {
 /*
  * bus_crew_init  - the private part; 0 or -ENOMEM
  * bus_crew_start - fork all; returns 0, or why one could not be
- * bus_crew_free  - undo init: who still lives, as he could not be killed, is left
- *                  alone
+ * bus_crew_free  - undo init; who could not be killed is left alone
  */
 int bus_crew_init(struct bus_crew *crew);
 int bus_crew_start(struct bus_crew *crew);

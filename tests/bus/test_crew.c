@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -37,6 +38,7 @@ enum what {
 	TALK,       /* set the bit, ring, wait for the gate, clear it */
 	NEVER_ENDS, /* not even if told */
 	WAIT_MODE,  /* how it sleeps */
+	TRACED,     /* by a child, until the gate is open; hang */
 	OUTLIVE     /* nobody kills it when its parent dies; then as PID */
 };
 
@@ -55,6 +57,7 @@ struct board {
 	_Atomic uint32_t after_fork; /* status of the child */
 	_Atomic uint32_t orphan;     /* pid */
 	_Atomic uint32_t outlive;    /* inits do */
+	_Atomic uint32_t tracing;    /* 1: yes; 2: it may not */
 };
 
 /* What the parent's hooks were told. */
@@ -107,6 +110,22 @@ static void outlive_parent(void)
 	T_CHECK(prctl(PR_SET_PDEATHSIG, 0) == 0);
 }
 
+/* A child that traces us, and reaps nobody. */
+static void be_traced(void)
+{
+	pid_t me = getpid();
+
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); /* where that is needed */
+	if (!fork()) {
+		st_rel(&board->tracing,
+		       ptrace(PTRACE_SEIZE, me, NULL, NULL) ? 2 : 1);
+		wait_for_gate();
+		_exit(0);
+	}
+	for (;;)
+		pause();
+}
+
 static int work(const struct job *j, struct bus_reply *r)
 {
 	struct bus_stats s = BUS_STATS_INIT;
@@ -153,6 +172,9 @@ static int work(const struct job *j, struct bus_reply *r)
 		bus_reply_ring(r);
 		wait_for_gate();
 		bus_crew_hush(r->area, r->place_idx);
+		break;
+	case TRACED:
+		be_traced();
 		break;
 	case OUTLIVE:
 		outlive_parent();
@@ -1413,6 +1435,47 @@ Test(crew, poll_sees_a_death_soon)
 		bus_coord_poll(coord);
 	}
 	cr_assert_eq(n_deaths(), 1);
+}
+
+static bool is_traced(void *arg)
+{
+	(void)arg;
+	return ld_acq(&board->tracing) != 0;
+}
+
+/* No zombie is left of it, and of nobody. */
+static bool is_reaped(void *arg)
+{
+	siginfo_t si;
+
+	bus_coord_workers(coord, NULL, 0); /* looks */
+	return waitid(P_PID, (id_t) * (pid_t *)arg, &si,
+		      WEXITED | WNOHANG | WNOWAIT) == -1 &&
+	       errno == ECHILD;
+}
+
+/* A debugger is told first; that may take a while. */
+Test(crew, who_dies_while_it_is_traced_is_reaped_later)
+{
+	pid_t pid;
+	int n_fds;
+
+	start(1, 1);
+	submit(1, PID);
+	collect_pid(1);
+	n_fds = t_count_fds();
+	submit(2, TRACED);
+	pid = bus_coord_pid(coord, (uint32_t)wait_in_hand(2));
+	cr_assert(t_eventually(is_traced, NULL, 30000));
+	if (ld_acq(&board->tracing) == 2)
+		cr_skip_test("no tracing here");
+	tell(2);
+	cr_assert_eq(bus_coord_signal(coord, 0, SIGKILL), 0);
+	collect_text(2, "shed");
+	cr_assert_not(is_reaped(&pid));
+	st_rel(&board->gate, 1);
+	cr_assert(t_eventually(is_reaped, &pid, 30000));
+	cr_assert_leq(t_count_fds(), n_fds + 1); /* the endpoint's ring */
 }
 
 /* The end ----------------------------------------------------------------- */
