@@ -908,7 +908,9 @@ BUS_API int bus_coord_workers(struct bus_coord *coord, pid_t *pids, size_t n);
  * A pool and its futures belong to the thread that started it.  Tasks are
  * handed on, workers replaced, deadlines kept and callbacks called while that
  * thread is in a call of the pool, of a future, or in bus_wait() with one of
- * its futures.
+ * its futures.  A submit looks at what has come only when as much is on its way
+ * as the workers need: who does nothing but submit, now and then, should call
+ * bus_future_done() as well, or wait for something.
  */
 struct bus_pool;   /* opaque */
 struct bus_future; /* the result of one task, once it has come; opaque */
@@ -951,9 +953,11 @@ struct bus_pool_config {
  * bus_pool_start - fork workers
  * @name: of the pool on the bus, for bus_pool_stats()
  *
- * Returns 0, -EEXIST (the name is taken), -ENOSPC, -EUSERS (more workers than
- * the bus has endpoints), -EAGAIN or -EMFILE (fork), -EINVAL, -E2BIG, -ENOMEM,
- * -EPROTO.
+ * Returns 0, -EEXIST (the name is taken), -ENOSPC (room for the ring or for a
+ * worker's pipe), -EUSERS (more workers than the bus has endpoints), -EAGAIN or
+ * -ENOMEM (fork, memory), -EMFILE or -ENFILE (descriptors), -EINVAL, -E2BIG,
+ * -EBUSY (another process adds a channel and does not get on), -EPROTO.  Then no
+ * worker is left.
  */
 BUS_API int bus_pool_start(struct bus *bus, const char *name,
 			   const struct bus_pool_config *config,
@@ -975,15 +979,19 @@ BUS_API int bus_pool_join(struct bus_pool *pool, int64_t timeout_ns);
 BUS_API int bus_pool_terminate(struct bus_pool *pool);
 
 /* Terminate if it was not joined, and free all; also the futures and imaps that
- * were not freed: they must not be used any more.  NULL does nothing. */
+ * were not freed: they must not be used any more.  Callbacks that were not called
+ * yet are called.  Never in a callback, nor in the source of an imap: the call
+ * that they are called from goes on with the pool.  NULL does nothing. */
 BUS_API void bus_pool_free(struct bus_pool *pool);
 
 /*
  * bus_pool_scale - have @n_workers from now on
  *
  * More are forked at once; those who are too many leave when they have done
- * what they have in hand.  Returns 0, -EINVAL, -EUSERS, -EAGAIN or -EMFILE
- * (fork; it is tried again), -EPIPE (closed).
+ * what they have in hand.  Returns 0, -EINVAL, -EUSERS (more than the bus has
+ * endpoints), -EPIPE (closed), -ECHILD (broken); or -EAGAIN, -ENOMEM (fork),
+ * -EMFILE, -ENFILE (a descriptor), -ENOSPC (room for a worker's pipe): then it is
+ * as it shall be, and those who are missing are tried again.
  */
 BUS_API int bus_pool_scale(struct bus_pool *pool, uint32_t n_workers);
 
