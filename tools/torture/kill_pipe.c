@@ -121,6 +121,7 @@ struct op {
 	uint32_t polled, blocked; /* states, with such a peer */
 	void (*fn)(void);
 	bool big_out, big_in; /* every second message from, to the victim */
+	bool run;             /* it takes messages that lie close */
 	uint32_t n_long;      /* LONG messages, that many are there already */
 	uint32_t flags;       /* of the pipe */
 	bool xchg;            /* the peer does exchanges */
@@ -822,6 +823,21 @@ static void do_recv_many(void)
 	for (int i = 0; i < 2; i++) {
 		hand(N_HAND);
 		n = bus_pipe_recv_many(vp, sh->buf, MSG_MAX, N_HAND, lens, -1);
+		if (n <= 0)
+			WRONG(n);
+		else
+			taken((uint32_t)n);
+	}
+}
+
+/* All of one length, so that several are taken by one store. */
+static void do_recv_run(void)
+{
+	int n;
+
+	for (int i = 0; i < 2; i++) {
+		hand(N_HAND);
+		n = bus_pipe_recv_many(vp, sh->buf, MID, N_HAND, NULL, -1);
 		if (n <= 0)
 			WRONG(n);
 		else
@@ -1969,9 +1985,11 @@ static bool victim_has(uint32_t i, uint32_t n)
 {
 	size_t len = len_of(TO_VICTIM, i);
 
+	const unsigned char *at = sh->buf[0] + n * (x.op->run ? MID : MSG_MAX);
+
 	/* of one in parts the others may be in a slot that was used again */
 	return len > SLOT ||
-	       (n < N_HAND && read_message(TO_VICTIM, sh->buf[n], len) == i);
+	       (n < N_HAND && read_message(TO_VICTIM, at, len) == i);
 }
 
 /*
@@ -2266,6 +2284,8 @@ static const struct op ops[] = {
 	  S_EMPTY | S_FULL | S_WRAP, .fn = do_recv },
 	{ "recv-many", READER, S_ONE | S_SEAL | S_FULL, S_FULL | S_WRAP,
 	  .fn = do_recv_many, .flags = BUS_PIPE_SIMPLEX },
+	{ "recv-run", READER, S_ONE | S_SEAL | S_FULL, S_FULL | S_WRAP,
+	  .fn = do_recv_run, .run = true, .flags = BUS_PIPE_SIMPLEX },
 	{ "recv-big", READER, S_EMPTY | S_FULL | S_WRAP, S_EMPTY | S_FULL,
 	  .fn = do_recv, .big_in = true },
 	{ "peek", READER, S_EMPTY | S_SEAL | S_FULL, S_FULL, .fn = do_peek },
