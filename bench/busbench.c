@@ -26,6 +26,7 @@ static const struct command {
 } commands[] = {
 	{ "compare", compare_main },
 	{ "report", page_main },
+	{ "rivals", rivals_main },
 	{ "sweep", sweep_main },
 };
 

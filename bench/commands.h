@@ -13,6 +13,9 @@ int compare_main(int argc, char **argv);
 /* page.c: a page made of result files. */
 int page_main(int argc, char **argv);
 
+/* rivals.c: whom there is to compare with. */
+int rivals_main(int argc, char **argv);
+
 /* sweep.c: one parameter of a workload over a range. */
 int sweep_main(int argc, char **argv);
 

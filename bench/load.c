@@ -25,6 +25,10 @@ void load_run(const struct transport *transport, const struct spec *spec,
 	if (!(transport->loads & LOAD_BIT(spec->load)))
 		outcome_set(out, OUTCOME_ABSENT, "%s cannot run %s",
 			    transport->name, load_names[spec->load]);
+	else if (!transport_is_built(transport))
+		outcome_set(out, OUTCOME_ABSENT,
+			    "install %s and build busbench again",
+			    transport->package);
 	else if (transport->run && spec->rate > 0)
 		outcome_set(out, OUTCOME_ABSENT,
 			    "%s has its own loop, which knows no rate",

@@ -320,7 +320,7 @@ static void add_rival(struct argp_state *state, struct options *options,
 		      const char *name)
 {
 	const struct transport *rival = rival_find(name);
-	char known[400];
+	char known[1600];
 
 	if (!rival) {
 		list_rivals(known, sizeof(known));
@@ -691,6 +691,8 @@ void options_parse(struct options *options, int argc, char **argv)
 		"  sweep WORKLOAD PARAMETER VALUES\n"
 		"                one parameter over a range: sweep stream size "
 		"8:1M:x4\n\n"
+		"  rivals        whom there is to compare with, and what to "
+		"install\n\n"
 		"Result files (--format json), each command with its --help:\n"
 		"  compare       whether a newer one is faster or slower\n"
 		"  report        a page with tables and plots"
@@ -700,7 +702,7 @@ void options_parse(struct options *options, int argc, char **argv)
 		.options = option_table,
 		.parser = parse_one,
 		.args_doc = "[WORKLOAD...]\nsweep WORKLOAD PARAMETER VALUES"
-			    "\ncompare OLD NEW\nreport FILE...",
+			    "\ncompare OLD NEW\nreport FILE...\nrivals",
 		.doc = doc,
 		.help_filter = help_filter,
 	};

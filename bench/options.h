@@ -13,7 +13,7 @@
 
 #define MAX_OURS   4
 #define MAX_RUNS   1000
-#define MAX_RIVALS 24
+#define MAX_RIVALS 64
 
 enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV, FORMAT_MD };
 

@@ -72,7 +72,7 @@ static void warn_of_crowding(struct warnings *warnings,
 	const struct spec *spec = &results->bench_case->spec;
 	unsigned processes = spec->workers ? spec->workers + 1
 					   : spec->producers + spec->consumers;
-	char names[160] = "";
+	char names[2048] = "";
 
 	if (processes <= (unsigned)cpus_count() || spec->load == LOAD_IDLE)
 		return;

@@ -22,7 +22,7 @@ void report_end(enum format format);
 
 struct warnings {
 	unsigned n;
-	char text[MAX_WARNINGS][200];
+	char text[MAX_WARNINGS][1024];
 };
 
 void report_warnings(const struct case_result *results,

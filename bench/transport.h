@@ -158,6 +158,11 @@ struct transport {
 	unsigned variant; /* see struct spec */
 	unsigned methods; /* METHOD_BIT()s, of a rival that can LOAD_POOL */
 
+	/* The Debian package that it is built with; NULL: it needs none.
+	 * Without the package all that is below is NULL. */
+	const char *package;
+	bool built; /* where there is a package: was it there */
+
 	/* Parent.  On failure sets @out and returns -1. */
 	int (*open)(const struct spec *spec, struct lane **lane,
 		    struct outcome *out);
@@ -217,6 +222,11 @@ extern const struct transport rival_python_executor;
 static inline bool transport_is_ours(const struct transport *transport)
 {
 	return transport->ours;
+}
+
+static inline bool transport_is_built(const struct transport *transport)
+{
+	return !transport->package || transport->built;
 }
 
 /* By name among the rivals, or NULL. */

@@ -74,8 +74,8 @@ short="--duration 0.02 --runs 2 --format json"
 echo "= usage errors name what was given and what would be right"
 expect 2 nonsense
 err_has "unknown workload 'nonsense'; there are rtt, stream, duplex, mpmc"
-expect 2 rtt --rival zeromq
-err_has "unknown rival 'zeromq'; there are vyukov, spsc, spsc-mem, spsc-call"
+expect 2 rtt --rival kafka
+err_has "unknown rival 'kafka'; there are vyukov, spsc, spsc-mem, spsc-call"
 expect 2 stream --size 7
 err_has "--size '7' is not a number from 8 to"
 expect 2 stream --size 64,x
@@ -118,6 +118,87 @@ expect 0 --version
 grep -q '^busbench [0-9]' out || fail "--version: $(cat out)"
 expect 0 --help
 grep -q vyukov out || fail "--help does not list the rivals"
+
+echo "= who there is to compare with"
+expect 2 rivals all
+err_has "rivals takes no argument, but was given 'all'"
+expect 2 rivals --format csv
+err_has "unknown --format 'csv'; there are text and json"
+expect 0 rivals
+grep -q 'vyukov *yield' out || fail "rivals: no vyukov"
+expect 0 rivals --format json
+cp out rivals
+all '.schema == 1 and (.rival | type) == "string" and .what != ""'
+all '(.built | type) == "boolean" and (.built or .package != null)'
+all '(.workloads | length) > 0 and (.wait | type) == "string"'
+all '.floor == (.rival == "line")'
+some '.rival == "pipe" and .built and .package == null and
+      (.workloads | contains(["rtt", "stream", "duplex", "mpmc", "farm"]))'
+
+# who LOAD FILTER: the rivals that can run it, without Python, as a list
+who()
+{
+	jq -rs --arg load "$1" "map(select((.workloads | index(\$load)) and $2 and
+		(.rival | startswith(\"python\") | not)) | .rival) |
+		join(\",\")" rivals
+}
+
+# each of them runs LOAD ARGUMENT...
+each()
+{
+	load=$1
+	shift
+	runs=$(who "$load" .built)
+	expect 0 "$load" --duration 0.02 --runs 1 --format json "$@" \
+		--rival "$runs"
+	all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+	# Who can only poll may starve on a machine with other work.
+	starved=$(jq -rs 'map(select(.status == "hung") | .transport) |
+		unique | join(",")' out)
+	if [ -n "$starved" ]; then
+		cp out before
+		expect 0 "$load" --duration 0.02 --runs 1 --format json "$@" \
+			--rival "$starved"
+		jq -c 'select(.status != "hung")' before >>out
+	fi
+	# A system may lack what is absent without a package.
+	for rival in $(echo "$runs" | tr , ' '); do
+		some ".transport == \"$rival\" and (.status == \"ok\" and
+		      (.messages > 0 or .workload == \"idle\") or
+		      .status == \"absent\" and .why != null and
+		      (.why | startswith(\"install\") | not))"
+	done
+	all 'if .transport | test("^(rte|ck|qb|zmq|nng|boost|eventfd)")
+	     then .status == "ok" else .status != "failed" end'
+}
+
+echo "= each rival that is built does what it says"
+each rtt --wait adaptive
+each stream --size 8,20,100,70000 --wait adaptive
+each mpmc --producers 2 --consumers 2 --size 8,100
+each farm --workers 1,3
+each wake
+each idle
+for load in "stream" "mpmc --producers 2 --consumers 2"; do
+	runs=$(who "${load%% *}" '.built and .batches')
+	test -n "$runs" || continue
+	# shellcheck disable=SC2086
+	expect 0 $load --duration 0.02 --runs 1 --format json --batch 16 \
+		--size 8,20,1000 --rival "$runs"
+	all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+	all '.batch == 16 and .status != "failed" and .status != "absent"'
+done
+
+echo "= one that is not is absent, and says with which package it were there"
+missing=$(who rtt '(.built | not)')
+if [ -n "$missing" ]; then
+	expect 0 rtt --wait adaptive --duration 0.02 --runs 1 --format json \
+		--rival "$missing"
+	all 'if .transport | startswith("shmbus") then .status == "ok"
+	     else .status == "absent" and
+	     (.why | test("^install lib[a-z0-9-]+-dev and build")) end'
+	err_has "and build busbench again"
+fi
 
 echo "= rows have all fields, and nothing is lost"
 expect 0 rtt stream mpmc farm $short --size 8,100 --workers 1,3 \
