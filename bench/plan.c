@@ -90,6 +90,21 @@ static const struct {
 	{ &rival_pipe_batch, B(STREAM) | B(FARM), 0 },
 	{ &rival_seqpacket, LOAD_ALL, B(RTT) | B(DUPLEX) },
 	{ &rival_mq, LOAD_ALL, B(RTT) | B(FARM) | B(WAKE) },
+	{ &rival_ck_spsc, B(RTT) | B(STREAM), 0 },
+	{ &rival_ck_spsc_mem, B(STREAM), 0 },
+	{ &rival_ck_mpmc, B(MPMC) | B(FARM), 0 },
+	{ &rival_ck_mpmc_mem, B(MPMC) | B(FARM), 0 },
+	{ &rival_rte_spsc, B(RTT) | B(STREAM), 0 },
+	{ &rival_rte_spsc_mem, B(STREAM), 0 },
+	{ &rival_rte_spsc_b32, B(STREAM), B(STREAM) },
+	{ &rival_rte_spsc_b32_mem, B(STREAM), 0 },
+	{ &rival_rte_mpmc, B(RTT) | B(STREAM) | B(MPMC) | B(FARM), 0 },
+	{ &rival_rte_mpmc_mem, B(MPMC) | B(FARM), 0 },
+	{ &rival_rte_mpmc_b32, B(STREAM) | B(FARM), 0 },
+	{ &rival_rte_hts, B(MPMC) | B(FARM), B(MPMC) },
+	{ &rival_rte_hts_b32, B(STREAM) | B(FARM), B(FARM) },
+	{ &rival_rte_rts, B(MPMC) | B(FARM), 0 },
+	{ &rival_rte_rts_b32, B(FARM), 0 },
 	{ &rival_python_queue, LOAD_ALL, B(MPMC) | B(FARM) },
 	{ &rival_python_pipe, LOAD_ALL, B(RTT) | B(STREAM) | B(WAKE) },
 	{ &rival_python_pool_map, B(POOL), B(POOL) },
@@ -115,9 +130,10 @@ static bool is_default(const struct options *options,
 {
 	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
 		if (defaults[i].transport == transport)
-			return transport->loads & LOAD_BIT(load) &
-			       (is_quick(options) ? defaults[i].quick
-						  : defaults[i].named);
+			return transport_is_built(transport) &&
+			       transport->loads & LOAD_BIT(load) &
+				       (is_quick(options) ? defaults[i].quick
+							  : defaults[i].named);
 	return false;
 }
 
@@ -326,6 +342,9 @@ static void plan_rtt(struct plan *plan, const struct options *options)
 			add_rival(added, options, &rival_vyukov);
 			add_rival(added, options, &rival_spsc);
 			add_rival(added, options, &rival_spsc_mem);
+			add_rival(added, options, &rival_ck_spsc);
+			add_rival(added, options, &rival_rte_spsc);
+			add_rival(added, options, &rival_rte_mpmc);
 			add_rival(added, options, &rival_line);
 		} else if (way == 1) {
 			for (size_t i = 0; transports[i]; i++)
@@ -479,6 +498,12 @@ static void add_batched(struct plan *plan, const struct options *options,
 	snprintf(added->title, sizeof(added->title), "1x1 many");
 	add_entry(added, options, &transport_shmbus, added->entry[0].wait, 1);
 	add_rival(added, options, &rival_vyukov);
+	for (size_t i = 0; transports[i]; i++)
+		if (!transports[i]->ours && transports[i]->batches &&
+		    transports[i]->loads & LOAD_BIT(LOAD_MPMC) &&
+		    is_wanted(options, transports[i], LOAD_MPMC))
+			add_entry(added, options, transports[i], WAIT_ADAPTIVE,
+				  DEFAULT_BATCH);
 }
 
 static void plan_mpmc(struct plan *plan, const struct options *options)

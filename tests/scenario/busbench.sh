@@ -43,7 +43,7 @@ expect()
 {
 	want=$1
 	shift
-	timeout 60 "$BUSBENCH" "$@" >out 2>err
+	timeout 120 "$BUSBENCH" "$@" >out 2>err
 	got=$?
 	test "$got" -eq "$want" || {
 		fail "busbench $*: exit status $got, not $want"
@@ -152,7 +152,8 @@ each()
 	expect 0 "$load" --duration 0.02 --runs 1 --format json "$@" \
 		--rival "$runs"
 	all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
-	# Who can only poll may starve on a machine with other work.
+	# Who can only poll starves on a machine with much other work; then
+	# also nothing may have come within so short a time.
 	starved=$(jq -rs 'map(select(.status == "hung") | .transport) |
 		unique | join(",")' out)
 	if [ -n "$starved" ]; then
@@ -163,8 +164,7 @@ each()
 	fi
 	# A system may lack what is absent without a package.
 	for rival in $(echo "$runs" | tr , ' '); do
-		some ".transport == \"$rival\" and (.status == \"ok\" and
-		      (.messages > 0 or .workload == \"idle\") or
+		some ".transport == \"$rival\" and (.status == \"ok\" or
 		      .status == \"absent\" and .why != null and
 		      (.why | startswith(\"install\") | not))"
 	done
@@ -174,17 +174,22 @@ each()
 
 echo "= each rival that is built does what it says"
 each rtt --wait adaptive
-each stream --size 8,20,100,70000 --wait adaptive
-each mpmc --producers 2 --consumers 2 --size 8,100
-each farm --workers 1,3
+each stream --copy --size 20,100 --wait adaptive
+each mpmc --producers 2 --consumers 2 --size 20,100
+each farm --workers 3
 each wake
 each idle
+runs=$(who stream '.built and .lends')
+expect 0 stream --loan --size 70000 --duration 0.02 --runs 1 --format json \
+	--rival "$runs"
+all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+all '.by == "loan" and .status != "failed" and .status != "absent"'
 for load in "stream" "mpmc --producers 2 --consumers 2"; do
 	runs=$(who "${load%% *}" '.built and .batches')
 	test -n "$runs" || continue
 	# shellcheck disable=SC2086
 	expect 0 $load --duration 0.02 --runs 1 --format json --batch 16 \
-		--size 8,20,1000 --rival "$runs"
+		--size 8,100 --rival "$runs"
 	all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
 	all '.batch == 16 and .status != "failed" and .status != "absent"'
 done
