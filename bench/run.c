@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -165,6 +166,21 @@ int seat_fail(struct seat *seat, int ret, const char *what)
 	return ret;
 }
 
+/* Two lanes are the most that a member has. */
+static struct {
+	void (*fn)(void *arg);
+	void *arg;
+} at_end[2];
+
+static unsigned n_at_end;
+
+void crew_at_end(void (*fn)(void *arg), void *arg)
+{
+	assert(n_at_end < sizeof(at_end) / sizeof(at_end[0]));
+	at_end[n_at_end].fn = fn;
+	at_end[n_at_end++].arg = arg;
+}
+
 static void member(struct crew *crew, unsigned n, role_fn role, void *job,
 		   int cpu)
 {
@@ -181,6 +197,8 @@ static void member(struct crew *crew, unsigned n, role_fn role, void *job,
 	ret = role(&seat);
 	if (ret < 0 && !seat.tally->why[0])
 		seat_fail(&seat, ret, "failed");
+	for (unsigned i = 0; ret >= 0 && i < n_at_end; i++)
+		at_end[i].fn(at_end[i].arg);
 	_exit(ret < 0);
 }
 

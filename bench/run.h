@@ -185,6 +185,10 @@ static inline bool seat_stopped(const struct seat *seat)
 	return atomic_load_explicit(&seat->floor->stop, memory_order_relaxed);
 }
 
+/* Member: call @fn with @arg when its role has ended, before it exits; for
+ * transports whose messages may then still be in hands of a thread. */
+void crew_at_end(void (*fn)(void *arg), void *arg);
+
 /* Member: keep the reason; returns @ret. */
 int seat_fail(struct seat *seat, int ret, const char *what);
 
