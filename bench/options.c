@@ -645,7 +645,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 /* The lists behind the options. */
 static char *help_filter(int key, const char *text, void *input)
 {
-	char buf[4000];
+	char buf[8000];
 	size_t len;
 
 	(void)input;

@@ -443,8 +443,8 @@ echo "= killed, it leaves no process and no name"
 runs=mq,vyukov,$(jq -rs 'map(select(.built and
 	(.rival | test("^(qb|boost|zmq|nng)$"))) | .rival) | join(",")' rivals)
 for delay in 0.4 0.55 0.7 0.85 1; do
-	"$BUSBENCH" mpmc farm --duration 0.101 --runs 50 --workers 2 \
-		--producers 2 --consumers 2 --rival "${runs%,}" >out 2>err &
+	"$BUSBENCH" farm --duration 0.101 --runs 50 --workers 2 \
+		--rival "${runs%,}" >out 2>err &
 	pid=$!
 	sleep $delay
 	kill -KILL $pid
