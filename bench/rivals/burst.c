@@ -16,6 +16,7 @@ struct calls {
 	struct lane *requests, *answers;
 	unsigned workers;
 	unsigned burst;
+	unsigned spins;
 
 	/* The coordinator: not sent yet; received and not collected yet. */
 	struct call_request out[BURST_MAX];
@@ -35,6 +36,7 @@ int burst_open(const struct transport *transport, unsigned burst,
 	made->transport = transport;
 	made->workers = spec->workers;
 	made->burst = burst;
+	made->spins = rival_spins(spec);
 	lanes.bytes = CALL_BYTES;
 	if (transport->open(&lanes, &made->requests, out) != 0)
 		goto err_free;
@@ -164,7 +166,7 @@ static int receive(struct calls *calls, bool wait)
 					    wait && !calls->n_out);
 		if (ret != -EAGAIN || !wait)
 			return ret;
-		rival_relax(&spins);
+		rival_relax(&spins, calls->spins);
 	}
 }
 

@@ -11,12 +11,19 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "bench/cpus.h"
 #include "bench/spec.h"
 #include "bench/transport.h"
 
-/* A ring that can only be polled is looked at as often, then the processor is
- * given away, as vyukov does. */
-#define RIVAL_SPINS 64
+/*
+ * A ring that can only be polled is looked at as often, then the processor is
+ * given away: seldom while each process can have a processor, as spsc does,
+ * often when they are more, as vyukov does.  Who yields all the time comes last
+ * for a long time once anybody else has work: each sched_yield() gives up a
+ * time slice.
+ */
+#define RIVAL_SPINS_ALONE 4096
+#define RIVAL_SPINS       64
 
 /* How many messages a ring holds if nobody says otherwise, and from where on
  * fewer, as much as fits into RIVAL_BYTES. */
@@ -35,10 +42,19 @@ static inline void rival_pause(void)
 #endif
 }
 
-/* Nothing there yet: pause, or after RIVAL_SPINS times give way. */
-static inline void rival_relax(unsigned *spins)
+static inline unsigned rival_spins(const struct spec *spec)
 {
-	if (++*spins < RIVAL_SPINS) {
+	unsigned processes = spec->workers ? spec->workers + 1
+					   : spec->producers + spec->consumers;
+
+	return processes <= (unsigned)cpus_count() ? RIVAL_SPINS_ALONE
+						   : RIVAL_SPINS;
+}
+
+/* Nothing there yet: pause, or after @most times give way. */
+static inline void rival_relax(unsigned *spins, unsigned most)
+{
+	if (++*spins < most) {
 		rival_pause();
 		return;
 	}

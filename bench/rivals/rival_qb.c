@@ -42,6 +42,7 @@
 struct lane {
 	qb_ringbuffer_t *ring;
 	bool loan;
+	unsigned spins;
 };
 
 static size_t ring_bytes(const struct spec *spec)
@@ -66,6 +67,7 @@ static int qb_open(const struct spec *spec, struct lane **lane,
 	snprintf(name, sizeof(name), "/dev/shm/busbench.%ld.%u", (long)getpid(),
 		 n_opened++);
 	made->loan = spec->loan;
+	made->spins = rival_spins(spec);
 	made->ring =
 		qb_rb_open(name, ring_bytes(spec),
 			   QB_RB_FLAG_CREATE | QB_RB_FLAG_SHARED_PROCESS, 0);
@@ -95,7 +97,7 @@ static void *room(struct lane *lane, size_t bytes, bool wait)
 	void *to;
 
 	while (!(to = qb_rb_chunk_alloc(lane->ring, bytes)) && wait)
-		rival_relax(&spins);
+		rival_relax(&spins, lane->spins);
 	return to;
 }
 
