@@ -611,14 +611,27 @@ static const struct work *work;
 
 /* ------------------------------------------------------------ the child -- */
 
+/* Whoever cannot be told what a descriptor is does not close it: it may be
+ * another's by now. */
+static bool tells_what_it_is(long call)
+{
+#ifdef SYS_newfstatat
+	if (call == SYS_newfstatat)
+		return true;
+#endif
+#ifdef SYS_fstat
+	if (call == SYS_fstat)
+		return true;
+#endif
+	return call == SYS_readlink;
+}
+
 /* @failed: the number of the call that did. */
 static void check_nothing_left(int n_fds, int n_maps, long failed)
 {
 	int more = t_count_fds() - n_fds;
 
-	/* Whoever cannot be told what a descriptor is does not close it: it may
-	 * be another's by now. */
-	if (more && (failed != SYS_readlink || more != 1))
+	if (more && (!tells_what_it_is(failed) || more != 1))
 		sh->leaked = __LINE__;
 	/* malloc may keep one */
 	if (failed != SYS_munmap && t_count_maps() > n_maps + 2)

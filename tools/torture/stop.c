@@ -43,7 +43,7 @@
 /* Longer than anybody waits for a processor, on a machine that is busy. */
 #define HUNG_NS    ((int64_t)(10 * SB_NS_PER_S))
 #define K_MAX	   200000
-#define QUICK_N	   12 /* points of a case */
+#define QUICK_N	   20 /* points of a case */
 #define WATCHDOG_S 120
 
 enum state { EMPTY, ONE, FULL, N_STATES };
