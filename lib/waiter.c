@@ -61,8 +61,7 @@
 #define N_TRIES_LONG 64           /* the same for SB_SPIN_ALWAYS */
 #define N_YIELDS     8
 #define N_NO_YIELD   32 /* waits without, after one that took so long: */
-#define YIELD_VAIN_NS (100 * SB_NS_PER_US) /* and brought nothing */
-#define YIELD_LONG_NS SB_NS_PER_MS         /* whatever it brought */
+#define YIELD_LONG_NS (5 * SB_NS_PER_MS)
 #define SLICE_MIN_NS SB_NS_PER_MS /* with watches but no ring */
 #define SLICE_MAX_NS (20 * SB_NS_PER_MS)
 #define POLL_BATCH   32
@@ -450,9 +449,13 @@ static int wait_on_cpu(struct sb_waiter *w, const struct sb_wait *c,
 }
 
 /*
- * Who we wait for may need this CPU.  But a yield that took long gave it to
- * somebody else: the peer would have been woken, or would have woken us, before
- * that.  Then it is better to sleep, this time and for a while.
+ * Who we wait for may need this CPU.  But a yield that took longer than peers
+ * keep it gave it to somebody who knows nothing of us.  Then it is better to
+ * sleep, this time and for a while, and to be woken.
+ *
+ * A farm of 8 workers on 2 processors, M requests/s, alone and beside three
+ * programs that only compute: 7.5 and 2.6 (0.7 at worst) if it always yields,
+ * 7.1 and 4.9 with 5 ms, 4.7 and 3.6 with less.
  */
 static int wait_beside(struct sb_waiter *w, const struct sb_wait *c,
 		       uint64_t start, uint64_t deadline)
@@ -470,8 +473,7 @@ static int wait_beside(struct sb_waiter *w, const struct sb_wait *c,
 		w->n_yields++;
 		ret = try(c, false);
 		now = sb_now_ns();
-		if (now - before > (not_yet(ret) ? YIELD_VAIN_NS
-						 : YIELD_LONG_NS)) {
+		if (now - before > YIELD_LONG_NS) {
 			w->n_no_yield = N_NO_YIELD;
 			break;
 		}
