@@ -35,6 +35,7 @@ struct bus_fragment {
 	uint64_t offset_bytes;
 	uint64_t total_bytes;
 };
+
 static_assert(sizeof(struct bus_fragment) == 24, "fragment");
 
 /* No message is larger; a reader takes what says so for nonsense. */
@@ -47,10 +48,10 @@ struct bus_pipe {
 	/* the short ways; sb_fork_gen when there is nothing to look at but
 	 * the peer and the slots: see bus_pipe_set_ways() */
 	uint32_t tx_gen, rx_gen;
-	bool asym; /* of bells */
-	uint32_t n_glances; /* looks for an answer before a wait */
-	size_t small_bytes; /* largest that needs no thought */
-	_Atomic uint64_t *peer; /* its word */
+	bool asym;                     /* of bells */
+	uint32_t n_glances;            /* looks for an answer before a wait */
+	size_t small_bytes;            /* largest that needs no thought */
+	_Atomic uint64_t *peer;        /* its word */
 	struct bus_pipe_dir *out, *in; /* NULL: not in this pipe */
 	struct bus *bus;
 	struct sb_spsc_tx tx;
@@ -66,15 +67,15 @@ struct bus_pipe {
 	uint32_t profile, flags;
 
 	/* whose it is */
-	bool owned; /* by us, if the process has not forked since */
-	bool done;  /* this copy was closed before anybody used it */
-	bool named; /* somebody was told of the end: bus_pipe_ref() */
+	bool owned;          /* by us, if the process has not forked since */
+	bool done;           /* this copy was closed before anybody used it */
+	bool named;          /* somebody was told of the end: bus_pipe_ref() */
 	uint32_t can;        /* BUS_PIPE_SEND, BUS_PIPE_RECV, not closed yet */
 	uint32_t made_gen;   /* the process that has made it ... */
 	uint32_t made_forks; /* ... and how often it had forked */
 
 	/* the peer */
-	uint64_t seen_peer; /* its word, when we last looked who it is */
+	uint64_t seen_peer;    /* its word, when we last looked who it is */
 	struct sb_watch watch; /* fd -1: none */
 	struct sb_fd_id watch_id;
 	uint32_t n_polls;
@@ -101,8 +102,8 @@ struct bus_pipe {
 
 	/* what peek said */
 	const void *peek_data; /* NULL: nothing */
-	bool peek_kept;  /* it is keep */
-	bool peek_plain; /* a whole message */
+	bool peek_kept;        /* it is keep */
+	bool peek_plain;       /* a whole message */
 	uint32_t peek_lap;
 	uint32_t peek_met;
 	const unsigned char *peek_at;
@@ -143,9 +144,15 @@ void bus_pipe_poll_peer(struct bus_pipe *p);
 #define BUS_PIPE_CHECK_MAX 63
 void bus_pipe_sent_some(struct bus_pipe *p);
 
+/* Is it time for that? */
+SB_INLINE bool bus_pipe_counted_call(struct bus_pipe *p)
+{
+	return ++p->n_unchecked > p->check_every;
+}
+
 SB_INLINE void bus_pipe_count_call(struct bus_pipe *p)
 {
-	if (sb_unlikely(++p->n_unchecked > p->check_every))
+	if (sb_unlikely(bus_pipe_counted_call(p)))
 		bus_pipe_sent_some(p);
 }
 
@@ -261,10 +268,15 @@ SB_INLINE bool bus_pipe_tired(size_t *stretch, size_t done)
 	return *stretch >= BUS_PIPE_STRETCH;
 }
 
-SB_INLINE void bus_pipe_wake_reader(struct bus_pipe *p)
+SB_INLINE bool bus_pipe_any_to_wake(struct bus_pipe *p)
 {
 	sb_fence_light(p->asym); /* K2 <-> S3 */
-	if (sb_unlikely(sb_sleepers_any(&p->out->rx))) {
+	return sb_sleepers_any(&p->out->rx);
+}
+
+SB_INLINE void bus_pipe_wake_reader(struct bus_pipe *p)
+{
+	if (sb_unlikely(bus_pipe_any_to_wake(p))) {
 		sb_wake_slow(&p->out->rx, &p->bus->bells, 1);
 		/* So does one who died in its sleep: look at it. */
 		p->n_unchecked = p->check_every;

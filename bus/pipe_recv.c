@@ -370,7 +370,8 @@ SB_INLINE bool recv_short(struct bus_pipe *p, void *buf, size_t cap, bool exact,
 	return true;
 }
 
-/* The same for one or more of up to @n, all of @len bytes.  Returns how many. */
+/* The same for one or more of up to @n, all of @len bytes.  Returns how many.
+ */
 SB_INLINE size_t recv_some(struct bus_pipe *p, void *buf, size_t cap, size_t n,
 			   bool exact, size_t *len)
 {
@@ -420,18 +421,46 @@ static SB_NOINLINE int recv_waiting(struct bus_pipe *p, void *buf, size_t cap,
 	return ret;
 }
 
-int bus_pipe_recv(struct bus_pipe *p, void *buf, size_t cap_bytes,
-		  size_t *len_bytes, int64_t timeout_ns)
+/* Any other than the shortest way. */
+static SB_NOINLINE int recv_longer(struct bus_pipe *p, void *buf,
+				   size_t cap_bytes, size_t *len_bytes,
+				   int64_t timeout_ns)
 {
 	size_t len;
 
-	if (sb_unlikely(!recv_short(p, buf, cap_bytes, false, &len)) &&
+	if (!recv_short(p, buf, cap_bytes, false, &len) &&
 	    (!p->n_glances || !timeout_ns ||
 	     !recv_glancing(p, buf, cap_bytes, &len)))
 		return recv_waiting(p, buf, cap_bytes, len_bytes, timeout_ns);
 	if (len_bytes)
 		*len_bytes = len;
 	return 0;
+}
+
+/* It went the shortest way, and the slot may be read. */
+static SB_NOINLINE int received_last(struct bus_pipe *p)
+{
+	sb_spsc_leave_read(&p->rx);
+	return 0;
+}
+
+/* The shortest way makes no call but its last: see bus_pipe_send(). */
+int bus_pipe_recv(struct bus_pipe *p, void *buf, size_t cap_bytes,
+		  size_t *len_bytes, int64_t timeout_ns)
+{
+	size_t len = p->rx.len;
+	bool leave;
+
+	if (sb_unlikely(p->rx_gen != sb_fork_gen || !sb_spsc_has_same(&p->rx) ||
+			p->rx.kind != BUS_REC_PLAIN || len > SB_SPSC_SHORT ||
+			len > cap_bytes))
+		return recv_longer(p, buf, cap_bytes, len_bytes, timeout_ns);
+	sb_spsc_copy_out(buf, sb_spsc_same(&p->rx), len);
+	if (len_bytes)
+		*len_bytes = len;
+	leave = sb_spsc_pop_same(&p->rx);
+	count_received(p);
+	return sb_unlikely(leave) ? received_last(p) : 0;
 }
 
 int bus_pipe_recv_many(struct bus_pipe *p, void *msgs, size_t msg_bytes,
@@ -498,6 +527,13 @@ SB_INLINE bool is_shown(const struct bus_pipe *p, const struct bus_part *part)
 	       p->peek_met == p->rx.met;
 }
 
+/* The usual case: a message that peek showed. */
+SB_INLINE bool may_release(const struct bus_pipe *p,
+			   const struct bus_part *part)
+{
+	return p->rx_gen == sb_fork_gen && is_shown(p, part) && p->peek_plain;
+}
+
 /* What bus_pipe_recv() has kept of a message comes first. */
 static void show_kept(struct bus_pipe *p, struct bus_part *part)
 {
@@ -533,7 +569,8 @@ static SB_NOINLINE int peek_slow(struct bus_pipe *p, struct bus_part *part,
 	return ret;
 }
 
-int bus_pipe_peek(struct bus_pipe *p, struct bus_part *part, int64_t timeout_ns)
+static SB_NOINLINE int peek_longer(struct bus_pipe *p, struct bus_part *part,
+				   int64_t timeout_ns)
 {
 	const void *data;
 	uint32_t kind;
@@ -544,6 +581,16 @@ int bus_pipe_peek(struct bus_pipe *p, struct bus_part *part, int64_t timeout_ns)
 			kind != BUS_REC_PLAIN))
 		return peek_slow(p, part, timeout_ns);
 	show(p, data, len, part);
+	return 0;
+}
+
+/* As bus_pipe_recv(): no call but the last. */
+int bus_pipe_peek(struct bus_pipe *p, struct bus_part *part, int64_t timeout_ns)
+{
+	if (sb_unlikely(p->rx_gen != sb_fork_gen || !sb_spsc_has_same(&p->rx) ||
+			p->rx.kind != BUS_REC_PLAIN))
+		return peek_longer(p, part, timeout_ns);
+	show(p, sb_spsc_same(&p->rx), p->rx.len, part);
 	return 0;
 }
 
@@ -599,15 +646,26 @@ static SB_NOINLINE int release_slow(struct bus_pipe *p, struct bus_part *part)
 	return 0;
 }
 
-int bus_pipe_release(struct bus_pipe *p, struct bus_part *part)
+static SB_NOINLINE int release_longer(struct bus_pipe *p, struct bus_part *part)
 {
-	if (sb_unlikely(p->rx_gen != sb_fork_gen || !is_shown(p, part) ||
-			!p->peek_plain))
+	if (sb_unlikely(!may_release(p, part)))
 		return release_slow(p, part);
 	p->peek_data = part->data = NULL;
 	sb_spsc_pop(&p->rx);
 	count_received(p);
 	return 0;
+}
+
+int bus_pipe_release(struct bus_pipe *p, struct bus_part *part)
+{
+	bool leave;
+
+	if (sb_unlikely(!may_release(p, part) || !sb_spsc_in_slot(&p->rx)))
+		return release_longer(p, part);
+	p->peek_data = part->data = NULL;
+	leave = sb_spsc_pop_same(&p->rx);
+	count_received(p);
+	return sb_unlikely(leave) ? received_last(p) : 0;
 }
 
 int bus_pipe_poll(struct bus_pipe *p, int64_t timeout_ns)

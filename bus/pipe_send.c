@@ -30,13 +30,19 @@ SB_INLINE bool peer_listens(struct bus_pipe *p)
 	return !(ld_acq(p->peer) & BUS_SIDE_RX_GONE);
 }
 
+/* May anything go that there is room for? */
+SB_INLINE bool may_send(struct bus_pipe *p)
+{
+	return p->tx_gen == sb_fork_gen && peer_listens(p);
+}
+
 /* A message may go now if it is small and there is room for it. */
 SB_INLINE bool send_short(struct bus_pipe *p, const void *buf, size_t len)
 {
 	void *at;
 
-	if (sb_unlikely(p->tx_gen != sb_fork_gen || len > p->small_bytes ||
-			!peer_listens(p) || sb_spsc_room(&p->tx, len, &at)))
+	if (sb_unlikely(len > p->small_bytes || !may_send(p) ||
+			sb_spsc_room(&p->tx, len, &at)))
 		return false;
 	sb_spsc_copy(at, buf, len);
 	sb_spsc_publish(&p->tx, len, BUS_REC_PLAIN);
@@ -188,13 +194,43 @@ static SB_NOINLINE int send_slow(struct bus_pipe *p, const void *buf,
 	return ret;
 }
 
-int bus_pipe_send(struct bus_pipe *p, const void *buf, size_t len_bytes,
-		  int64_t timeout_ns)
+/* It went the shortest way, and there is somebody to wake or to look at. */
+static SB_NOINLINE int sent_and_look(struct bus_pipe *p)
 {
-	if (sb_unlikely(!send_short(p, buf, len_bytes)))
+	bus_pipe_wake_reader(p);
+	bus_pipe_count_call(p);
+	return 0;
+}
+
+/* Any other. */
+static SB_NOINLINE int send_longer(struct bus_pipe *p, const void *buf,
+				   size_t len_bytes, int64_t timeout_ns)
+{
+	if (!send_short(p, buf, len_bytes))
 		return send_slow(p, buf, len_bytes, timeout_ns);
 	bus_pipe_wake_reader(p);
 	bus_pipe_count_call(p);
+	return 0;
+}
+
+/*
+ * The shortest way, of a short message with room in the open slot, makes no
+ * call but its last, so it has no registers to save.  With that, the same in
+ * bus_pipe_recv() and sb_spsc_copy_in(), a stream of 8 bytes came to 155 M
+ * messages/s where it had 112, one of 64 bytes to 85 where it had 70 (medians,
+ * line ping-pong 120-190 ns).
+ */
+int bus_pipe_send(struct bus_pipe *p, const void *buf, size_t len_bytes,
+		  int64_t timeout_ns)
+{
+	if (sb_unlikely(len_bytes > SB_SPSC_SHORT || !may_send(p) ||
+			!sb_spsc_has_room(&p->tx, len_bytes)))
+		return send_longer(p, buf, len_bytes, timeout_ns);
+	sb_spsc_copy_in(sb_spsc_place(&p->tx), buf, len_bytes);
+	sb_spsc_publish_here(&p->tx, len_bytes, BUS_REC_PLAIN);
+	count_sent(p);
+	if (sb_unlikely(bus_pipe_any_to_wake(p) | bus_pipe_counted_call(p)))
+		return sent_and_look(p);
 	return 0;
 }
 
@@ -270,14 +306,9 @@ static int lend(struct bus_pipe *p, size_t total, size_t *need)
 
 /* The usual case: nothing special, and it is small.  Until it is committed or
  * cancelled there is no short way for anything else. */
-SB_INLINE bool loan_short(struct bus_pipe *p, size_t total,
+SB_INLINE void lend_short(struct bus_pipe *p, void *at, size_t total,
 			  struct bus_part *part)
 {
-	void *at;
-
-	if (sb_unlikely(p->tx_gen != sb_fork_gen || total > p->small_bytes ||
-			!peer_listens(p) || sb_spsc_room(&p->tx, total, &at)))
-		return false;
 	p->loaned = p->loaned_whole = true;
 	p->loan_data = at;
 	p->loan_len = total;
@@ -286,22 +317,22 @@ SB_INLINE bool loan_short(struct bus_pipe *p, size_t total,
 	part->data = at;
 	part->len_bytes = part->total_bytes = total;
 	part->offset_bytes = 0;
-	return true;
 }
 
-SB_INLINE bool commit_short(struct bus_pipe *p, struct bus_part *part)
+/* Was it lent so, and are @part's bytes what is to be sent? */
+SB_INLINE bool may_commit(struct bus_pipe *p, const struct bus_part *part)
 {
-	if (sb_unlikely(p->loan_gen != sb_fork_gen || !p->loaned ||
-			part->data != p->loan_data ||
-			part->len_bytes > p->loan_len || !peer_listens(p)))
-		return false;
-	sb_spsc_publish(&p->tx, part->len_bytes, BUS_REC_PLAIN);
-	count_sent(p);
+	return p->loan_gen == sb_fork_gen && p->loaned &&
+	       part->data == p->loan_data && part->len_bytes <= p->loan_len &&
+	       peer_listens(p);
+}
+
+SB_INLINE void end_short_loan(struct bus_pipe *p, struct bus_part *part)
+{
 	p->loaned = false;
 	p->tx_gen = p->loan_gen;
 	p->loan_gen = BUS_NO_GEN;
 	part->data = NULL;
-	return true;
 }
 
 static SB_NOINLINE int loan_slow(struct bus_pipe *p, size_t total_bytes,
@@ -335,12 +366,27 @@ static SB_NOINLINE int loan_slow(struct bus_pipe *p, size_t total_bytes,
 	return 0;
 }
 
+static SB_NOINLINE int loan_longer(struct bus_pipe *p, size_t total_bytes,
+				   struct bus_part *part, int64_t timeout_ns)
+{
+	void *at;
+
+	if (sb_unlikely(total_bytes > p->small_bytes || !may_send(p) ||
+			sb_spsc_room(&p->tx, total_bytes, &at)))
+		return loan_slow(p, total_bytes, part, timeout_ns);
+	lend_short(p, at, total_bytes, part);
+	return 0;
+}
+
+/* As bus_pipe_send(): no call but the last. */
 int bus_pipe_loan(struct bus_pipe *p, size_t total_bytes, struct bus_part *part,
 		  int64_t timeout_ns)
 {
-	if (sb_likely(loan_short(p, total_bytes, part)))
-		return 0;
-	return loan_slow(p, total_bytes, part, timeout_ns);
+	if (sb_unlikely(total_bytes > p->small_bytes || !may_send(p) ||
+			!sb_spsc_has_room(&p->tx, total_bytes)))
+		return loan_longer(p, total_bytes, part, timeout_ns);
+	lend_short(p, sb_spsc_place(&p->tx), total_bytes, part);
+	return 0;
 }
 
 /* The part on loan is the next fragment of its message. */
@@ -393,12 +439,25 @@ static SB_NOINLINE int commit_slow(struct bus_pipe *p, struct bus_part *part)
 	return ret;
 }
 
+static SB_NOINLINE int commit_longer(struct bus_pipe *p, struct bus_part *part)
+{
+	if (!may_commit(p, part))
+		return commit_slow(p, part);
+	sb_spsc_publish(&p->tx, part->len_bytes, BUS_REC_PLAIN);
+	count_sent(p);
+	end_short_loan(p, part);
+	return sent_and_look(p);
+}
+
 int bus_pipe_commit(struct bus_pipe *p, struct bus_part *part)
 {
-	if (sb_unlikely(!commit_short(p, part)))
-		return commit_slow(p, part);
-	bus_pipe_wake_reader(p);
-	bus_pipe_count_call(p);
+	if (sb_unlikely(!may_commit(p, part) || p->tx.meets))
+		return commit_longer(p, part);
+	sb_spsc_publish_here(&p->tx, part->len_bytes, BUS_REC_PLAIN);
+	count_sent(p);
+	end_short_loan(p, part);
+	if (sb_unlikely(bus_pipe_any_to_wake(p) | bus_pipe_counted_call(p)))
+		return sent_and_look(p);
 	return 0;
 }
 

@@ -109,7 +109,8 @@
 #define SB_SPSC_SLOT_MAX (64u << 20)
 #define SB_SPSC_FIRST    8192u /* where adaptive slots begin */
 #define SB_SPSC_AHEAD    4096u /* how far before the writer lines are got */
-#define SB_SPSC_PAIRS    1024u /* longest record that is copied by pairs */
+#define SB_SPSC_SHORT    1024u /* longest record that needs no memcpy() */
+#define SB_SPSC_FRESH    256u  /* longest that is read by words */
 #define SB_SPSC_RUN      1024u /* bytes that are published at once, at most */
 
 /* A header word, without the lap in its upper half. */
@@ -221,8 +222,8 @@ struct sb_spsc_rx {
 	uint32_t met;       /* as in the shared word */
 	uint64_t they_have; /* token and ack of the last head that we saw */
 	uint64_t idle_slot, idle_half; /* words that said there is nothing */
-	struct sb_spsc_half *half; /* the writer's; NULL: no line */
-	struct sb_spsc_tx *back;   /* our side of the other direction */
+	struct sb_spsc_half *half;     /* the writer's; NULL: no line */
+	struct sb_spsc_tx *back;       /* our side of the other direction */
 	/* Called when a slot was released: now the writer has room.  May be
 	 * NULL.  Free to set after sb_spsc_rx_attach. */
 	void (*freed)(void *arg);
@@ -287,8 +288,8 @@ void sb_spsc_meet_init(struct sb_spsc_meet *meet, struct sb_spsc *s0,
 void sb_spsc_meet(struct sb_spsc_tx *tx, struct sb_spsc_rx *rx,
 		  struct sb_spsc_meet *meet, uint32_t dir);
 
-/* Is there a record of direction @dir, which is @s, in the line, that its reader
- * has not popped?  For anybody, but both may be at work. */
+/* Is there a record of direction @dir, which is @s, in the line, that its
+ * reader has not popped?  For anybody, but both may be at work. */
 bool sb_spsc_is_met(const struct sb_spsc_meet *meet, uint32_t dir,
 		    const struct sb_spsc *s);
 
@@ -330,6 +331,24 @@ SB_INLINE size_t sb_spsc_max_reserved(const struct sb_spsc_tx *tx)
 int sb_spsc_room_slow(struct sb_spsc_tx *tx, size_t len, void **p);
 
 /*
+ * Is there room in what is open of the slot?  Then the record goes to
+ * sb_spsc_place(), and sb_spsc_publish_here() is enough for it.
+ *
+ * For who makes no call on the usual way, and so has no registers to save.
+ */
+SB_INLINE bool sb_spsc_has_room(const struct sb_spsc_tx *tx, size_t len)
+{
+	/* W1 was when this slot was opened.  Not where it goes through the
+	 * line: then last is at. */
+	return (ptrdiff_t)sb_spsc_pad(len) < tx->last - tx->at;
+}
+
+SB_INLINE void *sb_spsc_place(const struct sb_spsc_tx *tx)
+{
+	return tx->at + 8;
+}
+
+/*
  * sb_spsc_room - where the next record of up to @len bytes goes
  * @len: at most sb_spsc_max()
  *
@@ -344,10 +363,9 @@ int sb_spsc_room_slow(struct sb_spsc_tx *tx, size_t len, void **p);
  */
 SB_INLINE int sb_spsc_room(struct sb_spsc_tx *tx, size_t len, void **p)
 {
-	/* W1 was when this slot was opened. */
-	if (sb_unlikely((ptrdiff_t)sb_spsc_pad(len) >= tx->last - tx->at))
+	if (sb_unlikely(!sb_spsc_has_room(tx, len)))
 		return sb_spsc_room_slow(tx, len, p);
-	*p = tx->at + 8;
+	*p = sb_spsc_place(tx);
 	return 0;
 }
 
@@ -384,15 +402,13 @@ SB_INLINE void sb_spsc_fetch_ahead(struct sb_spsc_tx *tx, unsigned char *at)
 
 void sb_spsc_publish_meet(struct sb_spsc_tx *tx, size_t len, uint32_t kind);
 
-/* The record is complete: @len bytes, at most what room was asked for. */
-SB_INLINE void sb_spsc_publish(struct sb_spsc_tx *tx, size_t len, uint32_t kind)
+/* The record in the slot is complete: @len bytes, at most what room was asked
+ * for. */
+SB_INLINE void sb_spsc_publish_here(struct sb_spsc_tx *tx, size_t len,
+				    uint32_t kind)
 {
 	unsigned char *at = tx->at, *next = at + 8 + sb_spsc_pad(len);
 
-	if (sb_unlikely(tx->meets)) {
-		sb_spsc_publish_meet(tx, len, kind);
-		return;
-	}
 	st_rlx(sb_spsc_word(next), 0); /* W2 */
 	st_rel(sb_spsc_word(at),       /* W3 -> F1 */
 	       tx->tag | (uint64_t)kind << SB_SPSC_KIND_AT | len);
@@ -400,9 +416,18 @@ SB_INLINE void sb_spsc_publish(struct sb_spsc_tx *tx, size_t len, uint32_t kind)
 	sb_spsc_fetch_ahead(tx, next);
 }
 
+/* The same wherever sb_spsc_room() said that it goes. */
+SB_INLINE void sb_spsc_publish(struct sb_spsc_tx *tx, size_t len, uint32_t kind)
+{
+	if (sb_unlikely(tx->meets))
+		sb_spsc_publish_meet(tx, len, kind);
+	else
+		sb_spsc_publish_here(tx, len, kind);
+}
+
 /*
- * sb_spsc_put_run - put up to @n records of @len bytes each, which lie one after
- * the other at @from, into what is open of the slot
+ * sb_spsc_put_run - put up to @n records of @len bytes each, which lie one
+ * after the other at @from, into what is open of the slot
  *
  * The reader gets all of them or, if we are killed, none: the header of the
  * first is stored last, and what is behind a header that is not there does not
@@ -416,6 +441,19 @@ size_t sb_spsc_put_run(struct sb_spsc_tx *tx, const void *from, size_t len,
 int sb_spsc_front_slow(struct sb_spsc_rx *rx, const void **p, size_t *len,
 		       uint32_t *kind);
 
+/* Is there a record in front just like the last one, of rx->len bytes and of
+ * rx->kind?  Then it lies at sb_spsc_same().  For who makes no call. */
+SB_INLINE bool sb_spsc_has_same(const struct sb_spsc_rx *rx)
+{
+	return ld_acq(sb_spsc_word(rx->at)) == rx->same && /* F1 <- W3 */
+	       rx->step <= (size_t)(rx->last - rx->at);
+}
+
+SB_INLINE const void *sb_spsc_same(const struct sb_spsc_rx *rx)
+{
+	return rx->at + 8;
+}
+
 /*
  * sb_spsc_front - the oldest record, in place; the same one until popped
  *
@@ -426,21 +464,24 @@ int sb_spsc_front_slow(struct sb_spsc_rx *rx, const void **p, size_t *len,
 SB_INLINE int sb_spsc_front(struct sb_spsc_rx *rx, const void **p, size_t *len,
 			    uint32_t *kind)
 {
-	uint64_t h = ld_acq(sb_spsc_word(rx->at)); /* F1 <- W3 */
-
-	if (sb_unlikely(h != rx->same ||
-			rx->step > (size_t)(rx->last - rx->at)))
+	if (sb_unlikely(!sb_spsc_has_same(rx)))
 		return sb_spsc_front_slow(rx, p, len, kind);
-	*p = rx->at + 8;
+	*p = sb_spsc_same(rx);
 	*len = rx->len;
 	*kind = rx->kind;
 	return 0;
 }
 
+/* Did front() last find a record in a slot? */
+SB_INLINE bool sb_spsc_in_slot(const struct sb_spsc_rx *rx)
+{
+	return rx->step != SIZE_MAX;
+}
+
 /* Did the last record come through the line? */
 SB_INLINE bool sb_spsc_was_met(const struct sb_spsc_rx *rx)
 {
-	return rx->half && rx->step == SIZE_MAX;
+	return rx->half && !sb_spsc_in_slot(rx);
 }
 
 /* With a line, after -EAGAIN: is it worth to ask front() again?  Two loads, for
@@ -454,6 +495,17 @@ SB_INLINE bool sb_spsc_stirs(const struct sb_spsc_rx *rx)
 /* Release the slot if that was its last record. */
 void sb_spsc_leave_read(struct sb_spsc_rx *rx);
 
+/* Done with a record in a slot.  True: sb_spsc_leave_read() is to be called. */
+SB_INLINE bool sb_spsc_pop_same(struct sb_spsc_rx *rx)
+{
+	uint64_t pos;
+
+	rx->at += rx->step;
+	pos = rx->position + (uint64_t)(uintptr_t)rx->at;
+	st_rel(&rx->s->position, pos); /* F2 */
+	return sb_unlikely(ld_rlx(&rx->s->wanted) == pos);
+}
+
 /*
  * sb_spsc_pop - done with the record that front() gave
  *
@@ -463,22 +515,15 @@ void sb_spsc_leave_read(struct sb_spsc_rx *rx);
  */
 SB_INLINE void sb_spsc_pop(struct sb_spsc_rx *rx)
 {
-	uint64_t pos;
-
-	if (sb_unlikely(rx->step == SIZE_MAX)) {
+	if (sb_unlikely(!sb_spsc_in_slot(rx)))
 		st_rel(&rx->s->met, ++rx->met); /* F2 */
-		return;
-	}
-	rx->at += rx->step;
-	pos = rx->position + (uint64_t)(uintptr_t)rx->at;
-	st_rel(&rx->s->position, pos); /* F2 */
-	if (sb_unlikely(ld_rlx(&rx->s->wanted) == pos))
+	else if (sb_unlikely(sb_spsc_pop_same(rx)))
 		sb_spsc_leave_read(rx);
 }
 
 /*
- * sb_spsc_take_run - copy up to @n records, all of just @len bytes and of @kind,
- * one after the other to @to, and pop them
+ * sb_spsc_take_run - copy up to @n records, all of just @len bytes and of
+ * @kind, one after the other to @to, and pop them
  *
  * The position is stored once, after the last: killed before that, all of them
  * come again for the next reader.  Returns how many: none where sb_spsc_front()
@@ -502,48 +547,103 @@ bool sb_spsc_pause(struct sb_spsc_rx *rx);
 
 /* --------------------------------------------------------------- copies -- */
 
-/* Sixteen bytes, wherever they are. */
-typedef uint64_t sb_spsc_pair
+/* A word and two, wherever they are. */
+typedef uint64_t sb_spsc_word_any __attribute__((aligned(1), may_alias));
+typedef uint64_t sb_spsc_pair_any
 	__attribute__((vector_size(16), aligned(1), may_alias));
 
-SB_INLINE void sb_spsc_copy_pair(void *to, const void *from)
+SB_INLINE void sb_spsc_copy_pair(unsigned char *to, const unsigned char *from)
 {
-	*(sb_spsc_pair *)to = *(const sb_spsc_pair *)from;
+	*(sb_spsc_pair_any *)(void *)to =
+		*(const sb_spsc_pair_any *)(const void *)from;
+}
+
+/* The same by two loads, also where a compiler would make one of them. */
+SB_INLINE void sb_spsc_copy_words(unsigned char *to, const unsigned char *from)
+{
+	const volatile sb_spsc_word_any *f = (const void *)from;
+
+	*(sb_spsc_pair_any *)(void *)to = (sb_spsc_pair_any){ f[0], f[1] };
+}
+
+/* The last bytes of @n, from @i on, in pieces that lie where a word, half a
+ * word, ... would. */
+SB_INLINE void sb_spsc_copy_tail(unsigned char *to, const unsigned char *from,
+				 size_t i, size_t n)
+{
+	if (n & 8) {
+		memcpy(to + i, from + i, 8);
+		i += 8;
+	}
+	if (sb_likely(n % 8 == 0))
+		return;
+	if (n & 4) {
+		memcpy(to + i, from + i, 4);
+		i += 4;
+	}
+	if (n & 2) {
+		memcpy(to + i, from + i, 2);
+		i += 2;
+	}
+	if (n & 1)
+		to[i] = from[i];
 }
 
 /*
- * memcpy for records; @n may be 0, and then the pointers may be NULL.
- *
- * Most are a word or a few, and then a call is half of what they cost.  And
- * whoever sends a message has often just written it: a load that is wider than
- * those stores waits until they have reached the cache, behind all that went
- * into the slots before.  Hence no wider loads than these.
+ * Copies of up to SB_SPSC_SHORT bytes, without a call: out of a slot, and into
+ * one.  Of none the pointers may be NULL.
  */
-SB_INLINE void sb_spsc_copy(void *to, const void *from, size_t n)
+SB_INLINE void sb_spsc_copy_out(void *to, const void *from, size_t n)
 {
 	unsigned char *t = to;
 	const unsigned char *f = from;
 	size_t i = 0;
 
-	if (sb_likely(n - 16 <= SB_SPSC_PAIRS - 16)) {
-		for (; i + 32 <= n; i += 32) {
-			sb_spsc_copy_pair(t + i, f + i);
-			sb_spsc_copy_pair(t + i + 16, f + i + 16);
-		}
-		if (n & 16)
-			sb_spsc_copy_pair(t + i, f + i);
-		if (n & 15)
-			sb_spsc_copy_pair(t + n - 16, f + n - 16);
-	} else if (sb_likely(n - 8 <= 8)) {
-		uint64_t first, last;
-
-		memcpy(&first, f, 8);
-		memcpy(&last, f + n - 8, 8);
-		memcpy(t, &first, 8);
-		memcpy(t + n - 8, &last, 8);
-	} else if (n) {
-		memcpy(to, from, n);
+	for (; i + 32 <= n; i += 32) {
+		sb_spsc_copy_pair(t + i, f + i);
+		sb_spsc_copy_pair(t + i + 16, f + i + 16);
 	}
+	if (n & 16) {
+		sb_spsc_copy_pair(t + i, f + i);
+		i += 16;
+	}
+	sb_spsc_copy_tail(t, f, i, n);
+}
+
+/*
+ * Whoever sends a message has often just written it, and a load that is wider
+ * than those stores, or lies across two of them, waits until they have reached
+ * the cache, behind all that went into the slots before: 16 bytes took 7.6 ns
+ * to send, and 4.6 by words.  Of a long one the first are there by then.
+ */
+SB_INLINE void sb_spsc_copy_in(void *to, const void *from, size_t n)
+{
+	unsigned char *t = to;
+	const unsigned char *f = from;
+	size_t i = 0;
+
+	if (sb_unlikely(n > SB_SPSC_FRESH)) {
+		sb_spsc_copy_out(to, from, n);
+		return;
+	}
+	for (; i + 32 <= n; i += 32) {
+		sb_spsc_copy_words(t + i, f + i);
+		sb_spsc_copy_words(t + i + 16, f + i + 16);
+	}
+	if (n & 16) {
+		sb_spsc_copy_words(t + i, f + i);
+		i += 16;
+	}
+	sb_spsc_copy_tail(t, f, i, n);
+}
+
+/* The same for any number. */
+SB_INLINE void sb_spsc_copy(void *to, const void *from, size_t n)
+{
+	if (sb_likely(n <= SB_SPSC_SHORT))
+		sb_spsc_copy_out(to, from, n);
+	else
+		memcpy(to, from, n);
 }
 
 #endif
