@@ -47,24 +47,25 @@
 
 /* One wake across cores costs about this (waiting.md); to spin longer than
  * the wake costs cannot pay. */
-#define SPIN_MAX_NS  (50 * SB_NS_PER_US)
-#define HEARTBEAT_NS (100 * SB_NS_PER_MS)
-#define LONG_NS      SB_NS_PER_S /* who has waited so long beats slower: */
-#define LONG_FACTOR  3           /* one beat costs some 50 us of a core */
-#define LOOK_NS      SB_NS_PER_MS /* between two polls of the watches */
-#define LOOK_WAITS   256          /* a wait in so many looks at the clock */
-#define N_BLIND      16           /* tries before looking at the clock */
-#define GAP_NS       40           /* between two tries; see try_many() */
-#define GAP_STEPS    32u          /* at once, to measure one */
-#define GAP_MAX      16u
-#define N_TRIES      16           /* tries between two looks */
-#define N_TRIES_LONG 64           /* the same for SB_SPIN_ALWAYS */
-#define N_YIELDS     8
-#define N_NO_YIELD   32 /* waits without, after one that took so long: */
+#define SPIN_MAX_NS   (50 * SB_NS_PER_US)
+#define HEARTBEAT_NS  (100 * SB_NS_PER_MS)
+#define LONG_NS       SB_NS_PER_S  /* who has waited so long beats slower: */
+#define LONG_FACTOR   3            /* one beat costs some 50 us of a core */
+#define LOOK_NS       SB_NS_PER_MS /* between two polls of the watches */
+#define LOOK_WAITS    256          /* a wait in so many looks at the clock */
+#define N_BLIND       16           /* tries before looking at the clock */
+#define GAP_NS        40           /* between two tries; see try_many() */
+#define GAP_STEPS     32u          /* at once, to measure one */
+#define GAP_MAX       16u
+#define N_TRIES       16 /* tries between two looks */
+#define N_TRIES_LONG  64 /* the same for SB_SPIN_ALWAYS */
+#define N_YIELDS      8
+#define N_NO_YIELD    32 /* waits without, after one that took so long: */
 #define YIELD_LONG_NS (5 * SB_NS_PER_MS)
-#define SLICE_MIN_NS SB_NS_PER_MS /* with watches but no ring */
-#define SLICE_MAX_NS (20 * SB_NS_PER_MS)
-#define POLL_BATCH   32
+#define N_NO_URING    64           /* parks on futexes, for want of memory */
+#define SLICE_MIN_NS  SB_NS_PER_MS /* with watches but no ring */
+#define SLICE_MAX_NS  (20 * SB_NS_PER_MS)
+#define POLL_BATCH    32
 
 /* Bitmaps -------------------------------------------------------------- */
 
@@ -515,11 +516,26 @@ static bool wants_uring(const struct sb_waiter *w)
 	       (w->backend == SB_BACKEND_AUTO && w->watches);
 }
 
+/* What the kernel is short of just now it may have again. */
+static bool is_passing(int error)
+{
+	return error == -EAGAIN || error == -EBUSY || error == -ENOMEM ||
+	       error == -EMFILE || error == -ENFILE;
+}
+
+static void no_uring(struct sb_waiter *w, int error)
+{
+	w->uring_error = error;
+	w->n_no_uring = is_passing(error) ? N_NO_URING : 0;
+}
+
 /* Whether there is a ring to park on. */
 static bool have_uring(struct sb_waiter *w)
 {
+	if (sb_unlikely(w->n_no_uring) && --w->n_no_uring == 0)
+		w->uring_error = 0;
 	if (!w->uring && !w->uring_error)
-		w->uring_error = sb_uring_open(w);
+		no_uring(w, sb_uring_open(w));
 	return w->uring;
 }
 
@@ -536,7 +552,7 @@ static int park_uring(struct sb_waiter *w, uint32_t seen, uint64_t ns)
 		sb_uring_close(w);
 	}
 	if (!w->uring_error)
-		w->uring_error = ret;
+		no_uring(w, ret);
 	return w->uring_error;
 }
 
@@ -556,7 +572,8 @@ static int park(struct sb_waiter *w, uint32_t seen, uint64_t ns,
 	if (w->parked_uring) {
 		int ret = park_uring(w, seen, ns);
 
-		if (ret == 0 || ret == -EINTR || w->backend == SB_BACKEND_URING)
+		if (ret == 0 || ret == -EINTR ||
+		    (w->backend == SB_BACKEND_URING && !is_passing(ret)))
 			return ret;
 		w->parked_uring = false;
 	}
@@ -574,8 +591,8 @@ static int park(struct sb_waiter *w, uint32_t seen, uint64_t ns,
 }
 
 /* How long to sleep: until deadline or heartbeat, or the next look. */
-static uint64_t park_ns(const struct sb_waiter *w, uint64_t start,
-			uint64_t now, uint64_t deadline, bool busy)
+static uint64_t park_ns(const struct sb_waiter *w, uint64_t start, uint64_t now,
+			uint64_t deadline, bool busy)
 {
 	uint64_t ns = heartbeat_ns(w);
 
@@ -643,7 +660,7 @@ static int sleep_once(struct sb_waiter *w, const struct sb_wait *c,
 	for (uint32_t i = 0; i < c->n_sets; i++)
 		set_bit(set_of(c, i), w->id); /* S2 */
 	if (!SB_MUTATED(s3_fence))
-		sb_fence_heavy(w->bells.asym); /* S3 <-> K2 */
+		sb_fence_heavy(w->bells.asym);  /* S3 <-> K2 */
 	int ret = try(c, !SB_MUTATED(s4_sure)); /* S4 */
 
 	if (SB_MUTATED(s1_first))
@@ -651,8 +668,7 @@ static int sleep_once(struct sb_waiter *w, const struct sb_wait *c,
 
 	*park_ret = 0;
 	if (not_yet(ret)) {
-		uint64_t ns = park_ns(w, start, now, deadline,
-				      ret == -EBUSY);
+		uint64_t ns = park_ns(w, start, now, deadline, ret == -EBUSY);
 
 		/* There was nothing for us, nor is there now. */
 		claims_clear(claims, c);

@@ -38,6 +38,7 @@
 struct sb_sleepers {
 	alignas(SB_FAR) _Atomic uint64_t bits[SB_EP_WORDS];
 };
+
 static_assert(sizeof(struct sb_sleepers) == SB_FAR, "sleepers");
 
 /* Where the bells are: that of endpoint @id lies at base + id * stride. */
@@ -84,6 +85,7 @@ SB_INLINE void sb_wake(struct sb_sleepers *set, const struct sb_bells *bells,
 /* Wake just @id, if it sleeps on @set.  Same fence rule as sb_wake. */
 void sb_wake_one_slow(struct sb_sleepers *set, const struct sb_bells *bells,
 		      uint32_t id);
+
 SB_INLINE void sb_wake_one(struct sb_sleepers *set,
 			   const struct sb_bells *bells, uint32_t id)
 {
@@ -129,7 +131,7 @@ struct sb_watch {
  */
 struct sb_waiter {
 	struct sb_bells bells;
-	uint32_t id; /* ours */
+	uint32_t id;                 /* ours */
 	struct sb_sleepers *running; /* whose bit is set is not parked */
 	uint32_t n_cpus;
 	enum sb_backend backend; /* what was asked for */
@@ -145,12 +147,13 @@ struct sb_waiter {
 	void (*heartbeat)(void *arg);
 	void *heartbeat_arg;
 	uint64_t heartbeat_ns; /* also the longest park, three times that
-			      * after a second of waiting; default 100 ms */
+				* after a second of waiting; default 100 ms */
 	uint64_t n_parks, n_yields;
 
 	/* private: */
 	struct sb_uring *uring; /* made at the first park that needs it */
 	int uring_error;        /* why there is none, 0 unknown yet */
+	uint32_t n_no_uring;    /* parks until we try again; 0: never */
 	struct sb_watch *watches;
 	bool counted;       /* our bit in running is ours to clear and set */
 	bool fired;         /* some watch has events to deliver */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -1575,4 +1576,43 @@ Test(waiter, a_ring_that_stops_working_is_replaced_by_futexes)
 {
 	need_uring();
 	t_join_or_skip(t_fork(denied_later, NULL), "no seccomp here");
+}
+
+/* A descriptor is what a ring cannot be made without. */
+static void allow_descriptors(bool on)
+{
+	struct rlimit limit;
+
+	T_CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	limit.rlim_cur = on ? limit.rlim_max : 3;
+	T_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+static int short_of_descriptors(void *arg)
+{
+	struct sb_waiter w;
+	struct pipe_watch p = { .drain = true };
+
+	(void)arg;
+	init(&w, 1, SB_BACKEND_AUTO);
+	pipe_watch(&w, &p);
+	allow_descriptors(false);
+	T_CHECK(wait_any(&w, SB_NS_PER_MS) == -ETIMEDOUT);
+	T_CHECK(!w.uring && w.uring_error == -EMFILE);
+	T_CHECK(write(p.fd[1], "x", 1) == 1);
+	T_CHECK(wait_ready(&w, &p, LONG) == 5); /* by futex and poll */
+	allow_descriptors(true);
+	for (int i = 0; i < 100 && !w.uring; i++)
+		T_CHECK(wait_any(&w, SB_NS_PER_US) == -ETIMEDOUT);
+	T_CHECK(w.uring && !w.uring_error);
+	sb_waiter_unwatch(&w, &p.watch);
+	pipe_close(&p);
+	sb_waiter_close(&w);
+	return 0;
+}
+
+Test(waiter, a_ring_comes_when_what_was_short_is_there_again)
+{
+	need_uring();
+	cr_assert_eq(t_wait(t_fork(short_of_descriptors, NULL)), 0);
 }
