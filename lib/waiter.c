@@ -64,7 +64,7 @@
 #define YIELD_LONG_NS (5 * SB_NS_PER_MS)
 #define N_NO_URING    64           /* parks on futexes, for want of memory */
 #define SLICE_MIN_NS  SB_NS_PER_MS /* with watches but no ring */
-#define SLICE_MAX_NS  (20 * SB_NS_PER_MS)
+#define SLICE_MAX_NS  (50 * SB_NS_PER_MS)
 #define POLL_BATCH    32
 
 /* Bitmaps -------------------------------------------------------------- */
@@ -556,6 +556,40 @@ static int park_uring(struct sb_waiter *w, uint32_t seen, uint64_t ns)
 	return w->uring_error;
 }
 
+static uint64_t slice_ns(uint64_t waited)
+{
+	uint64_t ns = waited / 16;
+
+	if (ns < SLICE_MIN_NS)
+		return SLICE_MIN_NS;
+	return ns < SLICE_MAX_NS ? ns : SLICE_MAX_NS;
+}
+
+/*
+ * S5 with watches but no ring: a poll(2) now and then.  Our bits stay set
+ * meanwhile, and whoever claims one rings the bell; so as long as that is
+ * silent there is nothing to try, and no fence to pay for.
+ */
+static int park_in_slices(struct sb_waiter *w, uint32_t seen, uint64_t ns,
+			  uint64_t waited)
+{
+	uint64_t start = sb_now_ns(), now = start, end = start + ns;
+
+	while (now < end && !w->fired) {
+		uint64_t slice = slice_ns(waited + (now - start));
+		int ret;
+
+		if (slice > end - now)
+			slice = end - now;
+		ret = sb_futex_park(w, seen, slice);
+		if (ret < 0 || ld_rlx(sb_own_bell(w)) != seen)
+			return ret;
+		w->looked_ns = now = sb_now_ns();
+		poll_watches(w);
+	}
+	return 0;
+}
+
 /*
  * S5 with the back-end of the day.  @waited is how long this wait has lasted
  * so far.  Returns 0 to look again, -EINTR, or why nothing can sleep here.
@@ -577,17 +611,8 @@ static int park(struct sb_waiter *w, uint32_t seen, uint64_t ns,
 			return ret;
 		w->parked_uring = false;
 	}
-	if (w->watches) {
-		uint64_t slice = waited / 16;
-
-		if (slice < SLICE_MIN_NS)
-			slice = SLICE_MIN_NS;
-		if (slice > SLICE_MAX_NS)
-			slice = SLICE_MAX_NS;
-		if (ns > slice)
-			ns = slice;
-	}
-	return sb_futex_park(w, seen, ns);
+	return w->watches ? park_in_slices(w, seen, ns, waited)
+			  : sb_futex_park(w, seen, ns);
 }
 
 /* How long to sleep: until deadline or heartbeat, or the next look. */

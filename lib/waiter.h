@@ -203,8 +203,8 @@ void sb_waiter_close(struct sb_waiter *w);
  * returns, nothing in the kernel refers to the fd on our behalf.
  *
  * Cost: with io_uring none while parked.  Where there is no ring the parks are
- * sliced, 1 ms growing to 20 ms as waited / 16, with a poll(2) between them:
- * an event is seen up to that much later, and an idle endpoint makes 100
+ * sliced, 1 ms growing to 50 ms as waited / 16, with a poll(2) between them:
+ * an event is seen up to that much later, and an idle endpoint makes 40
  * system calls a second.  An endpoint that never parks looks about every
  * millisecond that it waits, and every 256 waits.
  */

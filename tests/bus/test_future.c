@@ -419,6 +419,8 @@ Test(future, a_limit_that_is_kept_does_nothing_though_nobody_looked)
 			bus_due_run(pool);
 		t_get(f, BUS_RESULT_OK);
 		bus_future_free(f);
+		/* the next answer is the next one's, not of the 7 */
+		t_apply(ECHO, 0, BUS_RESULT_OK);
 	}
 	cr_assert_eq(t_pool_stats().n_timed_out, 0);
 }
