@@ -471,6 +471,26 @@ void crew_sum_usage(const struct crew *crew, struct outcome *out)
 	out->preempted *= out->part;
 }
 
+void crew_sum_owner(const struct crew *crew, struct outcome *out)
+{
+	const struct floor *floor = crew->floor;
+	const struct tally *tally = &floor->tally[0];
+
+	out->messages = tally_counted(tally);
+	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
+	out->deaths = atomic_load(&floor->n_killed);
+	out->again = atomic_load(&floor->shares.n_again);
+	out->fairness = shares_fairness(&floor->shares);
+	crew_use_part(tally, out);
+	crew_sum_usage(crew, out);
+	out->lost = tally->lost;
+	out->dup = tally->dup;
+	out->disorder = tally->disorder;
+	out->wrong = tally->wrong;
+	out->has_ns = floor->hist.n > 0;
+	out->ns = hist_quantiles(&floor->hist);
+}
+
 void crew_close(struct crew *crew)
 {
 	struct outcome *out = crew->out;
