@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/arg.h"
 #include "bench/message.h"
 #include "bench/options.h"
 #include "bus/shmbus.h"
@@ -92,8 +93,7 @@ static const struct argp_option option_table[] = {
 	  0 },
 	{ "rate", KEY_RATE, "N[/s]", 0,
 	  "rtt, stream, farm: send at intended times, N a second (50K, 1M), "
-	  "and "
-	  "count latencies from these: an open loop (default: closed)",
+	  "and count latencies from these: an open loop (default: closed)",
 	  0 },
 	{ "wait", KEY_WAIT, "HOW", 0,
 	  "how shmbus waits: spin, adaptive, uring or futex (the last two "
@@ -161,6 +161,9 @@ static const struct {
 };
 
 #define N_PROFILES (sizeof(profiles) / sizeof(profiles[0]))
+
+/* As enum format. */
+static const char *const format_names[] = { "text", "json", "csv", "md" };
 
 struct parse {
 	struct options *options;
@@ -266,43 +269,8 @@ static void check_chaos(struct argp_state *state, struct options *options)
 static double seconds(struct argp_state *state, const char *option,
 		      const char *text, double min)
 {
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end == text || *end || !(value >= min && value <= MAX_SECONDS))
-		argp_error(state,
-			   "--%s '%s' is not a number of seconds from %g to "
-			   "%.0f",
-			   option, text, min, MAX_SECONDS);
-	return value;
-}
-
-static int wait_kind(struct argp_state *state, const char *text)
-{
-	for (int i = 0; i < WAIT_N; i++)
-		if (!strcmp(text, wait_names[i]))
-			return i;
-	argp_error(state,
-		   "unknown --wait '%s'; there are spin, adaptive, uring and "
-		   "futex",
-		   text);
-	return -1;
-}
-
-static enum format format(struct argp_state *state, const char *text)
-{
-	if (!strcmp(text, "text"))
-		return FORMAT_TEXT;
-	if (!strcmp(text, "json"))
-		return FORMAT_JSON;
-	if (!strcmp(text, "csv"))
-		return FORMAT_CSV;
-	if (!strcmp(text, "md"))
-		return FORMAT_MD;
-	argp_error(state,
-		   "unknown --format '%s'; there are text, json, csv and md",
-		   text);
-	return FORMAT_TEXT;
+	return arg_real(state, option, text, min, MAX_SECONDS,
+			"number of seconds");
 }
 
 static void list_rivals(char *buf, size_t size)
@@ -361,16 +329,9 @@ static void methods(struct argp_state *state, struct options *options,
 	char *copy = strdup(text), *rest = copy, *one;
 
 	while (copy && (one = strsep(&rest, ","))) {
-		int method = 0;
+		int method = arg_choice(state, "method", one, method_names,
+					METHOD_FARM);
 
-		while (method < METHOD_FARM &&
-		       strcmp(one, method_names[method]) != 0)
-			method++;
-		if (method == METHOD_FARM)
-			argp_error(state,
-				   "unknown --method '%s'; there are apply, "
-				   "submit, map, imap and imap_unordered",
-				   one);
 		options->methods |= METHOD_BIT(method);
 	}
 	free(copy);
@@ -593,7 +554,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		options->rate = rate(state, arg);
 		break;
 	case KEY_WAIT:
-		options->wait = wait_kind(state, arg);
+		options->wait = ARG_CHOICE(state, "wait", arg, wait_names);
 		break;
 	case KEY_TRANSPORT:
 		kinds(state, parse, arg);
@@ -623,7 +584,8 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		options->syscalls = true;
 		break;
 	case KEY_FORMAT:
-		options->format = format(state, arg);
+		options->format = (enum format)ARG_CHOICE(state, "format", arg,
+							  format_names);
 		break;
 	case ARGP_KEY_ARG:
 		workload(state, options, arg);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/arg.h"
 #include "bench/commands.h"
 #include "bench/figures.h"
 #include "bench/gnuplot.h"
@@ -46,12 +47,11 @@ static bool ends_with(const char *text, const char *end)
 static void format(struct argp_state *state, struct page *page,
 		   const char *text)
 {
-	page->plots_svg = !strcmp(text, "svg") || !strcmp(text, "both");
-	page->plots_png = !strcmp(text, "png") || !strcmp(text, "both");
-	if (!page->plots_svg && !page->plots_png)
-		argp_error(state,
-			   "unknown --format '%s'; there are png, svg and both",
-			   text);
+	static const char *const names[] = { "png", "svg", "both" };
+	int choice = ARG_CHOICE(state, "format", text, names);
+
+	page->plots_png = choice != 1;
+	page->plots_svg = choice != 0;
 }
 
 static void check(struct argp_state *state, struct page *page)
