@@ -766,7 +766,7 @@ int main(int argc, char **argv)
 		}
 	}
 	seed = seed * 88172645463325252u | 1;
-	alarm(HANG_S + (unsigned int)(4 * seconds));
+	t_hang_after(HANG_S + (unsigned int)(4 * seconds));
 	if (threads) {
 		stress_queue(true, 4);
 		stress_queue(true, 256);
