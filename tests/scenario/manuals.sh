@@ -1,7 +1,8 @@
 #!/bin/sh
-# manuals.sh - the manual pages name every function, and every option
+# manuals.sh - the manual pages name every function, and every option; and the
+# figures in README.md have been measured
 #
-# Runs from `make check`.  Exit 0, 1, or 77 where it cannot run.
+# Runs from `make check`.  Exit 0 or 1.
 
 srcdir=$(cd "${srcdir:-.}" && pwd)
 BUSSCEN=${BUSSCEN:-${top_builddir:-${builddir:-.}}/tools/busscen}
@@ -80,5 +81,11 @@ if test -x "$BUSBENCH"; then
 	knows bench/busbench.1 "$BUSBENCH" "$BUSBENCH compare" \
 		"$BUSBENCH report" "$BUSBENCH rivals"
 fi
+
+for figure in $(sed -n '/^## Figures/,/^Bold/p' "$srcdir/README.md" |
+	grep -oE '[0-9.]+ (ns|us|[kM]/s)' | sed 's|/s$||' | tr ' ' _); do
+	grep -qF "| $(echo "$figure" | tr _ ' ') " "$srcdir/bench/RESULTS.md" ||
+		fail "'$figure' in README.md is not in bench/RESULTS.md"
+done
 test $failed -eq 0 && echo "all passed"
 exit $failed
