@@ -165,8 +165,7 @@ static int sort_by_key(json_t *rows, json_t *by_key)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		char *key = row_key(row, NULL);
 		json_t *alike;
 
@@ -541,11 +540,12 @@ static void compare_all(struct compare *compare)
 	json_t *rows;
 	const char *key;
 
-	json_object_foreach(compare->by_key[1], key, rows) compare_rows(
-		compare, json_object_get(compare->by_key[0], key), rows);
-	json_object_foreach(compare->by_key[0], key,
-			    rows) if (!json_object_get(compare->by_key[1], key))
-		compare_rows(compare, rows, NULL);
+	json_object_foreach(compare->by_key[1], key, rows)
+		compare_rows(compare, json_object_get(compare->by_key[0], key),
+			     rows);
+	json_object_foreach(compare->by_key[0], key, rows)
+		if (!json_object_get(compare->by_key[1], key))
+			compare_rows(compare, rows, NULL);
 }
 
 int compare_main(int argc, char **argv)

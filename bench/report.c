@@ -27,7 +27,7 @@ static const char *how_it_waits(const struct entry *entry)
 				       : wait_names[entry->wait];
 }
 
-/* Warnings ---------------------------------------------------------------- */
+/* Warnings ----------------------------------------------------------------- */
 
 static void __attribute__((format(printf, 2, 3)))
 warn(struct warnings *warnings, const char *format, ...)
@@ -223,7 +223,7 @@ void report_warnings(const struct case_result *results,
 	warn_of_crowding(warnings, results);
 }
 
-/* JSON -------------------------------------------------------------------- */
+/* JSON --------------------------------------------------------------------- */
 
 static json_t *real_or_null(double value)
 {
@@ -624,8 +624,7 @@ static void csv_line(json_t *row, bool names)
 	const char *key, *comma = "";
 	json_t *value;
 
-	json_object_foreach(row, key, value)
-	{
+	json_object_foreach(row, key, value) {
 		const char *const *member = members_of(key);
 
 		if (!is_in_csv(key))
@@ -666,8 +665,7 @@ static void csv_rows(json_t *rows)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		if (!header_printed)
 			csv_line(row, true);
 		header_printed = true;
@@ -728,7 +726,8 @@ static void print_rows(enum format format, const struct case_result *results,
 		csv_rows(rows);
 		break;
 	case FORMAT_JSON:
-		json_array_foreach(rows, i, row) json_print(row);
+		json_array_foreach(rows, i, row)
+			json_print(row);
 		break;
 	}
 }

@@ -164,8 +164,7 @@ void report_text_case(const struct case_result *results, const json_t *rows,
 	}
 	table.pingpong_last = results->pingpong_after;
 	table.flipped |= results->flipped;
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		print_row(row, i == 0);
 		standings_add(&standings, row);
 	}

@@ -74,7 +74,7 @@ static void mark(bool begins)
 		syscall(SYS_prctl, RUN_MARK, begins, 0, 0, 0);
 }
 
-/* Member ------------------------------------------------------------------ */
+/* Member ------------------------------------------------------------------- */
 
 static uint64_t timeval_ns(struct timeval t)
 {
@@ -202,7 +202,7 @@ static void member(struct crew *crew, unsigned n, role_fn role, void *job,
 	_exit(ret < 0);
 }
 
-/* Parent ------------------------------------------------------------------ */
+/* Parent ------------------------------------------------------------------- */
 
 void crew_kill(struct crew *crew)
 {

@@ -199,7 +199,8 @@ static bool any_has(const json_t *rows, const char *path)
 	bool has = false;
 	size_t i;
 
-	json_array_foreach(rows, i, row) has |= !isnan(row_number(row, path));
+	json_array_foreach(rows, i, row)
+		has |= !isnan(row_number(row, path));
 	return has;
 }
 

@@ -83,7 +83,7 @@ int shmbus_create(const struct spec *spec, struct bus **bus,
 			   strerror(-ret));
 }
 
-/* A queue -------------------------------------------------------------- */
+/* A queue ------------------------------------------------------------------ */
 
 static int shmbus_open(const struct spec *spec, struct lane **lane,
 		       struct outcome *out)
@@ -186,7 +186,7 @@ static const struct lease_ops shmbus_lease = {
 	.close = lease_close,
 };
 
-/* A coordinator and its workers ---------------------------------------- */
+/* A coordinator and its workers -------------------------------------------- */
 
 struct calls {
 	struct bus *bus;
@@ -335,7 +335,7 @@ const struct transport transport_farm = {
 	.crash = &coord_crash,
 };
 
-/* What the others have to know ------------------------------------------ */
+/* What the others have to know --------------------------------------------- */
 
 void shmbus_geometry(struct spec *spec)
 {

@@ -121,7 +121,7 @@ static void spsc_close(struct lane *lane)
 	free(lane);
 }
 
-/* The writer -------------------------------------------------------------- */
+/* The writer --------------------------------------------------------------- */
 
 CHUNK_INLINE void *room(struct lane *lane, size_t stride, bool wait)
 {
@@ -217,7 +217,7 @@ static int spsc_send(struct lane *lane, struct source *source, size_t n)
 	return ret;
 }
 
-/* The reader -------------------------------------------------------------- */
+/* The reader --------------------------------------------------------------- */
 
 CHUNK_INLINE const void *front(struct lane *lane, size_t stride, bool wait)
 {

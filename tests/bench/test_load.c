@@ -427,8 +427,7 @@ Test(load, what_a_transport_cannot_do_is_absent)
 	cr_assert_eq(out.status, OUTCOME_ABSENT);
 }
 
-/* mpmc with readers that may be killed: the book that they keep --------------
- */
+/* mpmc with readers that may be killed: the book that they keep ------------ */
 
 static unsigned char leased[MAX_BYTES_HERE];
 
@@ -517,8 +516,7 @@ Test(load, who_cannot_lease_is_not_killed)
 	cr_assert_eq(out.status, OUTCOME_ABSENT);
 }
 
-/* pool: one that multiplies at once ------------------------------------------
- */
+/* pool: one that multiplies at once ---------------------------------------- */
 
 struct tasks {
 	uint64_t n;     /* handed over, or given back by next() */
@@ -771,8 +769,7 @@ Test(load, the_yardstick_of_a_pool_is_a_farm)
 	cr_assert_gt(out.messages, 0);
 }
 
-/* recover: a worker for each request -----------------------------------------
- */
+/* recover: a worker for each request --------------------------------------- */
 
 struct crash {
 	crash_task task;
