@@ -496,37 +496,52 @@ static void check_uses(struct argp_state *state, const struct parse *parse)
 	}
 }
 
-static error_t parse_one(int key, char *arg, struct argp_state *state)
+/* The numbers that take one value; each is an unsigned of struct options. */
+static const struct {
+	enum key key;
+	const char *name;
+	size_t max; /* they begin with 1 */
+	size_t off;
+} single[] = {
+	{ KEY_PRODUCERS, "producers", MAX_PROCESSES,
+	  offsetof(struct options, producers) },
+	{ KEY_CONSUMERS, "consumers", MAX_PROCESSES,
+	  offsetof(struct options, consumers) },
+	{ KEY_BATCH, "batch", MAX_BATCH, offsetof(struct options, batch) },
+	{ KEY_INFLIGHT, "inflight", MAX_INFLIGHT,
+	  offsetof(struct options, inflight) },
+	{ KEY_RUNS, "runs", MAX_RUNS, offsetof(struct options, runs) },
+};
+
+static bool parse_single(struct argp_state *state, struct options *options,
+			 int key, const char *arg)
+{
+	for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
+		void *field = (char *)options + single[i].off;
+
+		if (key != (int)single[i].key)
+			continue;
+		*(unsigned *)field = (unsigned)number(state, single[i].name,
+						      arg, 1, single[i].max);
+		return true;
+	}
+	return false;
+}
+
+/* What messages and tasks are like, and who takes part. */
+static error_t parse_load(int key, char *arg, struct argp_state *state)
 {
 	struct parse *parse = state->input;
 	struct options *options = parse->options;
 
-	if (key >= KEY_WORKERS && key < KEY_MAX)
-		parse->given[key - KEY_WORKERS] = true;
 	switch (key) {
 	case KEY_WORKERS:
 		numbers(state, "workers", arg, 1, MAX_PROCESSES,
 			&options->workers);
 		break;
-	case KEY_PRODUCERS:
-		options->producers = (unsigned)number(state, "producers", arg,
-						      1, MAX_PROCESSES);
-		break;
-	case KEY_CONSUMERS:
-		options->consumers = (unsigned)number(state, "consumers", arg,
-						      1, MAX_PROCESSES);
-		break;
 	case KEY_SIZE:
 		numbers(state, "size", arg, MSG_MIN_BYTES, MAX_BYTES,
 			&options->sizes);
-		break;
-	case KEY_BATCH:
-		options->batch =
-			(unsigned)number(state, "batch", arg, 1, MAX_BATCH);
-		break;
-	case KEY_INFLIGHT:
-		options->inflight = (unsigned)number(state, "inflight", arg, 1,
-						     MAX_INFLIGHT);
 		break;
 	case KEY_SLOTS:
 		options->slots = slots(state, arg);
@@ -540,22 +555,6 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case KEY_ITEMS:
 		options->items = number(state, "items", arg, 1, MAX_ITEMS);
 		break;
-	case KEY_DURATION:
-		options->seconds = seconds(state, "duration", arg, 0.001);
-		break;
-	case KEY_WARMUP:
-		options->warmup = seconds(state, "warmup", arg, 0);
-		break;
-	case KEY_RUNS:
-		options->runs =
-			(unsigned)number(state, "runs", arg, 1, MAX_RUNS);
-		break;
-	case KEY_RATE:
-		options->rate = rate(state, arg);
-		break;
-	case KEY_WAIT:
-		options->wait = ARG_CHOICE(state, "wait", arg, wait_names);
-		break;
 	case KEY_TRANSPORT:
 		kinds(state, parse, arg);
 		break;
@@ -568,14 +567,55 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case KEY_LOAN:
 		options->loan = true;
 		break;
+	case KEY_RIVAL:
+		rivals(state, options, arg);
+		break;
+	default:
+		return parse_single(state, options, key, arg)
+			       ? 0
+			       : ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static void check(struct argp_state *state, struct parse *parse)
+{
+	struct options *options = parse->options;
+
+	if (options->rate > 0 && options->batch > 1)
+		argp_error(state, "--rate sends single messages; leave out "
+				  "--batch");
+	check_chaos(state, options);
+	check_uses(state, parse);
+	choose_ours(state, parse);
+}
+
+/* How it is measured and shown. */
+static error_t parse_one(int key, char *arg, struct argp_state *state)
+{
+	struct parse *parse = state->input;
+	struct options *options = parse->options;
+
+	if (key >= KEY_WORKERS && key < KEY_MAX)
+		parse->given[key - KEY_WORKERS] = true;
+	switch (key) {
+	case KEY_DURATION:
+		options->seconds = seconds(state, "duration", arg, 0.001);
+		break;
+	case KEY_WARMUP:
+		options->warmup = seconds(state, "warmup", arg, 0);
+		break;
+	case KEY_RATE:
+		options->rate = rate(state, arg);
+		break;
+	case KEY_WAIT:
+		options->wait = ARG_CHOICE(state, "wait", arg, wait_names);
+		break;
 	case KEY_PIN:
 		options->pin = 1;
 		break;
 	case KEY_NO_PIN:
 		options->pin = 0;
-		break;
-	case KEY_RIVAL:
-		rivals(state, options, arg);
 		break;
 	case KEY_CHAOS:
 		options->kills_per_s = chaos(state, arg);
@@ -591,15 +631,10 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		workload(state, options, arg);
 		break;
 	case ARGP_KEY_END:
-		if (options->rate > 0 && options->batch > 1)
-			argp_error(state, "--rate sends single messages; leave "
-					  "out --batch");
-		check_chaos(state, options);
-		check_uses(state, parse);
-		choose_ours(state, parse);
+		check(state, parse);
 		break;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_load(key, arg, state);
 	}
 	return 0;
 }

@@ -246,14 +246,17 @@ static void print_head(FILE *f, enum load load, const struct columns *columns)
 
 static void print_ratio(FILE *f, const json_t *row)
 {
-	double ratio = row_number(row, "ratio");
+	static const char *const classes[] = {
+		[STANDING_NONE] = "",
+		[STANDING_AHEAD] = " ahead",
+		[STANDING_LEVEL] = "",
+		[STANDING_BEHIND] = " behind",
+	};
 	char text[160];
 
 	table_ratio(text, sizeof(text), row);
 	fprintf(f, "<td class=\"ratio%s\">",
-		ratio < 0.995    ? " behind"
-		: ratio >= 1.005 ? " ahead"
-				 : "");
+		classes[standing_of(row_number(row, "ratio"))]);
 	element(f, "", text, "</td>");
 }
 

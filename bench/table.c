@@ -315,15 +315,19 @@ void table_why(char *buf, size_t size, const json_t *row)
 }
 
 /* As it is printed, with two digits behind the point. */
-enum standing table_standing(const json_t *row)
+enum standing standing_of(double ratio)
 {
-	double ratio = row_number(row, "ratio");
-
-	if (!row_is(row, "ours") || isnan(ratio))
+	if (isnan(ratio))
 		return STANDING_NONE;
 	return ratio < 0.995    ? STANDING_BEHIND
 	       : ratio >= 1.005 ? STANDING_AHEAD
 				: STANDING_LEVEL;
+}
+
+enum standing table_standing(const json_t *row)
+{
+	return row_is(row, "ours") ? standing_of(row_number(row, "ratio"))
+				   : STANDING_NONE;
 }
 
 void table_ratio(char *buf, size_t size, const json_t *row)
