@@ -11,7 +11,7 @@
  *	        millisecond; each request is answered exactly once.
  *	threads as queue, but threads, each with an endpoint of its own; they
  *	        "die" by leaving with what they hold.  This is what TSan
- *follows.
+ *	        follows.
  *
  * How often is a matter of luck and load; what must hold is not.
  *
