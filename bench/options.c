@@ -114,7 +114,10 @@ static const struct argp_option option_table[] = {
 	  0 },
 	{ "no-pin", KEY_NO_PIN, NULL, 0, "never pin", 0 },
 	{ "rival", KEY_RIVAL, "NAME[,NAME...]", 0,
-	  "who to compare with; none for nobody, all for everybody", 0 },
+	  "whom to compare with; none for nobody, all for everybody who can "
+	  "run "
+	  "the workload",
+	  0 },
 	{ "chaos", KEY_CHAOS, "kill=N/s", 0,
 	  "mpmc, farm, pool: kill workers or readers of ours at random, N a "
 	  "second; rivals do not survive that and are left out",
@@ -255,7 +258,7 @@ static void check_chaos(struct argp_state *state, struct options *options)
 {
 	if (options->kills_per_s <= 0)
 		return;
-	if (options->n_rivals)
+	if (options->n_rivals || options->all_rivals)
 		argp_error(state, "--chaos is for shmbus alone: who is killed "
 				  "in a rival takes its message along; leave "
 				  "out --rival");
@@ -310,15 +313,10 @@ static void rivals(struct argp_state *state, struct options *options,
 
 	options->rivals_given = true;
 	while (copy && (one = strsep(&rest, ","))) {
-		if (!strcmp(one, "none"))
-			continue;
-		if (strcmp(one, "all") != 0) {
+		if (!strcmp(one, "all"))
+			options->all_rivals = true;
+		else if (strcmp(one, "none") != 0)
 			add_rival(state, options, one);
-			continue;
-		}
-		for (size_t i = 0; transports[i]; i++)
-			if (!transports[i]->ours)
-				add_rival(state, options, transports[i]->name);
 	}
 	free(copy);
 }

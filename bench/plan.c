@@ -147,8 +147,8 @@ static bool is_default(const struct options *options,
 	return false;
 }
 
-/* A rival that cannot do it is still wanted if it was asked for: then the
- * table says that it is absent. */
+/* A rival that cannot do it is still wanted if it was named: then the table
+ * says that it is absent. */
 static bool is_wanted(const struct options *options,
 		      const struct transport *rival, enum load load)
 {
@@ -161,7 +161,7 @@ static bool is_wanted(const struct options *options,
 	for (unsigned i = 0; i < options->n_rivals; i++)
 		if (options->rivals[i] == rival)
 			return true;
-	return false;
+	return options->all_rivals && rival->loads & LOAD_BIT(load);
 }
 
 /* Few messages a second, by nature. */

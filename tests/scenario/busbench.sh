@@ -142,6 +142,16 @@ if [ -n "$missing" ]; then
 	err_has "and build busbench again"
 fi
 
+echo "= all are all that can, and who is named and cannot is absent"
+expect 0 rtt --wait adaptive --duration 0.01 --runs 1 --format json --rival all
+all '.status != "absent" or (.why | test("cannot run") | not)'
+test "$(jq -r 'select(.ours | not) | .transport' out | sort | paste -sd,)" = \
+	"$(jq -r 'select(.workloads | index("rtt")) | .rival' rivals | sort |
+		paste -sd,)" || { fail "who"; show; }
+expect 0 rtt --wait adaptive --duration 0.01 --runs 1 --format json \
+	--rival pipe-batch
+some '.status == "absent" and .why == "pipe-batch cannot run rtt"'
+
 echo "= rows have all fields, and nothing is lost"
 expect 0 rtt stream mpmc farm $short --size 8,100 --workers 1,3 \
 	--producers 2 --consumers 2 --rival vyukov,pipe,seqpacket
@@ -200,7 +210,9 @@ for way in apply/1 submit/1 map/1 map/default imap/1 imap_unordered/1; do
 	done
 done
 all '(.transport == "shmbus-farm") == (.method == "farm")'
-all '(.ns == null) == (.method == "map")'
+# of bare requests each 64th is timed; a busy machine may have fewer in 20 ms
+all 'if .method == "map" then .ns == null
+     else .ns != null or .method == "farm" and .messages < 200 end'
 all '(.items != null) == (.method == "map")'
 jq -es 'group_by(.case) | all(.[]; map(.transport) ==
 	["shmbus", "shmbus-farm"])' out >/dev/null ||
