@@ -161,7 +161,8 @@ for field in workload transport bytes producers consumers workers batch \
 	all "has(\"$field\")"
 done
 all "$unharmed"
-all '.status == "ok" and .messages > 0 and .msgs_per_s > 0'
+all '.status == "ok" and (.msgs_per_s > 0) == (.messages > 0)'
+most '.messages > 0'
 all '.runs == 2'
 for load in rtt stream mpmc farm; do
 	for transport in shmbus vyukov pipe; do
@@ -200,7 +201,8 @@ all '.status == "ok" and .by == "copy"'
 
 echo "= a pool in each way, and bare requests beside it"
 expect 0 pool $short --workers 1,3 --rival none
-all '.status == "ok" and .messages > 0 and .msgs_per_s > 0'
+all '.status == "ok" and (.msgs_per_s > 0) == (.messages > 0)'
+most '.messages > 0'
 all "$unharmed"
 all '.chunk == "default" or .chunk == 1'
 for way in apply/1 submit/1 map/1 map/default imap/1 imap_unordered/1; do

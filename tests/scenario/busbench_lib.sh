@@ -82,6 +82,14 @@ some()
 	jq -es "any(.[]; $1)" out >/dev/null || { fail "none: $1"; show; }
 }
 
+# most FILTER: true for more than half of the rows; of what a short round may
+# not come to on a machine that is busy otherwise
+most()
+{
+	jq -es "(map(select($1)) | length) * 2 > length" out >/dev/null ||
+		{ fail "not most: $1"; show; }
+}
+
 # whole FILTER: true for the array of all rows
 whole()
 {
