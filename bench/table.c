@@ -139,7 +139,7 @@ static const struct column stream[] = {
 	{ "GB/s", 8, "msgs_per_s", gigabytes },
 };
 
-/* Of an open loop: how many it were, and how late. */
+/* Of an open loop: how many they were, and how late. */
 static const struct column open_loop[] = {
 	{ "messages/s", 10, "msgs_per_s", count },
 	LATENCIES,
