@@ -74,6 +74,18 @@ CHUNK_INLINE int chunk_put(struct lane *lane, struct source *source, size_t n,
 	return CHUNK_BY_SIZE(source->bytes, chunk_put_of, lane, source, n, put);
 }
 
+/* Compare the next message that @sink has got. */
+CHUNK_INLINE void sink_take(struct sink *sink, const void *msg, size_t bytes)
+{
+	uint64_t key;
+	bool intact = msg_check(msg, bytes, &key);
+
+	if (__builtin_expect(intact && key == sink->expected, 1))
+		sink->expected++;
+	else
+		sink_odd(sink, key, intact);
+}
+
 CHUNK_INLINE int chunk_get_of(struct lane *lane, struct sink *sink, size_t n,
 			      chunk_get_fn get, size_t bytes)
 {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/arg.h"
 #include "bench/colour.h"
 #include "bench/commands.h"
 #include "bench/limit.h"
@@ -25,6 +26,8 @@
 #define EXIT_USAGE 2
 
 enum style { STYLE_TEXT, STYLE_JSON, STYLE_MD };
+
+static const char *const style_names[] = { "text", "json", "md" };
 
 struct compare {
 	const char *path[2]; /* old, new */
@@ -73,31 +76,6 @@ static const struct argp_option option_table[] = {
 	{ NULL, 0, NULL, 0, NULL, 0 }
 };
 
-static double number(struct argp_state *state, const char *option,
-		     const char *text, double min, double max)
-{
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end == text || *end || !(value >= min && value <= max))
-		argp_error(state, "--%s '%s' is not a number from %g to %g",
-			   option, text, min, max);
-	return value;
-}
-
-static enum style style(struct argp_state *state, const char *text)
-{
-	if (!strcmp(text, "text"))
-		return STYLE_TEXT;
-	if (!strcmp(text, "json"))
-		return STYLE_JSON;
-	if (!strcmp(text, "md"))
-		return STYLE_MD;
-	argp_error(state, "unknown --format '%s'; there are text, json and md",
-		   text);
-	return STYLE_TEXT;
-}
-
 static void add_limit(struct argp_state *state, struct compare *compare,
 		      const char *text)
 {
@@ -111,23 +89,35 @@ static void add_limit(struct argp_state *state, struct compare *compare,
 		argp_error(state, "--fail-if '%s': %s", text, why);
 }
 
+static void check_paths(struct argp_state *state, const struct compare *compare)
+{
+	if (compare->n_paths < 2)
+		argp_error(state, "two result files are needed, OLD and NEW");
+	if (!strcmp(compare->path[0], "-") && !strcmp(compare->path[1], "-"))
+		argp_error(state, "only one of OLD and NEW can be -, standard "
+				  "input");
+}
+
 static error_t parse_one(int key, char *arg, struct argp_state *state)
 {
 	struct compare *compare = state->input;
 
 	switch (key) {
 	case KEY_FORMAT:
-		compare->style = style(state, arg);
+		compare->style = (enum style)ARG_CHOICE(state, "format", arg,
+							style_names);
 		break;
 	case KEY_NORMALISE:
 		compare->rules.normalise = true;
 		break;
 	case KEY_ALPHA:
-		compare->rules.alpha = number(state, "alpha", arg, 1e-9, 0.5);
+		compare->rules.alpha =
+			arg_real(state, "alpha", arg, 1e-9, 0.5, "number");
 		break;
 	case KEY_TOLERANCE:
 		compare->rules.tolerance =
-			number(state, "tolerance", arg, 0, 100) / 100;
+			arg_real(state, "tolerance", arg, 0, 100, "number") /
+			100;
 		break;
 	case KEY_FAIL:
 		add_limit(state, compare, arg);
@@ -135,19 +125,12 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		if (compare->n_paths == 2)
 			argp_error(state,
-				   "'%s' is too many; there are OLD and "
-				   "NEW",
+				   "'%s' is too many; there are OLD and NEW",
 				   arg);
 		compare->path[compare->n_paths++] = arg;
 		break;
 	case ARGP_KEY_END:
-		if (compare->n_paths < 2)
-			argp_error(state, "two result files are needed, OLD "
-					  "and NEW");
-		if (!strcmp(compare->path[0], "-") &&
-		    !strcmp(compare->path[1], "-"))
-			argp_error(state, "only one of OLD and NEW can be -, "
-					  "standard input");
+		check_paths(state, compare);
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -182,8 +165,7 @@ static int sort_by_key(json_t *rows, json_t *by_key)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		char *key = row_key(row, NULL);
 		json_t *alike;
 
@@ -558,11 +540,12 @@ static void compare_all(struct compare *compare)
 	json_t *rows;
 	const char *key;
 
-	json_object_foreach(compare->by_key[1], key, rows) compare_rows(
-		compare, json_object_get(compare->by_key[0], key), rows);
-	json_object_foreach(compare->by_key[0], key,
-			    rows) if (!json_object_get(compare->by_key[1], key))
-		compare_rows(compare, rows, NULL);
+	json_object_foreach(compare->by_key[1], key, rows)
+		compare_rows(compare, json_object_get(compare->by_key[0], key),
+			     rows);
+	json_object_foreach(compare->by_key[0], key, rows)
+		if (!json_object_get(compare->by_key[1], key))
+			compare_rows(compare, rows, NULL);
 }
 
 int compare_main(int argc, char **argv)

@@ -39,7 +39,7 @@ static void read_line(const char *path, const char *key, char *buf, size_t size)
 		fclose(f);
 }
 
-/* A word of the line that begins with @key. */
+/* Whether a line that begins with @key has @word in it. */
 static bool line_has(const char *path, const char *key, const char *word)
 {
 	FILE *f = fopen(path, "re");

@@ -26,8 +26,7 @@ json_t *figures_colours(const json_t *rows)
 	int n_ours = 0, n_rivals = 0;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		const char *transport = row_text(row, "transport");
 		int *n = row_is(row, "ours") ? &n_ours : &n_rivals;
 
@@ -88,9 +87,9 @@ static json_t *find_line(json_t *figure, const char *title)
 	json_t *line;
 	size_t i;
 
-	json_array_foreach(
-		json_object_get(figure, "lines"), i,
-		line) if (!strcmp(title, row_text(line, "title"))) return line;
+	json_array_foreach(json_object_get(figure, "lines"), i, line)
+		if (!strcmp(title, row_text(line, "title")))
+			return line;
 	return NULL;
 }
 
@@ -108,8 +107,8 @@ static json_t *get_line(json_t *figure, const json_t *row,
 	line = find_line(figure, title);
 	if (line)
 		return line;
-	json_array_foreach(lines, i, line) dash +=
-		!strcmp(transport, row_text(line, "transport"));
+	json_array_foreach(lines, i, line)
+		dash += !strcmp(transport, row_text(line, "transport"));
 	line = json_object();
 	json_object_set_new(line, "title", json_string(title));
 	json_object_set_new(line, "transport", json_string(transport));
@@ -169,8 +168,7 @@ static void add_latencies(json_t *figures, const json_t *rows,
 	json_t *by_title = json_object(), *row, *figure;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		const char *title = row_text(row, "case");
 		char text[120];
 
@@ -190,8 +188,7 @@ static void add_latencies(json_t *figures, const json_t *rows,
 	json_decref(by_title);
 }
 
-/* Throughput over something -------------------------------------------------
- */
+/* Throughput over something ------------------------------------------------ */
 
 struct sweep {
 	enum axis axis;
@@ -278,7 +275,9 @@ static void sort_points(json_t *line)
 	size_t n = json_array_size(points), i;
 	json_t **order = calloc(n + 1, sizeof(*order));
 
-	json_array_foreach(points, i, point) if (order) order[i] = point;
+	json_array_foreach(points, i, point)
+		if (order)
+			order[i] = point;
 	if (order)
 		qsort(order, n, sizeof(*order), by_x);
 	for (i = 0; order && i < n; i++)
@@ -292,10 +291,9 @@ static bool has_point(const json_t *line, double x)
 	json_t *point;
 	size_t i;
 
-	json_array_foreach(
-		json_object_get(line, "points"), i,
-		point) if (json_number_value(json_array_get(point, 0)) ==
-			   x) return true;
+	json_array_foreach(json_object_get(line, "points"), i, point)
+		if (json_number_value(json_array_get(point, 0)) == x)
+			return true;
 	return false;
 }
 
@@ -310,11 +308,10 @@ static bool has_better(json_t *lines, const json_t *line)
 	json_t *other;
 	size_t i;
 
-	json_array_foreach(
-		lines, i,
-		other) if (!is_dot(other) &&
-			   !strcmp(row_text(line, "transport"),
-				   row_text(other, "transport"))) return true;
+	json_array_foreach(lines, i, other)
+		if (!is_dot(other) && !strcmp(row_text(line, "transport"),
+					      row_text(other, "transport")))
+			return true;
 	return false;
 }
 
@@ -327,8 +324,7 @@ static bool tidy(json_t *figure)
 	bool worth = false;
 	size_t i;
 
-	json_array_foreach(lines, i, line)
-	{
+	json_array_foreach(lines, i, line) {
 		sort_points(line);
 		worth |= !is_dot(line);
 	}
@@ -347,8 +343,7 @@ static void add_sweep(json_t *figures, const struct sweep *sweep,
 	const char *name;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		double x = row_number(row, sweep->field);
 		json_t *line;
 		char title[160], *key;
@@ -372,8 +367,9 @@ static void add_sweep(json_t *figures, const struct sweep *sweep,
 		if (!has_point(line, x))
 			add_point(line, x, sweep_y(sweep, row));
 	}
-	json_object_foreach(by_key, name, figure) if (tidy(figure))
-		json_array_append(figures, figure);
+	json_object_foreach(by_key, name, figure)
+		if (tidy(figure))
+			json_array_append(figures, figure);
 	json_decref(by_key);
 }
 
@@ -383,13 +379,12 @@ static void number_names(json_t *figures)
 	json_t *figure, *other;
 	size_t i, j;
 
-	json_array_foreach(figures, i, figure)
-	{
+	json_array_foreach(figures, i, figure) {
 		const char *name = row_text(figure, "name");
 		int n = 1;
 
-		json_array_foreach(figures, j, other) n +=
-			j < i && !strcmp(name, row_text(other, "name"));
+		json_array_foreach(figures, j, other)
+			n += j < i && !strcmp(name, row_text(other, "name"));
 		if (n > 1)
 			json_object_set_new(figure, "name",
 					    json_sprintf("%s-%d", name, n));

@@ -6,9 +6,10 @@
  *	name	for files: "rtt-busy-latency"
  *	title	for people
  *	x, y	what the axes have: enum axis
- *	lines	array of objects: title, ours, colour (how manieth transport of
- *		ours, or of the rivals, on the whole page), dash (how manieth
- *		line of that transport), points (array of [x, y], x ascending)
+ *	lines	array of objects: title, ours, colour (the transport's number on
+ *		the whole page, among ours or among the rivals), dash (the
+ *		line's number among those of its transport), points (array of
+ *		[x, y], x ascending)
  */
 #ifndef BENCH_FIGURES_H
 #define BENCH_FIGURES_H

@@ -35,8 +35,7 @@ const char *const rival_colours[N_RIVAL_COLOURS][2] = {
 	{ "#6a3d9a", "#ab86d6" },
 };
 
-/* The program ----------------------------------------------------------------
- */
+/* The program -------------------------------------------------------------- */
 
 static const char *program(void)
 {
@@ -85,8 +84,7 @@ static pid_t start(FILE **script)
 	return -1;
 }
 
-/* Axes -----------------------------------------------------------------------
- */
+/* Axes --------------------------------------------------------------------- */
 
 struct range {
 	double low, high;
@@ -99,15 +97,15 @@ static struct range range_of(const json_t *figure, size_t which)
 	size_t i, j;
 
 	json_array_foreach(json_object_get(figure, "lines"), i, line)
-		json_array_foreach(json_object_get(line, "points"), j, point)
-	{
-		double value = json_number_value(json_array_get(point, which));
+		json_array_foreach(json_object_get(line, "points"), j, point) {
+			double value =
+				json_number_value(json_array_get(point, which));
 
-		if (value > 0 && value < range.low)
-			range.low = value;
-		if (value > range.high)
-			range.high = value;
-	}
+			if (value > 0 && value < range.low)
+				range.low = value;
+			if (value > range.high)
+				range.high = value;
+		}
 	return range;
 }
 
@@ -181,19 +179,18 @@ static void point_ticks(FILE *f, enum axis axis, const json_t *figure)
 
 	fputs("set xtics (", f);
 	json_array_foreach(json_object_get(figure, "lines"), i, line)
-		json_array_foreach(json_object_get(line, "points"), j, point)
-	{
-		double x = json_number_value(json_array_get(point, 0));
+		json_array_foreach(json_object_get(line, "points"), j, point) {
+			double x = json_number_value(json_array_get(point, 0));
 
-		if (axis == AXIS_BYTES)
-			units_bytes(text, sizeof(text), x);
-		else if (axis == AXIS_PAIRS)
-			snprintf(text, sizeof(text), "%gx%g", x, x);
-		else
-			snprintf(text, sizeof(text), "%g", x);
-		fprintf(f, "%s\"%s\" %g", comma, text, x);
-		comma = ", ";
-	}
+			if (axis == AXIS_BYTES)
+				units_bytes(text, sizeof(text), x);
+			else if (axis == AXIS_PAIRS)
+				snprintf(text, sizeof(text), "%gx%g", x, x);
+			else
+				snprintf(text, sizeof(text), "%g", x);
+			fprintf(f, "%s\"%s\" %g", comma, text, x);
+			comma = ", ";
+		}
 	fputs(")\n", f);
 }
 
@@ -244,16 +241,14 @@ static void print_axes(FILE *f, const json_t *figure, const char *ink)
 	fprintf(f, "set yrange [%g:%g]\n", ys.low, ys.high);
 }
 
-/* Lines ----------------------------------------------------------------------
- */
+/* Lines -------------------------------------------------------------------- */
 
 static void print_data(FILE *f, const json_t *lines)
 {
 	json_t *line, *point;
 	size_t i, j;
 
-	json_array_foreach(lines, i, line)
-	{
+	json_array_foreach(lines, i, line) {
 		fprintf(f, "$line%zu << EOD\n", i);
 		json_array_foreach(json_object_get(line, "points"), j, point)
 			fprintf(f, "%.9g %.9g\n",
@@ -305,8 +300,7 @@ static void print_lines(FILE *f, const json_t *figure)
 	putc('\n', f);
 }
 
-/* The picture ----------------------------------------------------------------
- */
+/* The picture -------------------------------------------------------------- */
 
 /* In double quotes, as gnuplot reads them. */
 static void print_quoted(FILE *f, const char *text)

@@ -234,20 +234,9 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 {
 	const struct tally *tally = &crew->floor->tally[0];
 
-	out->messages = tally_counted(tally);
-	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
+	crew_sum_owner(crew, out);
 	if (out->open_loop)
 		out->sent_per_s = (double)tally->n_sent / out->seconds;
-	out->deaths = atomic_load(&crew->floor->n_killed);
-	out->again = atomic_load(&crew->floor->shares.n_again);
-	out->fairness = shares_fairness(&crew->floor->shares);
-	crew_use_part(tally, out);
-	crew_sum_usage(crew, out);
-	out->lost = tally->lost;
-	out->dup = tally->dup;
-	out->wrong = tally->wrong;
-	out->has_ns = crew->floor->hist.n > 0;
-	out->ns = hist_quantiles(&crew->floor->hist);
 }
 
 void load_farm(const struct transport *transport, const struct spec *spec,

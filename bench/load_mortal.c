@@ -2,12 +2,12 @@
  * load_mortal.c - mpmc whose readers are killed at random and replaced
  *
  * A message is leased, checked, entered into a book that all share, and only
- * then released: so it is there for another if its reader dies with it.  If he
- * died after the entry, the other finds that it was entered already, and that
- * it is told so: it has readers that died holding it.  That is what a program
- * does that must not do anything twice, and it makes the count exact: each
- * number that was sent has one entry, none is missing; one that came again
- * without a death is a duplicate.
+ * then released: so another reader gets it if the first one dies with it.  If
+ * that one died after the entry, the other is told that readers have died on
+ * the message, looks, and finds the entry made.  That is what a program does
+ * that must not do anything twice, and it makes the count exact: each number
+ * that was sent has one entry, none is missing; one that came again without a
+ * death is a duplicate.
  *
  * The end is that of the queue: a reader that holds nothing waits for what the
  * others hold, as it would be its turn if they died.

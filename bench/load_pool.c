@@ -388,25 +388,6 @@ static int own(struct seat *seat)
 	return ret < 0 ? seat_fail(seat, ret, "stop workers") : 0;
 }
 
-static void sum_up(const struct crew *crew, struct outcome *out)
-{
-	const struct tally *tally = &crew->floor->tally[0];
-
-	out->messages = tally_counted(tally);
-	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
-	out->deaths = atomic_load(&crew->floor->n_killed);
-	out->again = atomic_load(&crew->floor->shares.n_again);
-	out->fairness = shares_fairness(&crew->floor->shares);
-	crew_use_part(tally, out);
-	crew_sum_usage(crew, out);
-	out->lost = tally->lost;
-	out->dup = tally->dup;
-	out->disorder = tally->disorder;
-	out->wrong = tally->wrong;
-	out->has_ns = crew->floor->hist.n > 0;
-	out->ns = hist_quantiles(&crew->floor->hist);
-}
-
 void load_pool(const struct transport *transport, const struct spec *spec,
 	       struct outcome *out)
 {
@@ -431,7 +412,7 @@ void load_pool(const struct transport *transport, const struct spec *spec,
 		ret = crew_fork(&crew, "killer", 0, chaos_kill, &counted, -1);
 	if (ret == 0 &&
 	    crew_run_warm(&crew, spec->warm_seconds, spec->seconds) == 0)
-		sum_up(&crew, out);
+		crew_sum_owner(&crew, out);
 	crew_kill(&crew);
 	job.ops->close(job.tasks);
 out_crew:

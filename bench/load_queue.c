@@ -77,8 +77,10 @@ static int produce(struct seat *seat)
 	seat_ready(seat);
 	ret = put_until_stopped(seat, buf);
 	seat_end(seat);
-	if (ret < 0)
+	if (ret < 0) {
+		free(buf);
 		return seat_fail(seat, ret, "put");
+	}
 	if (atomic_fetch_sub(&seat->floor->n_producing, 1) == 1)
 		ret = put_ends(job, buf, job->spec->consumers);
 	free(buf);
@@ -147,8 +149,10 @@ static int consume(struct seat *seat)
 	seat_ready(seat);
 	ret = get_until_end(seat, buf);
 	seat_end(seat);
-	if (ret < 0)
+	if (ret < 0) {
+		free(buf);
 		return seat_fail(seat, ret, "get");
+	}
 	ret = put_ends(job, buf, (unsigned)ret - 1);
 	free(buf);
 	return ret;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/arg.h"
 #include "bench/message.h"
 #include "bench/options.h"
 #include "bus/shmbus.h"
@@ -92,8 +93,7 @@ static const struct argp_option option_table[] = {
 	  0 },
 	{ "rate", KEY_RATE, "N[/s]", 0,
 	  "rtt, stream, farm: send at intended times, N a second (50K, 1M), "
-	  "and "
-	  "count latencies from these: an open loop (default: closed)",
+	  "and count latencies from these: an open loop (default: closed)",
 	  0 },
 	{ "wait", KEY_WAIT, "HOW", 0,
 	  "how shmbus waits: spin, adaptive, uring or futex (the last two "
@@ -114,7 +114,10 @@ static const struct argp_option option_table[] = {
 	  0 },
 	{ "no-pin", KEY_NO_PIN, NULL, 0, "never pin", 0 },
 	{ "rival", KEY_RIVAL, "NAME[,NAME...]", 0,
-	  "who to compare with; none for nobody, all for everybody", 0 },
+	  "whom to compare with; none for nobody, all for everybody who can "
+	  "run "
+	  "the workload",
+	  0 },
 	{ "chaos", KEY_CHAOS, "kill=N/s", 0,
 	  "mpmc, farm, pool: kill workers or readers of ours at random, N a "
 	  "second; rivals do not survive that and are left out",
@@ -161,6 +164,9 @@ static const struct {
 };
 
 #define N_PROFILES (sizeof(profiles) / sizeof(profiles[0]))
+
+/* As enum format. */
+static const char *const format_names[] = { "text", "json", "csv", "md" };
 
 struct parse {
 	struct options *options;
@@ -252,7 +258,7 @@ static void check_chaos(struct argp_state *state, struct options *options)
 {
 	if (options->kills_per_s <= 0)
 		return;
-	if (options->n_rivals)
+	if (options->n_rivals || options->all_rivals)
 		argp_error(state, "--chaos is for shmbus alone: who is killed "
 				  "in a rival takes its message along; leave "
 				  "out --rival");
@@ -266,43 +272,8 @@ static void check_chaos(struct argp_state *state, struct options *options)
 static double seconds(struct argp_state *state, const char *option,
 		      const char *text, double min)
 {
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end == text || *end || !(value >= min && value <= MAX_SECONDS))
-		argp_error(state,
-			   "--%s '%s' is not a number of seconds from %g to "
-			   "%.0f",
-			   option, text, min, MAX_SECONDS);
-	return value;
-}
-
-static int wait_kind(struct argp_state *state, const char *text)
-{
-	for (int i = 0; i < WAIT_N; i++)
-		if (!strcmp(text, wait_names[i]))
-			return i;
-	argp_error(state,
-		   "unknown --wait '%s'; there are spin, adaptive, uring and "
-		   "futex",
-		   text);
-	return -1;
-}
-
-static enum format format(struct argp_state *state, const char *text)
-{
-	if (!strcmp(text, "text"))
-		return FORMAT_TEXT;
-	if (!strcmp(text, "json"))
-		return FORMAT_JSON;
-	if (!strcmp(text, "csv"))
-		return FORMAT_CSV;
-	if (!strcmp(text, "md"))
-		return FORMAT_MD;
-	argp_error(state,
-		   "unknown --format '%s'; there are text, json, csv and md",
-		   text);
-	return FORMAT_TEXT;
+	return arg_real(state, option, text, min, MAX_SECONDS,
+			"number of seconds");
 }
 
 static void list_rivals(char *buf, size_t size)
@@ -342,15 +313,10 @@ static void rivals(struct argp_state *state, struct options *options,
 
 	options->rivals_given = true;
 	while (copy && (one = strsep(&rest, ","))) {
-		if (!strcmp(one, "none"))
-			continue;
-		if (strcmp(one, "all") != 0) {
+		if (!strcmp(one, "all"))
+			options->all_rivals = true;
+		else if (strcmp(one, "none") != 0)
 			add_rival(state, options, one);
-			continue;
-		}
-		for (size_t i = 0; transports[i]; i++)
-			if (!transports[i]->ours)
-				add_rival(state, options, transports[i]->name);
 	}
 	free(copy);
 }
@@ -361,16 +327,9 @@ static void methods(struct argp_state *state, struct options *options,
 	char *copy = strdup(text), *rest = copy, *one;
 
 	while (copy && (one = strsep(&rest, ","))) {
-		int method = 0;
+		int method = arg_choice(state, "method", one, method_names,
+					METHOD_FARM);
 
-		while (method < METHOD_FARM &&
-		       strcmp(one, method_names[method]) != 0)
-			method++;
-		if (method == METHOD_FARM)
-			argp_error(state,
-				   "unknown --method '%s'; there are apply, "
-				   "submit, map, imap and imap_unordered",
-				   one);
 		options->methods |= METHOD_BIT(method);
 	}
 	free(copy);
@@ -535,37 +494,52 @@ static void check_uses(struct argp_state *state, const struct parse *parse)
 	}
 }
 
-static error_t parse_one(int key, char *arg, struct argp_state *state)
+/* The numbers that take one value; each is an unsigned of struct options. */
+static const struct {
+	enum key key;
+	const char *name;
+	size_t max; /* they begin with 1 */
+	size_t off;
+} single[] = {
+	{ KEY_PRODUCERS, "producers", MAX_PROCESSES,
+	  offsetof(struct options, producers) },
+	{ KEY_CONSUMERS, "consumers", MAX_PROCESSES,
+	  offsetof(struct options, consumers) },
+	{ KEY_BATCH, "batch", MAX_BATCH, offsetof(struct options, batch) },
+	{ KEY_INFLIGHT, "inflight", MAX_INFLIGHT,
+	  offsetof(struct options, inflight) },
+	{ KEY_RUNS, "runs", MAX_RUNS, offsetof(struct options, runs) },
+};
+
+static bool parse_single(struct argp_state *state, struct options *options,
+			 int key, const char *arg)
+{
+	for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
+		void *field = (char *)options + single[i].off;
+
+		if (key != (int)single[i].key)
+			continue;
+		*(unsigned *)field = (unsigned)number(state, single[i].name,
+						      arg, 1, single[i].max);
+		return true;
+	}
+	return false;
+}
+
+/* What messages and tasks are like, and who takes part. */
+static error_t parse_load(int key, char *arg, struct argp_state *state)
 {
 	struct parse *parse = state->input;
 	struct options *options = parse->options;
 
-	if (key >= KEY_WORKERS && key < KEY_MAX)
-		parse->given[key - KEY_WORKERS] = true;
 	switch (key) {
 	case KEY_WORKERS:
 		numbers(state, "workers", arg, 1, MAX_PROCESSES,
 			&options->workers);
 		break;
-	case KEY_PRODUCERS:
-		options->producers = (unsigned)number(state, "producers", arg,
-						      1, MAX_PROCESSES);
-		break;
-	case KEY_CONSUMERS:
-		options->consumers = (unsigned)number(state, "consumers", arg,
-						      1, MAX_PROCESSES);
-		break;
 	case KEY_SIZE:
 		numbers(state, "size", arg, MSG_MIN_BYTES, MAX_BYTES,
 			&options->sizes);
-		break;
-	case KEY_BATCH:
-		options->batch =
-			(unsigned)number(state, "batch", arg, 1, MAX_BATCH);
-		break;
-	case KEY_INFLIGHT:
-		options->inflight = (unsigned)number(state, "inflight", arg, 1,
-						     MAX_INFLIGHT);
 		break;
 	case KEY_SLOTS:
 		options->slots = slots(state, arg);
@@ -579,22 +553,6 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case KEY_ITEMS:
 		options->items = number(state, "items", arg, 1, MAX_ITEMS);
 		break;
-	case KEY_DURATION:
-		options->seconds = seconds(state, "duration", arg, 0.001);
-		break;
-	case KEY_WARMUP:
-		options->warmup = seconds(state, "warmup", arg, 0);
-		break;
-	case KEY_RUNS:
-		options->runs =
-			(unsigned)number(state, "runs", arg, 1, MAX_RUNS);
-		break;
-	case KEY_RATE:
-		options->rate = rate(state, arg);
-		break;
-	case KEY_WAIT:
-		options->wait = wait_kind(state, arg);
-		break;
 	case KEY_TRANSPORT:
 		kinds(state, parse, arg);
 		break;
@@ -607,14 +565,55 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	case KEY_LOAN:
 		options->loan = true;
 		break;
+	case KEY_RIVAL:
+		rivals(state, options, arg);
+		break;
+	default:
+		return parse_single(state, options, key, arg)
+			       ? 0
+			       : ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static void check(struct argp_state *state, struct parse *parse)
+{
+	struct options *options = parse->options;
+
+	if (options->rate > 0 && options->batch > 1)
+		argp_error(state, "--rate sends single messages; leave out "
+				  "--batch");
+	check_chaos(state, options);
+	check_uses(state, parse);
+	choose_ours(state, parse);
+}
+
+/* How it is measured and shown. */
+static error_t parse_one(int key, char *arg, struct argp_state *state)
+{
+	struct parse *parse = state->input;
+	struct options *options = parse->options;
+
+	if (key >= KEY_WORKERS && key < KEY_MAX)
+		parse->given[key - KEY_WORKERS] = true;
+	switch (key) {
+	case KEY_DURATION:
+		options->seconds = seconds(state, "duration", arg, 0.001);
+		break;
+	case KEY_WARMUP:
+		options->warmup = seconds(state, "warmup", arg, 0);
+		break;
+	case KEY_RATE:
+		options->rate = rate(state, arg);
+		break;
+	case KEY_WAIT:
+		options->wait = ARG_CHOICE(state, "wait", arg, wait_names);
+		break;
 	case KEY_PIN:
 		options->pin = 1;
 		break;
 	case KEY_NO_PIN:
 		options->pin = 0;
-		break;
-	case KEY_RIVAL:
-		rivals(state, options, arg);
 		break;
 	case KEY_CHAOS:
 		options->kills_per_s = chaos(state, arg);
@@ -623,21 +622,17 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 		options->syscalls = true;
 		break;
 	case KEY_FORMAT:
-		options->format = format(state, arg);
+		options->format = (enum format)ARG_CHOICE(state, "format", arg,
+							  format_names);
 		break;
 	case ARGP_KEY_ARG:
 		workload(state, options, arg);
 		break;
 	case ARGP_KEY_END:
-		if (options->rate > 0 && options->batch > 1)
-			argp_error(state, "--rate sends single messages; leave "
-					  "out --batch");
-		check_chaos(state, options);
-		check_uses(state, parse);
-		choose_ours(state, parse);
+		check(state, parse);
 		break;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_load(key, arg, state);
 	}
 	return 0;
 }

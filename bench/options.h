@@ -52,6 +52,7 @@ struct options {
 	unsigned n_ours;
 	const struct transport *ours[MAX_OURS]; /* the first is compared */
 	bool rivals_given;
+	bool all_rivals; /* "all": those that can, and who is named besides */
 	unsigned n_rivals;
 	const struct transport *rivals[MAX_RIVALS];
 	enum format format;

@@ -30,7 +30,7 @@ struct outcome {
 	double seconds;    /* first message sent to last one received */
 	uint64_t messages; /* received; in rtt and farm: answers */
 	bool open_loop;    /* sent at intended times, ns counts from these */
-	double sent_per_s; /* then: how many it were; NAN otherwise */
+	double sent_per_s; /* then: how many they were; NAN otherwise */
 	bool has_ns;
 	struct quantiles ns;
 	struct quantiles again_ns; /* recover: until it ran again */

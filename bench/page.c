@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/arg.h"
 #include "bench/commands.h"
 #include "bench/figures.h"
 #include "bench/gnuplot.h"
@@ -46,12 +47,11 @@ static bool ends_with(const char *text, const char *end)
 static void format(struct argp_state *state, struct page *page,
 		   const char *text)
 {
-	page->plots_svg = !strcmp(text, "svg") || !strcmp(text, "both");
-	page->plots_png = !strcmp(text, "png") || !strcmp(text, "both");
-	if (!page->plots_svg && !page->plots_png)
-		argp_error(state,
-			   "unknown --format '%s'; there are png, svg and both",
-			   text);
+	static const char *const names[] = { "png", "svg", "both" };
+	int choice = ARG_CHOICE(state, "format", text, names);
+
+	page->plots_png = choice != 1;
+	page->plots_svg = choice != 0;
 }
 
 static void check(struct argp_state *state, struct page *page)
@@ -131,16 +131,16 @@ static void parse(struct page *page, int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, page);
 }
 
-/* Of both kinds of page ------------------------------------------------------
- */
+/* Of both kinds of page ---------------------------------------------------- */
 
 json_t *page_rows(const struct page *page, unsigned file, enum load load)
 {
 	json_t *rows = json_array(), *row;
 	size_t i;
 
-	json_array_foreach(page->rows[file], i, row) if (row_load(row) == load)
-		json_array_append(rows, row);
+	json_array_foreach(page->rows[file], i, row)
+		if (row_load(row) == load)
+			json_array_append(rows, row);
 	return rows;
 }
 
@@ -155,8 +155,9 @@ static void append_once(json_t *array, json_t *value)
 	json_t *other;
 	size_t i;
 
-	json_array_foreach(array, i,
-			   other) if (json_equal(value, other)) return;
+	json_array_foreach(array, i, other)
+		if (json_equal(value, other))
+			return;
 	json_array_append(array, value);
 }
 
@@ -169,8 +170,7 @@ static json_t *get_env(json_t *envs, const json_t *env)
 
 	json_object_del(alike, "command");
 	json_object_del(alike, "date");
-	json_array_foreach(envs, i, other)
-	{
+	json_array_foreach(envs, i, other) {
 		bare = json_copy(other);
 		json_object_del(bare, "runs");
 		equal = json_equal(alike, bare);
@@ -191,8 +191,7 @@ json_t *page_envs(const struct page *page)
 	size_t i;
 
 	for (unsigned file = 0; file < page->n_files; file++)
-		json_array_foreach(page->rows[file], i, row)
-		{
+		json_array_foreach(page->rows[file], i, row) {
 			json_t *env = json_object_get(row, "env"), *run;
 
 			if (!json_is_object(env))
@@ -214,15 +213,14 @@ json_t *page_warnings(const json_t *rows)
 	size_t i, j;
 
 	json_array_foreach(rows, i, row)
-		json_array_foreach(json_object_get(row, "warnings"), j, warning)
-	{
-		text = json_sprintf("%s: %s", row_text(row, "case"),
-				    json_string_value(warning));
-		append_once(all, text);
-		json_decref(text);
-	}
-	json_array_foreach(rows, i, row)
-	{
+		json_array_foreach(json_object_get(row, "warnings"), j,
+				   warning) {
+			text = json_sprintf("%s: %s", row_text(row, "case"),
+					    json_string_value(warning));
+			append_once(all, text);
+			json_decref(text);
+		}
+	json_array_foreach(rows, i, row) {
 		row_name(row, name, sizeof(name));
 		if (table_remark(remark, sizeof(remark), row))
 			json_array_append_new(
@@ -245,8 +243,7 @@ char *page_figure_name(const struct page *page, unsigned file,
 	return ret < 0 ? NULL : name;
 }
 
-/* Files ----------------------------------------------------------------------
- */
+/* Files -------------------------------------------------------------------- */
 
 static int read_files(struct page *page)
 {
@@ -260,7 +257,8 @@ static int read_files(struct page *page)
 		ret = rows_read(page->path[file], page->rows[file]);
 		json_array_extend(all, page->rows[file]);
 	}
-	json_array_foreach(all, i, row) standings_add(&page->standings, row);
+	json_array_foreach(all, i, row)
+		standings_add(&page->standings, row);
 	page->colours = figures_colours(all);
 	json_decref(all);
 	return ret;
@@ -302,8 +300,7 @@ static int draw_all(const struct page *page)
 	for (unsigned file = 0; file < page->n_files; file++) {
 		json_t *figures = figures_make(page->rows[file], page->colours);
 
-		json_array_foreach(figures, i, figure)
-		{
+		json_array_foreach(figures, i, figure) {
 			if (ret == 0 && page->plots_svg)
 				ret = draw(page, file, figure, PICTURE_SVG);
 			if (ret == 0 && page->plots_png)

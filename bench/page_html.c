@@ -107,8 +107,7 @@ static void element(FILE *f, const char *open, const char *text,
 	fputs(close, f);
 }
 
-/* Colours --------------------------------------------------------------------
- */
+/* Colours ------------------------------------------------------------------ */
 
 /* gnuplot writes "rgb(  0, 114, 178)" for lines and "rgb(0,114,178)" for
  * letters. */
@@ -138,8 +137,7 @@ static void print_style(FILE *f)
 	fputs("}\n</style>\n", f);
 }
 
-/* Plots ----------------------------------------------------------------------
- */
+/* Plots -------------------------------------------------------------------- */
 
 /* A line of gnuplot's SVG.  Names must be unique in the page, so each gets
  * @prefix; what makes a file of it, and tool tips, are left out. */
@@ -225,14 +223,14 @@ static int print_figures(const struct page *page, FILE *f, const json_t *rows)
 	if (page->no_plots)
 		return 0;
 	figures = figures_make(rows, page->colours);
-	json_array_foreach(figures, i, figure) if (ret == 0) ret =
-		print_figure(f, figure);
+	json_array_foreach(figures, i, figure)
+		if (ret == 0)
+			ret = print_figure(f, figure);
 	json_decref(figures);
 	return ret;
 }
 
-/* Tables ---------------------------------------------------------------------
- */
+/* Tables ------------------------------------------------------------------- */
 
 static void print_head(FILE *f, enum load load, const struct columns *columns)
 {
@@ -248,14 +246,17 @@ static void print_head(FILE *f, enum load load, const struct columns *columns)
 
 static void print_ratio(FILE *f, const json_t *row)
 {
-	double ratio = row_number(row, "ratio");
+	static const char *const classes[] = {
+		[STANDING_NONE] = "",
+		[STANDING_AHEAD] = " ahead",
+		[STANDING_LEVEL] = "",
+		[STANDING_BEHIND] = " behind",
+	};
 	char text[160];
 
 	table_ratio(text, sizeof(text), row);
 	fprintf(f, "<td class=\"ratio%s\">",
-		ratio < 0.995    ? " behind"
-		: ratio >= 1.005 ? " ahead"
-				 : "");
+		classes[standing_of(row_number(row, "ratio"))]);
 	element(f, "", text, "</td>");
 }
 
@@ -337,8 +338,7 @@ static int print_table(const struct page *page, FILE *f, unsigned file,
 	print_about(f, json_array_get(rows, 0));
 	table_columns(&columns, rows);
 	print_head(f, row_load(json_array_get(rows, 0)), &columns);
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		print_row(f, row, page_is_first(row, before), &columns);
 		before = row;
 	}
@@ -379,8 +379,7 @@ static int print_load(const struct page *page, FILE *f, enum load load)
 	return ret;
 }
 
-/* The rest of it -------------------------------------------------------------
- */
+/* The rest of it ----------------------------------------------------------- */
 
 static void print_env_row(FILE *f, const char *name, const char *text)
 {
@@ -400,8 +399,7 @@ static void print_env(FILE *f, const json_t *env)
 	char text[160];
 
 	fputs("<div class=\"wide\"><table class=\"env\">\n", f);
-	json_array_foreach(json_object_get(env, "runs"), i, run)
-	{
+	json_array_foreach(json_object_get(env, "runs"), i, run) {
 		fputs("<tr><td>run</td><td><code>", f);
 		element(f, "", row_text(run, "command"), "</code> ");
 		element(f, "<span class=\"soft\">", row_text(run, "date"),
@@ -443,8 +441,9 @@ static void print_standings(FILE *f, const struct standings *standings)
 	element(f, "", text, ".</p>\n");
 	if (json_array_size(standings->behind)) {
 		fputs("<ul>\n", f);
-		json_array_foreach(standings->behind, i, behind) element(
-			f, "<li>", json_string_value(behind), "</li>\n");
+		json_array_foreach(standings->behind, i, behind)
+			element(f, "<li>", json_string_value(behind),
+				"</li>\n");
 		fputs("</ul>\n", f);
 	}
 	fputs("</div>\n", f);
@@ -473,7 +472,8 @@ static void print_top(const struct page *page, FILE *f)
 				load_names[load]);
 	fputs("</nav>\n", f);
 	print_standings(f, &page->standings);
-	json_array_foreach(envs, i, env) print_env(f, env);
+	json_array_foreach(envs, i, env)
+		print_env(f, env);
 	json_decref(envs);
 }
 

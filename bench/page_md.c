@@ -44,8 +44,9 @@ static int print_figures(const struct page *page, FILE *f, unsigned file,
 	if (page->no_plots)
 		return 0;
 	figures = figures_make(rows, page->colours);
-	json_array_foreach(figures, i, figure) if (ret == 0) ret =
-		print_figure(page, f, file, figure);
+	json_array_foreach(figures, i, figure)
+		if (ret == 0)
+			ret = print_figure(page, f, file, figure);
 	json_decref(figures);
 	return ret;
 }
@@ -83,8 +84,7 @@ int page_md(const struct page *page, FILE *f)
 	size_t i, j;
 
 	fprintf(f, "# %s\n", page->title ? page->title : "busbench");
-	json_array_foreach(envs, i, env)
-	{
+	json_array_foreach(envs, i, env) {
 		putc('\n', f);
 		json_array_foreach(json_object_get(env, "runs"), j, run)
 			markdown_command(f, run);

@@ -147,8 +147,8 @@ static bool is_default(const struct options *options,
 	return false;
 }
 
-/* A rival that cannot do it is still wanted if it was asked for: then the
- * table says that it is absent. */
+/* A rival that cannot do it is still wanted if it was named: then the table
+ * says that it is absent. */
 static bool is_wanted(const struct options *options,
 		      const struct transport *rival, enum load load)
 {
@@ -161,7 +161,7 @@ static bool is_wanted(const struct options *options,
 	for (unsigned i = 0; i < options->n_rivals; i++)
 		if (options->rivals[i] == rival)
 			return true;
-	return false;
+	return options->all_rivals && rival->loads & LOAD_BIT(load);
 }
 
 /* Few messages a second, by nature. */
@@ -317,15 +317,43 @@ static struct bench_case *add_case(struct plan *plan,
 	return bench_case;
 }
 
+enum way { BUSY, ADAPTIVE, PARKED, WAY_N };
+
+/* Those who never sleep, whoever there is, and one who always does. */
+static void add_rtt_rivals(struct bench_case *bench_case,
+			   const struct options *options, enum way way)
+{
+	static const struct transport *const awake[] = {
+		&rival_vyukov,  &rival_spsc,     &rival_spsc_mem,
+		&rival_ck_spsc, &rival_rte_spsc, &rival_rte_mpmc,
+		&rival_line,
+	};
+
+	switch (way) {
+	case BUSY:
+		for (size_t i = 0; i < sizeof(awake) / sizeof(awake[0]); i++)
+			add_rival(bench_case, options, awake[i]);
+		break;
+	case ADAPTIVE:
+		for (size_t i = 0; transports[i]; i++)
+			if (!transports[i]->ours &&
+			    transports[i] != &rival_futex)
+				add_rival(bench_case, options, transports[i]);
+		break;
+	default:
+		add_rival(bench_case, options, &rival_futex);
+	}
+}
+
 static void plan_rtt(struct plan *plan, const struct options *options)
 {
 	static const struct {
 		const char *title;
 		unsigned waits;
-	} ways[] = {
-		{ "busy", 1u << WAIT_SPIN },
-		{ "adaptive", 1u << WAIT_ADAPTIVE },
-		{ "parked", 1u << WAIT_URING | 1u << WAIT_FUTEX },
+	} ways[WAY_N] = {
+		[BUSY] = { "busy", 1u << WAIT_SPIN },
+		[ADAPTIVE] = { "adaptive", 1u << WAIT_ADAPTIVE },
+		[PARKED] = { "parked", 1u << WAIT_URING | 1u << WAIT_FUTEX },
 	};
 	struct spec spec = { .load = LOAD_RTT,
 			     .bytes = OPERANDS_BYTES,
@@ -334,11 +362,11 @@ static void plan_rtt(struct plan *plan, const struct options *options)
 			     .rate = options->rate,
 			     .inflight = 1 };
 
-	for (unsigned way = 0; way < 3; way++) {
+	for (enum way way = 0; way < WAY_N; way++) {
 		struct bench_case *added;
 
 		/* One way was asked for: one case, with all rivals. */
-		if (options->wait >= 0 && way != 1)
+		if (options->wait >= 0 && way != ADAPTIVE)
 			continue;
 		added = add_case(plan, options, &spec);
 		add_ours(added, options, ways[way].waits);
@@ -348,23 +376,7 @@ static void plan_rtt(struct plan *plan, const struct options *options)
 		}
 		snprintf(added->title, sizeof(added->title), "%s",
 			 ways[way].title);
-		if (way == 0) {
-			add_rival(added, options, &rival_vyukov);
-			add_rival(added, options, &rival_spsc);
-			add_rival(added, options, &rival_spsc_mem);
-			add_rival(added, options, &rival_ck_spsc);
-			add_rival(added, options, &rival_rte_spsc);
-			add_rival(added, options, &rival_rte_mpmc);
-			add_rival(added, options, &rival_line);
-		} else if (way == 1) {
-			for (size_t i = 0; transports[i]; i++)
-				if (!transports[i]->ours &&
-				    transports[i] != &rival_futex)
-					add_rival(added, options,
-						  transports[i]);
-		} else {
-			add_rival(added, options, &rival_futex);
-		}
+		add_rtt_rivals(added, options, way);
 	}
 }
 

@@ -27,7 +27,7 @@ static const char *how_it_waits(const struct entry *entry)
 				       : wait_names[entry->wait];
 }
 
-/* Warnings ---------------------------------------------------------------- */
+/* Warnings ----------------------------------------------------------------- */
 
 static void __attribute__((format(printf, 2, 3)))
 warn(struct warnings *warnings, const char *format, ...)
@@ -223,7 +223,7 @@ void report_warnings(const struct case_result *results,
 	warn_of_crowding(warnings, results);
 }
 
-/* JSON -------------------------------------------------------------------- */
+/* JSON --------------------------------------------------------------------- */
 
 static json_t *real_or_null(double value)
 {
@@ -350,11 +350,6 @@ static double per_message(const struct outcome *out, double value)
 	return out->messages ? value / (double)out->messages : NAN;
 }
 
-static double cpu_per_message(const struct outcome *out)
-{
-	return per_message(out, out->cpu_ns);
-}
-
 /* What a row is judged by, as a path in it; ci_low and ci_high are of that. */
 static const char *figure(enum load load, const struct outcome *out)
 {
@@ -460,25 +455,23 @@ static void add_series(json_t *row, const struct result *result)
 #undef SET
 }
 
-/* One row; what does not apply is null. */
-static json_t *json_row(const struct case_result *results,
-			const struct result *result,
-			const struct warnings *warnings)
+/* The order of these three is that of the fields, in CSV as well; what does not
+ * apply is null. */
+static void add_parameters(json_t *row, const struct bench_case *bench_case,
+			   const struct result *result, const struct spec *spec)
 {
+	static const unsigned batched =
+		LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC);
 	const struct entry *entry = result->entry;
-	const struct spec entry_spec = plan_spec(results->bench_case, entry);
-	const struct spec *spec = &entry_spec;
 	const struct outcome *out = &result->median;
-	const struct sweep *sweep = &results->bench_case->sweep;
-	bool one_way = !spec->workers, is_pool = spec->load == LOAD_POOL,
-	     batched = LOAD_BIT(spec->load) &
-		       (LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC));
-	json_t *row = json_object();
+	const struct sweep *sweep = &bench_case->sweep;
+	bool one_way = !spec->workers, is_pool = spec->load == LOAD_POOL;
+	bool has_batch = LOAD_BIT(spec->load) & batched;
 
 #define SET(key, value) json_object_set_new(row, key, value)
 	SET("schema", json_integer(ROW_SCHEMA));
 	SET("workload", json_string(load_names[spec->load]));
-	SET("case", json_string(results->bench_case->title));
+	SET("case", json_string(bench_case->title));
 	SET("sweep", sweep->name ? json_string(sweep->name) : json_null());
 	SET("sweep_value", json_sweep_value(sweep));
 	SET("transport", json_string(entry->transport->name));
@@ -488,7 +481,7 @@ static json_t *json_row(const struct case_result *results,
 	SET("producers", count_or_null(one_way ? spec->producers : 0));
 	SET("consumers", count_or_null(one_way ? spec->consumers : 0));
 	SET("workers", count_or_null(spec->workers));
-	SET("batch", count_or_null(batched ? entry->batch : 0));
+	SET("batch", count_or_null(has_batch ? entry->batch : 0));
 	SET("inflight", count_or_null(inflight(spec)));
 	SET("slots", count_or_null(slots(entry, spec)));
 	SET("method",
@@ -505,34 +498,51 @@ static json_t *json_row(const struct case_result *results,
 	SET("regimes", json_regimes(result));
 	SET("warmup_seconds",
 	    real_or_null(has_warmup(entry, spec) ? spec->warm_seconds : NAN));
+#undef SET
+}
+
+/* Throughput and latencies of the round in the middle. */
+static void add_figures(json_t *row, const struct result *result,
+			const struct spec *spec)
+{
+	const struct outcome *out = &result->median;
+	bool more = result_more_is_better(spec->load, out);
+	bool recover = spec->load == LOAD_RECOVER;
+
+#define SET(key, value) json_object_set_new(row, key, value)
 	SET("seconds", real_or_null(result->runs ? out->seconds : NAN));
 	SET("messages", result->runs ? json_integer((json_int_t)out->messages)
 				     : json_null());
 	SET("msgs_per_s", real_or_null(rate(spec->load, out)));
 	SET("best_msgs_per_s",
-	    real_or_null(result->runs && result_more_is_better(spec->load, out)
-				 ? result->best
-				 : NAN));
+	    real_or_null(result->runs && more ? result->best : NAN));
 	SET("loop", json_loop(spec));
 	SET("rate", real_or_null(spec->rate > 0 ? spec->rate : NAN));
 	SET("sent_per_s", real_or_null(out->sent_per_s));
 	SET("ns", json_ns(&out->ns, out->has_ns));
-	SET("again_ns",
-	    json_ns(&out->again_ns, out->has_ns && spec->load == LOAD_RECOVER));
+	SET("again_ns", json_ns(&out->again_ns, out->has_ns && recover));
 	SET("best_p50_ns",
-	    real_or_null(result->runs && out->has_ns &&
-					 !result_more_is_better(spec->load, out)
-				 ? result->best
-				 : NAN));
+	    real_or_null(result->runs && out->has_ns && !more ? result->best
+							      : NAN));
 	SET("figure", json_string(figure(spec->load, out)));
 	SET("ci_low", real_or_null(result->ci_low));
 	SET("ci_high", real_or_null(result->ci_high));
+#undef SET
+}
+
+/* What it cost, and whether all came. */
+static void add_counts(json_t *row, const struct result *result,
+		       const struct spec *spec)
+{
+	const struct outcome *out = &result->median;
+
+#define SET(key, value) json_object_set_new(row, key, value)
 	SET("fairness", json_fairness(&out->fairness));
 	SET("kills_per_s",
 	    real_or_null(spec->kills_per_s > 0 ? spec->kills_per_s : NAN));
 	SET("deaths", chaos_count(spec, out, out->deaths));
 	SET("again", chaos_count(spec, out, out->again));
-	SET("cpu_ns_per_msg", real_or_null(cpu_per_message(out)));
+	SET("cpu_ns_per_msg", real_or_null(per_message(out, out->cpu_ns)));
 	SET("switches_per_msg", real_or_null(outcome_switches(out)));
 	SET("wakeups_per_msg", real_or_null(per_message(out, out->sleeps)));
 	SET("syscalls_per_msg", real_or_null(result->syscalls));
@@ -541,12 +551,26 @@ static json_t *json_row(const struct case_result *results,
 	SET("dup", json_integer((json_int_t)result->dup));
 	SET("disorder", json_integer((json_int_t)result->disorder));
 	SET("wrong", json_integer((json_int_t)result->wrong));
-	SET("pingpong_ns",
-	    real_or_null(isnan(out->pingpong_ns) ? results->pingpong_before
-						 : out->pingpong_ns));
-	SET("pingpong_after_ns", real_or_null(out->pingpong_after_ns));
-	SET("warnings", json_warnings(warnings));
 #undef SET
+}
+
+static json_t *json_row(const struct case_result *results,
+			const struct result *result,
+			const struct warnings *warnings)
+{
+	const struct spec spec = plan_spec(results->bench_case, result->entry);
+	const struct outcome *out = &result->median;
+	double pingpong_ns = isnan(out->pingpong_ns) ? results->pingpong_before
+						     : out->pingpong_ns;
+	json_t *row = json_object();
+
+	add_parameters(row, results->bench_case, result, &spec);
+	add_figures(row, result, &spec);
+	add_counts(row, result, &spec);
+	json_object_set_new(row, "pingpong_ns", real_or_null(pingpong_ns));
+	json_object_set_new(row, "pingpong_after_ns",
+			    real_or_null(out->pingpong_after_ns));
+	json_object_set_new(row, "warnings", json_warnings(warnings));
 	add_ratios(row, results, result);
 	add_series(row, result);
 	return row;
@@ -624,8 +648,7 @@ static void csv_line(json_t *row, bool names)
 	const char *key, *comma = "";
 	json_t *value;
 
-	json_object_foreach(row, key, value)
-	{
+	json_object_foreach(row, key, value) {
 		const char *const *member = members_of(key);
 
 		if (!is_in_csv(key))
@@ -666,8 +689,7 @@ static void csv_rows(json_t *rows)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		if (!header_printed)
 			csv_line(row, true);
 		header_printed = true;
@@ -728,7 +750,8 @@ static void print_rows(enum format format, const struct case_result *results,
 		csv_rows(rows);
 		break;
 	case FORMAT_JSON:
-		json_array_foreach(rows, i, row) json_print(row);
+		json_array_foreach(rows, i, row)
+			json_print(row);
 		break;
 	}
 }

@@ -84,14 +84,16 @@ static void open_table(enum load load, const json_t *rows)
 
 static void print_ratio(const json_t *row)
 {
-	double ratio = row_number(row, "ratio");
+	static const char *const codes[] = {
+		[STANDING_NONE] = "",
+		[STANDING_AHEAD] = COLOUR_GOOD,
+		[STANDING_LEVEL] = "",
+		[STANDING_BEHIND] = COLOUR_BAD,
+	};
 	char text[160];
 
 	table_ratio(text, sizeof(text), row);
-	printf("  %s%s%s",
-	       colour(ratio < 0.995    ? COLOUR_BAD
-		      : ratio >= 1.005 ? COLOUR_GOOD
-				       : ""),
+	printf("  %s%s%s", colour(codes[standing_of(row_number(row, "ratio"))]),
 	       text, colour(COLOUR_PLAIN));
 }
 
@@ -164,8 +166,7 @@ void report_text_case(const struct case_result *results, const json_t *rows,
 	}
 	table.pingpong_last = results->pingpong_after;
 	table.flipped |= results->flipped;
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach(rows, i, row) {
 		print_row(row, i == 0);
 		standings_add(&standings, row);
 	}

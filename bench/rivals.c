@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/arg.h"
 #include "bench/commands.h"
 #include "bench/transport.h"
 
@@ -20,16 +21,12 @@
 
 static error_t parse_one(int key, char *arg, struct argp_state *state)
 {
+	static const char *const formats[] = { "text", "json" };
 	bool *json = state->input;
 
 	switch (key) {
 	case 'f':
-		*json = !strcmp(arg, "json");
-		if (!*json && strcmp(arg, "text") != 0)
-			argp_error(state,
-				   "unknown --format '%s'; there are text and "
-				   "json",
-				   arg);
+		*json = ARG_CHOICE(state, "format", arg, formats) == 1;
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state,

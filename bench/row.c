@@ -85,8 +85,7 @@ bool row_add_hist(const json_t *row, struct hist *hist)
 	const json_t *steps = json_object_get(row, "hist"), *step;
 	size_t i;
 
-	json_array_foreach(steps, i, step)
-	{
+	json_array_foreach(steps, i, step) {
 		json_int_t ns = json_integer_value(json_array_get(step, 0));
 		json_int_t n = json_integer_value(json_array_get(step, 1));
 

@@ -74,7 +74,7 @@ static void mark(bool begins)
 		syscall(SYS_prctl, RUN_MARK, begins, 0, 0, 0);
 }
 
-/* Member ------------------------------------------------------------------ */
+/* Member ------------------------------------------------------------------- */
 
 static uint64_t timeval_ns(struct timeval t)
 {
@@ -202,7 +202,7 @@ static void member(struct crew *crew, unsigned n, role_fn role, void *job,
 	_exit(ret < 0);
 }
 
-/* Parent ------------------------------------------------------------------ */
+/* Parent ------------------------------------------------------------------- */
 
 void crew_kill(struct crew *crew)
 {
@@ -469,6 +469,26 @@ void crew_sum_usage(const struct crew *crew, struct outcome *out)
 	out->cpu_ns *= out->part;
 	out->sleeps *= out->part;
 	out->preempted *= out->part;
+}
+
+void crew_sum_owner(const struct crew *crew, struct outcome *out)
+{
+	const struct floor *floor = crew->floor;
+	const struct tally *tally = &floor->tally[0];
+
+	out->messages = tally_counted(tally);
+	out->seconds = (double)(tally->end_ns - tally->begin_ns) / 1e9;
+	out->deaths = atomic_load(&floor->n_killed);
+	out->again = atomic_load(&floor->shares.n_again);
+	out->fairness = shares_fairness(&floor->shares);
+	crew_use_part(tally, out);
+	crew_sum_usage(crew, out);
+	out->lost = tally->lost;
+	out->dup = tally->dup;
+	out->disorder = tally->disorder;
+	out->wrong = tally->wrong;
+	out->has_ns = floor->hist.n > 0;
+	out->ns = hist_quantiles(&floor->hist);
 }
 
 void crew_close(struct crew *crew)

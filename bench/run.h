@@ -141,6 +141,9 @@ void crew_use_part(const struct tally *tally, struct outcome *out);
 /* What all members used together, into @out. */
 void crew_sum_usage(const struct crew *crew, struct outcome *out);
 
+/* The same, and what member 0 did, who has workers and measures. */
+void crew_sum_owner(const struct crew *crew, struct outcome *out);
+
 /* Members tell a tracer when the span that counts begins (1) and ends (0), by
  * prctl(RUN_MARK, 1 or 0), which the kernel does not know. */
 #define RUN_MARK 0x62757362 /* "busb" */

@@ -40,7 +40,7 @@ double stats_median(const double *values, unsigned n)
 	return median;
 }
 
-/* Ranks ------------------------------------------------------------------- */
+/* Ranks -------------------------------------------------------------------- */
 
 struct ranked {
 	double value;

@@ -139,7 +139,7 @@ static const struct column stream[] = {
 	{ "GB/s", 8, "msgs_per_s", gigabytes },
 };
 
-/* Of an open loop: how many it were, and how late. */
+/* Of an open loop: how many they were, and how late. */
 static const struct column open_loop[] = {
 	{ "messages/s", 10, "msgs_per_s", count },
 	LATENCIES,
@@ -199,7 +199,8 @@ static bool any_has(const json_t *rows, const char *path)
 	bool has = false;
 	size_t i;
 
-	json_array_foreach(rows, i, row) has |= !isnan(row_number(row, path));
+	json_array_foreach(rows, i, row)
+		has |= !isnan(row_number(row, path));
 	return has;
 }
 
@@ -314,15 +315,19 @@ void table_why(char *buf, size_t size, const json_t *row)
 }
 
 /* As it is printed, with two digits behind the point. */
-enum standing table_standing(const json_t *row)
+enum standing standing_of(double ratio)
 {
-	double ratio = row_number(row, "ratio");
-
-	if (!row_is(row, "ours") || isnan(ratio))
+	if (isnan(ratio))
 		return STANDING_NONE;
 	return ratio < 0.995    ? STANDING_BEHIND
 	       : ratio >= 1.005 ? STANDING_AHEAD
 				: STANDING_LEVEL;
+}
+
+enum standing table_standing(const json_t *row)
+{
+	return row_is(row, "ours") ? standing_of(row_number(row, "ratio"))
+				   : STANDING_NONE;
 }
 
 void table_ratio(char *buf, size_t size, const json_t *row)

@@ -56,6 +56,9 @@ enum standing {
 
 enum standing table_standing(const json_t *row);
 
+/* The same of any row's ratio, also a rival's: for colours. */
+enum standing standing_of(double ratio);
+
 /* "1.35x ahead of vyukov"; "1.35x" in the row of a rival; "the floor, no rival;
  * 1.60x the first row". */
 void table_ratio(char *buf, size_t size, const json_t *row);

@@ -229,16 +229,22 @@ double trace_round(const struct transport *transport, const struct spec *spec,
 	why[0] = '\0';
 	out = mmap(NULL, sizeof(*out), PROT_READ | PROT_WRITE,
 		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (out == MAP_FAILED)
+	if (out == MAP_FAILED) {
+		snprintf(why, why_bytes, "no memory: %s", strerror(errno));
 		return NAN;
+	}
 	*out = (struct outcome)OUTCOME_INIT;
-	if (pipe2(fd, O_CLOEXEC) != 0)
+	if (pipe2(fd, O_CLOEXEC) != 0) {
+		snprintf(why, why_bytes, "pipe2: %s", strerror(errno));
 		goto out_map;
+	}
 	pid = fork();
 	if (pid == 0)
 		run_round(transport, spec, fd[0], out);
 	if (pid > 0)
 		calls = count_in(pid, fd[1], out, why, why_bytes);
+	else
+		snprintf(why, why_bytes, "fork: %s", strerror(errno));
 	close(fd[0]);
 	close(fd[1]);
 out_map:

@@ -269,9 +269,6 @@ extern const struct task_ops pool_tasks;
 extern const struct crash_ops pool_crash;
 extern const struct crash_ops coord_crash;
 
-/* A worker of ours goes beside its coordinator, if processes are pinned. */
-void shmbus_pin_worker(bool pin);
-
 /* What was taken over from the dead on @bus, for the reports. */
 struct bus;
 struct shares;

@@ -13,13 +13,8 @@
 
 #include "bench/shares.h"
 #include "bench/transport.h"
+#include "bench/worker.h"
 #include "bus/shmbus.h"
-
-#define DEFAULT_WINDOW 1024
-
-/* Workers that may die on a task when they are killed at random. */
-#define CHAOS_ATTEMPTS   60
-#define CHAOS_BACKOFF_NS 1000
 
 /* Tasks -------------------------------------------------------------------- */
 
@@ -41,33 +36,15 @@ struct tasks {
 	char why[120]; /* no product came */
 };
 
-static struct share *my_share; /* in this worker */
+static const bus_handler handlers[] = { worker_multiply };
 
-static int multiply(void *ctx, const void *req, size_t len_bytes,
-		    struct bus_reply *reply)
-{
-	struct operands operands;
-	uint64_t product;
-
-	(void)ctx;
-	if (len_bytes != sizeof(operands))
-		return EBADMSG;
-	memcpy(&operands, req, sizeof(operands));
-	product = operands.a * operands.b;
-	share_count(my_share);
-	return -bus_reply_put(reply, &product, sizeof(product));
-}
-
-static const bus_handler handlers[] = { multiply };
-
-static int worker_begin(void *ctx, char *error, size_t error_bytes)
+static int init_worker(void *ctx, char *error, size_t error_bytes)
 {
 	const struct tasks *tasks = ctx;
 
 	(void)error;
 	(void)error_bytes;
-	my_share = shares_take(tasks->shares);
-	shmbus_pin_worker(tasks->pin);
+	worker_begin(tasks->shares, tasks->pin);
 	return 0;
 }
 
@@ -101,16 +78,13 @@ static int tasks_open(const struct spec *spec, struct tasks **tasks,
 static int tasks_start(struct tasks *tasks)
 {
 	struct bus_pool_config config = BUS_POOL_CONFIG_INIT;
-	uint32_t window = DEFAULT_WINDOW;
 
-	while (window < tasks->inflight)
-		window *= 2;
 	config.handlers = handlers;
 	config.n_handlers = 1;
 	config.n_workers = tasks->workers;
 	config.ctx = tasks;
-	config.init = worker_begin;
-	config.window = window;
+	config.init = init_worker;
+	config.window = worker_window(tasks->inflight);
 	if (tasks->mortal) {
 		config.max_attempts = CHAOS_ATTEMPTS;
 		config.backoff_ns = CHAOS_BACKOFF_NS;

@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "bench/chunk.h"
-#include "bench/cpus.h"
 #include "bench/shares.h"
 #include "bench/transport.h"
+#include "bench/worker.h"
 #include "bus/shmbus.h"
 
 struct lane {
@@ -21,10 +21,6 @@ struct lane {
 	struct bus_queue *queue;
 	struct bus_msg held; /* lease */
 };
-
-/* Workers that may die on a request when they are killed at random. */
-#define CHAOS_ATTEMPTS   60
-#define CHAOS_BACKOFF_NS 1000
 
 static struct bus_config config_for(const struct spec *spec)
 {
@@ -87,7 +83,7 @@ int shmbus_create(const struct spec *spec, struct bus **bus,
 			   strerror(-ret));
 }
 
-/* A queue -------------------------------------------------------------- */
+/* A queue ------------------------------------------------------------------ */
 
 static int shmbus_open(const struct spec *spec, struct lane **lane,
 		       struct outcome *out)
@@ -190,7 +186,7 @@ static const struct lease_ops shmbus_lease = {
 	.close = lease_close,
 };
 
-/* A coordinator and its workers ---------------------------------------- */
+/* A coordinator and its workers -------------------------------------------- */
 
 struct calls {
 	struct bus *bus;
@@ -203,36 +199,11 @@ struct calls {
 	struct shares *shares;
 };
 
-static struct share *my_share; /* in this worker */
-
-static int multiply(void *ctx, const void *req, size_t len_bytes,
-		    struct bus_reply *reply)
-{
-	struct operands operands;
-	uint64_t product;
-
-	(void)ctx;
-	if (len_bytes != sizeof(operands))
-		return EBADMSG;
-	memcpy(&operands, req, sizeof(operands));
-	product = operands.a * operands.b;
-	share_count(my_share);
-	return -bus_reply_put(reply, &product, sizeof(product));
-}
-
-/* The coordinator is on the first processor, the workers beside it. */
-void shmbus_pin_worker(bool pin)
-{
-	if (pin)
-		cpus_pin(cpus_nth(1));
-}
-
 static int init_worker(void *ctx)
 {
 	const struct calls *calls = ctx;
 
-	my_share = shares_take(calls->shares);
-	shmbus_pin_worker(calls->pin);
+	worker_begin(calls->shares, calls->pin);
 	return 0;
 }
 
@@ -266,15 +237,12 @@ static void calls_close(struct calls *calls)
 static int calls_start(struct calls *calls)
 {
 	struct bus_coord_config config = BUS_COORD_CONFIG_INIT;
-	uint32_t window = 1024; /* the default */
 
-	while (window < calls->inflight)
-		window *= 2;
-	config.handler = multiply;
+	config.handler = worker_multiply;
 	config.ctx = calls;
 	config.init = init_worker;
 	config.n_workers = calls->workers;
-	config.window = window;
+	config.window = worker_window(calls->inflight);
 	if (calls->mortal) {
 		config.max_attempts = CHAOS_ATTEMPTS;
 		config.backoff_ns = CHAOS_BACKOFF_NS;
@@ -367,7 +335,7 @@ const struct transport transport_farm = {
 	.crash = &coord_crash,
 };
 
-/* What the others have to know ------------------------------------------ */
+/* What the others have to know --------------------------------------------- */
 
 void shmbus_geometry(struct spec *spec)
 {

@@ -91,8 +91,8 @@ static void read_rounds(struct rounds *rounds, const json_t *rows,
 	size_t room = 1, i, j;
 	json_t *row, *value;
 
-	json_array_foreach(rows, i, row) room +=
-		json_array_size(json_object_get(row, "values"));
+	json_array_foreach(rows, i, row)
+		room += json_array_size(json_object_get(row, "values"));
 	*rounds =
 		(struct rounds){ .value = calloc(room, sizeof(double)),
 				 .regime = calloc(room, sizeof(enum regime)) };

@@ -2,8 +2,8 @@
  * pool.h - a pool, as its parts know it; private to the process that started it
  *
  *	pool.c        start, scale, close, join, terminate, free; progress
- *	pool_lane.c   lanes, and how far ahead of the workers tasks are handed
- *on pool_limit.c  tasks that are late or canceled: told, signaled, killed
+ *	pool_lane.c   lanes; how far ahead of the workers tasks are handed on
+ *	pool_limit.c  tasks that are late or canceled: told, signaled, killed
  *	pool_pipe.c   results that are too large for a slot, as they come in
  *	pool_task.c   in the worker: run a task, send its result; pool_task.h
  *	future.c      futures

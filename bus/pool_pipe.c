@@ -11,13 +11,12 @@
  *
  *	worker                             parent
  *	publish a part
- *	set the bit, ring       ------->   load the bits; take the part:
- *straight
+ *	set the bit, ring       ------->   load the bits; take the part, straight
  *	...                                into the memory that the future will
  *	publish the last part              have
  *	clear the bit
  *	answer, release         ------->   an answer: then all of its parcel is
- *in the pipe, or was taken already
+ *	                                   in the pipe, or was taken already
  *
  * Killed in the middle: the rest never comes, what has come is dropped, and the
  * task is run again.  Killed between the parcel and the answer: the task is run

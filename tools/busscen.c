@@ -356,7 +356,8 @@ static void parse_options(int argc, char **argv, struct command_line *cl)
 		if (key == '?' && optopt)
 			bad_usage("there is no option '-%c'", optopt);
 		if (key == '?')
-			bad_usage("there is no option '%s', or more than one",
+			bad_usage("there is no option '%s', or more than one "
+				  "that begins so",
 				  word);
 		if (!parse_map_option(key, optarg, cl))
 			parse_option(key, optarg, cl);

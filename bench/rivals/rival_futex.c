@@ -15,10 +15,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "bench/rivals/common.h"
 #include "bench/transport.h"
 
 struct cell {
@@ -36,19 +36,16 @@ static int futex_open(const struct spec *spec, struct lane **lane,
 		      struct outcome *out)
 {
 	struct lane *made = calloc(1, sizeof(*made));
-	void *map;
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
 	made->map_bytes = sizeof(struct cell) + spec->bytes;
-	map = mmap(NULL, made->map_bytes, PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (map == MAP_FAILED) {
+	made->cell = rival_map(made->map_bytes);
+	if (!made->cell) {
 		free(made);
 		return outcome_set(out, OUTCOME_FAILED, "no memory: %s",
 				   strerror(errno));
 	}
-	made->cell = map;
 	*lane = made;
 	return 0;
 }

@@ -15,26 +15,26 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/cpus.h"
+#include "bench/rivals/common.h"
 #include "bench/transport.h"
 
-#define SPINS_MAX 4096 /* then sched_yield() */
+#define SPINS 4096 /* then sched_yield() */
 
 struct line {
 	alignas(128) _Atomic uint64_t turn; /* odd: the worker's */
 	uint64_t a, b, product;
 };
+
 static_assert(sizeof(struct line) == 128, "line");
 
 struct calls {
@@ -52,31 +52,25 @@ static bool is_turn(const struct line *line, uint64_t turn)
 
 static void wait_turn(const struct line *line, uint64_t turn)
 {
-	for (unsigned spins = 1; !is_turn(line, turn); spins++) {
-#if defined(__x86_64__) || defined(__i386__)
-		__builtin_ia32_pause();
-#endif
-		if (spins % SPINS_MAX == 0)
-			sched_yield();
-	}
+	unsigned spins = 0;
+
+	while (!is_turn(line, turn))
+		rival_relax(&spins, SPINS);
 }
 
 static int line_open(const struct spec *spec, struct calls **calls,
 		     struct outcome *out)
 {
 	struct calls *made = calloc(1, sizeof(*made));
-	void *map;
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
-	map = mmap(NULL, sizeof(struct line), PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (map == MAP_FAILED) {
+	made->line = rival_map(sizeof(*made->line));
+	if (!made->line) {
 		free(made);
 		return outcome_set(out, OUTCOME_FAILED, "no memory: %s",
 				   strerror(errno));
 	}
-	made->line = map;
 	made->pin = spec->pin;
 	*calls = made;
 	return 0;
@@ -113,8 +107,8 @@ static int line_start(struct calls *calls)
 	return calls->worker < 0 ? -errno : 0;
 }
 
-static int line_submit(struct calls *calls, uint64_t id, uint64_t a,
-		       uint64_t b, bool wait)
+static int line_submit(struct calls *calls, uint64_t id, uint64_t a, uint64_t b,
+		       bool wait)
 {
 	struct line *line = calls->line;
 
@@ -122,8 +116,7 @@ static int line_submit(struct calls *calls, uint64_t id, uint64_t a,
 	calls->id = id;
 	line->a = a;
 	line->b = b;
-	atomic_store_explicit(&line->turn, ++calls->turn,
-			      memory_order_release);
+	atomic_store_explicit(&line->turn, ++calls->turn, memory_order_release);
 	return 0;
 }
 

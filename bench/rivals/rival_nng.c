@@ -1,7 +1,7 @@
 /*
  * rival_nng.c - nng, PUSH and PULL over Unix sockets
  *
- * Sockets of version 0 of the pipeline protocol over abstract:// , which is its
+ * Sockets of version 0 of the pipeline protocol over abstract://, which is its
  * ipc:// without a file.  Messages are nng_msg, written and read in
  * nng_msg_body() when they are lent, which saves a copy at either side; its
  * buffers are as they are by default.  See mail_lane.inc for many readers and
@@ -20,7 +20,8 @@
 #include <nng/nng.h>
 #include <nng/protocol/pipeline0/pull.h>
 #include <nng/protocol/pipeline0/push.h>
-#include <stdio.h>
+
+#define WIRE_URL "abstract://"
 
 struct letter {
 	nng_msg *msg;
@@ -68,19 +69,13 @@ static int wire_open(struct wire *wire, bool writes)
 	return to_errno(error);
 }
 
-static int wire_bind(struct wire *wire, const char *name)
+static int wire_bind(struct wire *wire, const char *url)
 {
-	char url[100];
-
-	snprintf(url, sizeof(url), "abstract://%s", name);
 	return to_errno(nng_listen(wire->socket, url, NULL, 0));
 }
 
-static int wire_connect(struct wire *wire, const char *name)
+static int wire_connect(struct wire *wire, const char *url)
 {
-	char url[100];
-
-	snprintf(url, sizeof(url), "abstract://%s", name);
 	return to_errno(nng_dial(wire->socket, url, NULL, 0));
 }
 
@@ -115,9 +110,7 @@ static void letter_close(struct letter *letter)
 
 #include "bench/rivals/mail_lane.inc"
 
-#define BUILT                                                                  \
-	.built = true, .open = mail_open, .close = mail_close,                 \
-	.put = mail_put, .get = mail_get, .send = mail_send, .recv = mail_recv
+#define BUILT MAIL_LANE
 #else
 #define BUILT .built = false
 #endif

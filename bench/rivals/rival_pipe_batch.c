@@ -26,7 +26,7 @@
 #define PIPE_BYTES  (1 << 20) /* what an ordinary user may have */
 #define PIECE_BYTES 65536
 
-_Static_assert(BURST_MAX *CALL_BYTES <= PIPE_BUF, "atomic");
+_Static_assert(PIPE_BUF >= BURST_MAX * CALL_BYTES, "atomic");
 
 struct lane {
 	int fd[2];
@@ -185,10 +185,6 @@ CHUNK_INLINE int recv_of(struct lane *lane, struct sink *sink, size_t n,
 			 size_t bytes)
 {
 	for (; n > 0 && !sink->ended; n--) {
-		const unsigned char *msg;
-		bool intact;
-		uint64_t key;
-
 		if (lane->next == lane->n_ready) {
 			int ret = read_some(lane, (char *)lane->piece, bytes,
 					    piece_for(lane, bytes));
@@ -198,12 +194,7 @@ CHUNK_INLINE int recv_of(struct lane *lane, struct sink *sink, size_t n,
 			lane->n_ready = (size_t)ret;
 			lane->next = 0;
 		}
-		msg = lane->piece + lane->next++ * bytes;
-		intact = msg_check(msg, bytes, &key);
-		if (__builtin_expect(intact && key == sink->expected, 1))
-			sink->expected++;
-		else
-			sink_odd(sink, key, intact);
+		sink_take(sink, lane->piece + lane->next++ * bytes, bytes);
 	}
 	return 0;
 }

@@ -28,8 +28,8 @@
 
 #define SCRIPT        "busbench_rivals.py"
 #define MAX_OUTPUT    (1u << 20) /* a histogram may have 33000 steps */
-#define START_LIMIT_S 8.0 /* beyond the round itself */
-#define NO_PYTHON     127 /* as shells say it */
+#define START_LIMIT_S 8.0        /* beyond the round itself */
+#define NO_PYTHON     127        /* as shells say it */
 
 struct command {
 	const char *argv[40];
@@ -191,11 +191,10 @@ static void add_latencies(struct hist *hist, const json_t *steps)
 	size_t i;
 
 	json_array_foreach(steps, i, step)
-		hist_add_many(hist,
-			      (uint64_t)json_integer_value(
-				      json_array_get(step, 0)),
-			      (uint64_t)json_integer_value(
-				      json_array_get(step, 1)));
+		hist_add_many(
+			hist,
+			(uint64_t)json_integer_value(json_array_get(step, 0)),
+			(uint64_t)json_integer_value(json_array_get(step, 1)));
 }
 
 static void fill(struct outcome *out, const json_t *object)

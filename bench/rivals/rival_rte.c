@@ -9,15 +9,16 @@
  *	rte-spsc   RING_F_SP_ENQ | RING_F_SC_DEQ
  *	rte-mpmc   the default
  *	rte-hts    RING_F_MP_HTS_ENQ | RING_F_MC_HTS_DEQ: one at a time moves
- *head and tail; for more threads than processors rte-rts    RING_F_MP_RTS_ENQ |
- *RING_F_MC_RTS_DEQ: the last one moves the tail; likewise
+ *	           head and tail; for more threads than processors
+ *	rte-rts    RING_F_MP_RTS_ENQ | RING_F_MC_RTS_DEQ: the last one moves
+ *	           the tail; likewise
  *
  * Elements are of the message's size up to 64 bytes (rte_ring_*_elem()), longer
  * messages as in ring_lane.inc.  The calls are those that look up the mode in
- *the ring, which programs use.  4096 slots, or with -mem as many as fit into
- *the memory of ours.  -b32 writes, compares and moves 32 messages at a time,
- *also as requests and answers, or fewer when there are no more; the others do
- *so in workloads with --batch.
+ * the ring, which programs use.  4096 slots, or with -mem as many as fit into
+ * the memory of ours.  -b32 writes, compares and moves 32 messages at a time,
+ * also as requests and answers, or fewer when there are no more; the others do
+ * so in workloads with --batch.
  *
  * A process that is killed or preempted between head and tail stops all that
  * come after it (in rte-mpmc they spin inside, so that it collapses when there

@@ -20,14 +20,13 @@
 #include "config.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bench/chunk.h"
+#include "bench/rivals/common.h"
 #include "bench/transport.h"
 
 #define N_SLOTS    1024
@@ -56,18 +55,6 @@ struct lane {
 	struct lane *back; /* duplex: the other direction */
 };
 
-static void relax(unsigned *spins)
-{
-	if (++*spins < SPINS) {
-#if defined(__x86_64__) || defined(__i386__)
-		__builtin_ia32_pause();
-#endif
-		return;
-	}
-	*spins = 0;
-	sched_yield();
-}
-
 /* The other side's index as soon as it is not @stuck, or that without @wait. */
 static __attribute__((noinline)) uint64_t look(const _Atomic uint64_t *index,
 					       uint64_t stuck, bool wait)
@@ -80,7 +67,7 @@ static __attribute__((noinline)) uint64_t look(const _Atomic uint64_t *index,
 
 		if (now != stuck || !wait)
 			return now;
-		relax(&spins);
+		rival_relax(&spins, SPINS);
 	}
 }
 
@@ -110,7 +97,6 @@ static int spsc_open(const struct spec *spec, struct lane **lane,
 		     struct outcome *out)
 {
 	struct lane *made = aligned_alloc(alignof(struct lane), sizeof(*made));
-	void *map;
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
@@ -119,14 +105,12 @@ static int spsc_open(const struct spec *spec, struct lane **lane,
 			       .called = spec->variant & CALLED };
 	made->n_slots = slots_for(spec, made->stride);
 	made->map_bytes = sizeof(struct ring) + made->n_slots * made->stride;
-	map = mmap(NULL, made->map_bytes, PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (map == MAP_FAILED) {
+	made->ring = rival_map(made->map_bytes);
+	if (!made->ring) {
 		free(made);
 		return outcome_set(out, OUTCOME_FAILED, "no memory: %s",
 				   strerror(errno));
 	}
-	made->ring = map;
 	*lane = made;
 	return 0;
 }
@@ -137,7 +121,7 @@ static void spsc_close(struct lane *lane)
 	free(lane);
 }
 
-/* The writer -------------------------------------------------------------- */
+/* The writer --------------------------------------------------------------- */
 
 CHUNK_INLINE void *room(struct lane *lane, size_t stride, bool wait)
 {
@@ -233,7 +217,7 @@ static int spsc_send(struct lane *lane, struct source *source, size_t n)
 	return ret;
 }
 
-/* The reader -------------------------------------------------------------- */
+/* The reader --------------------------------------------------------------- */
 
 CHUNK_INLINE const void *front(struct lane *lane, size_t stride, bool wait)
 {
@@ -370,7 +354,7 @@ static int duplex_turn(struct lane *lane, struct source *source,
 
 	while ((moved = chunk_turn(lane, source, sink, n, put_one, get_back)) ==
 	       0)
-		relax(&spins);
+		rival_relax(&spins, SPINS);
 	return moved < 0 ? moved : 0;
 }
 

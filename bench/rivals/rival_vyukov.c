@@ -14,14 +14,13 @@
 #include "config.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bench/chunk.h"
+#include "bench/rivals/common.h"
 #include "bench/transport.h"
 
 #define POOL_BYTES (16u << 20) /* as much as our blob pool has by default */
@@ -45,18 +44,6 @@ struct lane {
 	uint64_t mask;
 };
 
-static void relax(unsigned *spins)
-{
-	if (++*spins < SPINS) {
-#if defined(__x86_64__) || defined(__i386__)
-		__builtin_ia32_pause();
-#endif
-		return;
-	}
-	*spins = 0;
-	sched_yield();
-}
-
 static struct slot *slot_of(const struct lane *lane, uint64_t ticket)
 {
 	size_t off = (size_t)(ticket & lane->mask) * lane->stride;
@@ -71,7 +58,6 @@ static int vyukov_open(const struct spec *spec, struct lane **lane,
 	size_t data =
 		spec->bytes > spec->slot_bytes ? spec->bytes : spec->slot_bytes;
 	uint64_t n_slots = spec->n_slots;
-	void *map;
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
@@ -82,14 +68,12 @@ static int vyukov_open(const struct spec *spec, struct lane **lane,
 		n_slots /= 2;
 	made->mask = n_slots - 1;
 	made->map_bytes = sizeof(struct tickets) + n_slots * made->stride;
-	map = mmap(NULL, made->map_bytes, PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (map == MAP_FAILED) {
+	made->shared = rival_map(made->map_bytes);
+	if (!made->shared) {
 		free(made);
 		return outcome_set(out, OUTCOME_FAILED, "no memory: %s",
 				   strerror(errno));
 	}
-	made->shared = map;
 	for (uint64_t i = 0; i < n_slots; i++)
 		atomic_store_explicit(&slot_of(made, i)->seq, i,
 				      memory_order_relaxed);
@@ -141,7 +125,7 @@ static int vyukov_put(struct lane *lane, const void *msgs, size_t bytes,
 	while (!(slot = claim(lane, &lane->shared->tail, 0, &ticket))) {
 		if (!wait)
 			return -EAGAIN;
-		relax(&spins);
+		rival_relax(&spins, SPINS);
 	}
 	memcpy(slot->data, msgs, bytes);
 	atomic_store_explicit(&slot->seq, ticket + 1, memory_order_release);
@@ -159,7 +143,7 @@ static int vyukov_get(struct lane *lane, void *msgs, size_t bytes, size_t n,
 	while (!(slot = claim(lane, &lane->shared->head, 1, &ticket))) {
 		if (!wait)
 			return -EAGAIN;
-		relax(&spins);
+		rival_relax(&spins, SPINS);
 	}
 	memcpy(msgs, slot->data, bytes);
 	atomic_store_explicit(&slot->seq, ticket + lane->mask + 1,

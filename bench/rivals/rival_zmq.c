@@ -17,8 +17,9 @@
 #ifdef WITH_ZMQ
 
 #include <errno.h>
-#include <stdio.h>
 #include <zmq.h>
+
+#define WIRE_URL "ipc://@" /* @: in the abstract namespace */
 
 #define HWM       1000 /* messages; the default */
 #define HWM_BYTES (16u << 20)
@@ -56,20 +57,13 @@ static int wire_open(struct wire *wire, bool writes)
 	return 0;
 }
 
-/* "@": in the abstract namespace. */
-static int wire_bind(struct wire *wire, const char *name)
+static int wire_bind(struct wire *wire, const char *url)
 {
-	char url[100];
-
-	snprintf(url, sizeof(url), "ipc://@%s", name);
 	return zmq_bind(wire->socket, url) != 0 ? -errno : 0;
 }
 
-static int wire_connect(struct wire *wire, const char *name)
+static int wire_connect(struct wire *wire, const char *url)
 {
-	char url[100];
-
-	snprintf(url, sizeof(url), "ipc://@%s", name);
 	return zmq_connect(wire->socket, url) != 0 ? -errno : 0;
 }
 
@@ -120,9 +114,7 @@ static void letter_close(struct letter *letter)
 
 #include "bench/rivals/mail_lane.inc"
 
-#define BUILT                                                                  \
-	.built = true, .open = mail_open, .close = mail_close,                 \
-	.put = mail_put, .get = mail_get, .send = mail_send, .recv = mail_recv
+#define BUILT MAIL_LANE
 #else
 #define BUILT .built = false
 #endif

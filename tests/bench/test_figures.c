@@ -1,4 +1,6 @@
-/* test_figures.c - bench/figures.c: which figures, which lines, which points */
+/*
+ * test_figures.c - bench/figures.c: which figures, which lines, which points
+ */
 #include "config.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,6 @@
-/* test_hist.c - bench/hist.c */
+/*
+ * test_hist.c - bench/hist.c
+ */
 #include "config.h"
 
 #include <criterion/criterion.h>

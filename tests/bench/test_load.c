@@ -202,14 +202,19 @@ static void setup(void)
 TestSuite(load, .init = setup, .timeout = 200.0);
 
 /* A round counts what comes after its warm-up.  On a machine under load there
- * may be no time left for that: then take another. */
-static void run_counted(const struct transport *transport)
+ * may be no time left for more than @messages: then take another. */
+static void run_past(const struct transport *transport, uint64_t messages)
 {
 	for (int i = 0; i < 100; i++) {
 		load_run(transport, &spec, &out);
-		if (out.status != OUTCOME_OK || out.messages > 0)
+		if (out.status != OUTCOME_OK || out.messages > messages)
 			break;
 	}
+}
+
+static void run_counted(const struct transport *transport)
+{
+	run_past(transport, 0);
 }
 
 Test(load, a_sound_stream_is_clean)
@@ -422,8 +427,7 @@ Test(load, what_a_transport_cannot_do_is_absent)
 	cr_assert_eq(out.status, OUTCOME_ABSENT);
 }
 
-/* mpmc with readers that may be killed: the book that they keep --------------
- */
+/* mpmc with readers that may be killed: the book that they keep ------------ */
 
 static unsigned char leased[MAX_BYTES_HERE];
 
@@ -471,12 +475,7 @@ static void run_mortal(enum fault with)
 	fault = with;
 	spec.load = LOAD_MPMC;
 	spec.kills_per_s = 0.0001;
-	/* There may be no time for as many on a machine under load. */
-	for (int i = 0; i < 100; i++) {
-		load_run(&mortal, &spec, &out);
-		if (out.status != OUTCOME_OK || out.messages > FAULTY_SEQ)
-			break;
-	}
+	run_past(&mortal, FAULTY_SEQ);
 	cr_assert_eq(out.status, OUTCOME_OK, "%s", out.why);
 	cr_assert_eq(out.deaths, 0);
 }
@@ -517,8 +516,7 @@ Test(load, who_cannot_lease_is_not_killed)
 	cr_assert_eq(out.status, OUTCOME_ABSENT);
 }
 
-/* pool: one that multiplies at once ------------------------------------------
- */
+/* pool: one that multiplies at once ---------------------------------------- */
 
 struct tasks {
 	uint64_t n;     /* handed over, or given back by next() */
@@ -682,12 +680,7 @@ static void run_pool(enum method method, enum fault with)
 	spec.chunk = 1;
 	spec.items = FAULTY_SEQ / 10 * 9; /* it is in the second map */
 	spec.seconds = 0.02;
-	/* On a machine under load there may be no time for as many tasks. */
-	for (int i = 0; i < 100; i++) {
-		load_run(&faulty_pool, &spec, &out);
-		if (out.status != OUTCOME_OK || out.messages > FAULTY_SEQ)
-			break;
-	}
+	run_past(&faulty_pool, FAULTY_SEQ);
 }
 
 static void assert_faults(enum method method, uint64_t lost, uint64_t dup,
@@ -776,8 +769,7 @@ Test(load, the_yardstick_of_a_pool_is_a_farm)
 	cr_assert_gt(out.messages, 0);
 }
 
-/* recover: a worker for each request -----------------------------------------
- */
+/* recover: a worker for each request --------------------------------------- */
 
 struct crash {
 	crash_task task;

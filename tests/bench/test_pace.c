@@ -1,4 +1,6 @@
-/* test_pace.c - bench/pace.c: what an open loop counts, at made-up times */
+/*
+ * test_pace.c - bench/pace.c: what an open loop counts, at made-up times
+ */
 #include "config.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,6 @@
-/* test_range.c - bench/range.c */
+/*
+ * test_range.c - bench/range.c
+ */
 #include "config.h"
 
 #include <criterion/criterion.h>

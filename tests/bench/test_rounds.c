@@ -1,4 +1,6 @@
-/* test_rounds.c - bench/rounds.c */
+/*
+ * test_rounds.c - bench/rounds.c
+ */
 #include "config.h"
 
 #include <criterion/criterion.h>

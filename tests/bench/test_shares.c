@@ -1,4 +1,6 @@
-/* test_shares.c - bench/shares.c */
+/*
+ * test_shares.c - bench/shares.c
+ */
 #include "config.h"
 
 #include <criterion/criterion.h>

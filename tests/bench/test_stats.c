@@ -1,5 +1,7 @@
-/* test_stats.c - bench/stats.c, against figures that were computed by hand or
- * by counting all choices */
+/*
+ * test_stats.c - bench/stats.c, against figures that were computed by hand or
+ * by counting all choices
+ */
 #include "config.h"
 
 #include <criterion/criterion.h>

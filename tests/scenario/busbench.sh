@@ -4,70 +4,7 @@
 # Runs from `make check`; by hand: BUSBENCH=bench/busbench sh busbench.sh.
 # Exit 0, 1, or 77 without a program to test or without jq.
 
-BUSBENCH=${BUSBENCH:-${top_builddir:-${builddir:-.}}/bench/busbench}
-case $BUSBENCH in
-/*) ;;
-*) BUSBENCH=$PWD/$BUSBENCH ;;
-esac
-
-skip()
-{
-	echo "skipped: $*"
-	exit 77
-}
-
-test -x "$BUSBENCH" || skip "there is no program '$BUSBENCH'"
-command -v jq >/dev/null || skip "jq is not installed"
-unset BUS_WAIT
-
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
-cd "$dir" || exit 1
-failed=0
-
-fail()
-{
-	echo "FAILED: $*"
-	failed=1
-}
-
-# show: what the last run printed, of rows without what fills screens
-show()
-{
-	jq -c 'del(.hist, .env)' out 2>/dev/null || cat out
-}
-
-# expect STATUS ARGUMENT...: run busbench; what it prints is in out and err
-expect()
-{
-	want=$1
-	shift
-	timeout 120 "$BUSBENCH" "$@" >out 2>err
-	got=$?
-	test "$got" -eq "$want" || {
-		fail "busbench $*: exit status $got, not $want"
-		{ show; cat err; } | sed 's/^/    /' | tail -20
-	}
-}
-
-# all FILTER: true for each row of the last run
-all()
-{
-	jq -es "length > 0 and all(.[]; $1)" out >/dev/null ||
-		{ fail "not all: $1"; show; }
-}
-
-# some FILTER: true for one row at least
-some()
-{
-	jq -es "any(.[]; $1)" out >/dev/null || { fail "none: $1"; show; }
-}
-
-err_has()
-{
-	grep -qF -e "$1" err || { fail "no '$1' on standard error:"; cat err; }
-}
+. "$(dirname "$0")/busbench_lib.sh"
 
 short="--duration 0.02 --runs 2 --format json"
 
@@ -151,7 +88,7 @@ each()
 	runs=$(who "$load" .built)
 	expect 0 "$load" --duration 0.02 --runs 1 --format json "$@" \
 		--rival "$runs"
-	all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+	all "$unharmed"
 	# Who can only poll starves on a machine with much other work; then
 	# also nothing may have come within so short a time.
 	starved=$(jq -rs 'map(select(.status == "hung") | .transport) |
@@ -182,7 +119,7 @@ each idle
 runs=$(who stream '.built and .lends')
 expect 0 stream --loan --size 70000 --duration 0.02 --runs 1 --format json \
 	--rival "$runs"
-all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+all "$unharmed"
 all '.by == "loan" and .status != "failed" and .status != "absent"'
 for load in "stream" "mpmc --producers 2 --consumers 2"; do
 	runs=$(who "${load%% *}" '.built and .batches')
@@ -190,7 +127,7 @@ for load in "stream" "mpmc --producers 2 --consumers 2"; do
 	# shellcheck disable=SC2086
 	expect 0 $load --duration 0.02 --runs 1 --format json --batch 16 \
 		--size 8,100 --rival "$runs"
-	all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+	all "$unharmed"
 	all '.batch == 16 and .status != "failed" and .status != "absent"'
 done
 
@@ -205,6 +142,16 @@ if [ -n "$missing" ]; then
 	err_has "and build busbench again"
 fi
 
+echo "= all are all that can, and who is named and cannot is absent"
+expect 0 rtt --wait adaptive --duration 0.01 --runs 1 --format json --rival all
+all '.status != "absent" or (.why | test("cannot run") | not)'
+test "$(jq -r 'select(.ours | not) | .transport' out | sort | paste -sd,)" = \
+	"$(jq -r 'select(.workloads | index("rtt")) | .rival' rivals | sort |
+		paste -sd,)" || { fail "who"; show; }
+expect 0 rtt --wait adaptive --duration 0.01 --runs 1 --format json \
+	--rival pipe-batch
+some '.status == "absent" and .why == "pipe-batch cannot run rtt"'
+
 echo "= rows have all fields, and nothing is lost"
 expect 0 rtt stream mpmc farm $short --size 8,100 --workers 1,3 \
 	--producers 2 --consumers 2 --rival vyukov,pipe,seqpacket
@@ -213,8 +160,9 @@ for field in workload transport bytes producers consumers workers batch \
 	pingpong_ns method chunk items again_ns; do
 	all "has(\"$field\")"
 done
-all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
-all '.status == "ok" and .messages > 0 and .msgs_per_s > 0'
+all "$unharmed"
+all '.status == "ok" and (.msgs_per_s > 0) == (.messages > 0)'
+most '.messages > 0'
 all '.runs == 2'
 for load in rtt stream mpmc farm; do
 	for transport in shmbus vyukov pipe; do
@@ -231,7 +179,7 @@ expect 0 rtt stream duplex $short --size 8,100,300000 --transport pipe \
 	--profile all --rival spsc,spsc-mem,pipe,seqpacket --wait adaptive
 # On a busy machine 20 ms may go by before anything has come.
 all '.status == "ok"'
-all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+all "$unharmed"
 for load in rtt stream duplex; do
 	for profile in "" -latency -stream; do
 		some ".workload == \"$load\" and
@@ -253,8 +201,9 @@ all '.status == "ok" and .by == "copy"'
 
 echo "= a pool in each way, and bare requests beside it"
 expect 0 pool $short --workers 1,3 --rival none
-all '.status == "ok" and .messages > 0 and .msgs_per_s > 0'
-all '.lost == 0 and .dup == 0 and .disorder == 0 and .wrong == 0'
+all '.status == "ok" and (.msgs_per_s > 0) == (.messages > 0)'
+most '.messages > 0'
+all "$unharmed"
 all '.chunk == "default" or .chunk == 1'
 for way in apply/1 submit/1 map/1 map/default imap/1 imap_unordered/1; do
 	for workers in 1 3; do
@@ -263,7 +212,9 @@ for way in apply/1 submit/1 map/1 map/default imap/1 imap_unordered/1; do
 	done
 done
 all '(.transport == "shmbus-farm") == (.method == "farm")'
-all '(.ns == null) == (.method == "map")'
+# of bare requests each 64th is timed; a busy machine may have fewer in 20 ms
+all 'if .method == "map" then .ns == null
+     else .ns != null or .method == "farm" and .messages < 200 end'
 all '(.items != null) == (.method == "map")'
 jq -es 'group_by(.case) | all(.[]; map(.transport) ==
 	["shmbus", "shmbus-farm"])' out >/dev/null ||
@@ -426,9 +377,7 @@ expect 0 rtt stream idle --size 64 --duration 0.02 --runs 1 --rival pipe \
 	--format md
 grep -q '^    .*busbench rtt stream idle' out || fail "no command"
 test "$(grep -c '^### ' out)" -eq 3 || fail "headings: $(grep '^#' out)"
-# a row has as many cells as the head of its table, and notes come after it
-awk -F'|' '!/^\|/ { n = 0; next } !n { n = NF } NF != n { exit 1 }' out ||
-	fail "cells differ: $(cat out)"
+same_cells out
 grep -q '^| 64 B .*| shmbus-pipe ' out || fail "no row: $(cat out)"
 
 echo "= a killed run leaves a file of whole rows"
@@ -471,5 +420,4 @@ for stat in /proc/[0-9]*/stat; do
 		fail "still there: $line"
 done
 
-test $failed -eq 0 && echo "all passed"
-exit $failed
+finish

@@ -5,61 +5,8 @@
 # BUSBENCH=bench/busbench sh busbench_compare.sh.  Exit 0, 1, or 77 without a
 # program to test or without jq.
 
-BUSBENCH=${BUSBENCH:-${top_builddir:-${builddir:-.}}/bench/busbench}
-case $BUSBENCH in
-/*) ;;
-*) BUSBENCH=$PWD/$BUSBENCH ;;
-esac
-
-skip()
-{
-	echo "skipped: $*"
-	exit 77
-}
-
-test -x "$BUSBENCH" || skip "there is no program '$BUSBENCH'"
-command -v jq >/dev/null || skip "jq is not installed"
-
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
-cd "$dir" || exit 1
-failed=0
-
-fail()
-{
-	echo "FAILED: $*"
-	failed=1
-}
-
-# expect STATUS ARGUMENT...: run compare; what it prints is in out and err
-expect()
-{
-	want=$1
-	shift
-	timeout 60 "$BUSBENCH" compare "$@" >out 2>err
-	got=$?
-	test "$got" -eq "$want" || {
-		fail "compare $*: exit status $got, not $want"
-		sed 's/^/    /' out err | tail -20
-	}
-}
-
-out_has()
-{
-	grep -qF -e "$1" out || { fail "no '$1' on standard output:"; cat out; }
-}
-
-err_has()
-{
-	grep -qF -e "$1" err || { fail "no '$1' on standard error:"; cat err; }
-}
-
-# verdicts FILTER: true for the array of all rows of JSON
-verdicts()
-{
-	jq -es "$1" out >/dev/null || { fail "not true: $1"; cat out; }
-}
+subcommand=compare
+. "$(dirname "$0")/busbench_lib.sh"
 
 # row WORKLOAD FIGURE TRANSPORT VALUES PINGPONG: a row on standard output
 row()
@@ -103,22 +50,22 @@ three='[300, 305, 310]'
 
 echo "= each verdict"
 expect 0 old new --format json
-verdicts 'map({key: "\(.workload) \(.transport)", value: .verdict}) |
+whole 'map({key: "\(.workload) \(.transport)", value: .verdict}) |
 	from_entries == {
 		"stream shmbus": "faster", "rtt shmbus": "slower",
 		"mpmc shmbus": "same", "duplex shmbus-pipe": "regimes differ",
 		"farm shmbus": "slower", "stream pipe": "same",
 		"pool shmbus": "only in new", "wake shmbus": "only in old"}'
-verdicts '.[0] | .old == 100 and .new == 120 and .ratio > 1.15 and
+whole '.[0] | .old == 100 and .new == 120 and .ratio > 1.15 and
 	.ratio_low > 1 and .ratio_high < 1.4 and .p < 0.01 and
 	.regime == "near" and .old_rounds == 5 and .new_rounds == 5'
-verdicts '.[1].ratio > 0.8 and .[1].ratio < 0.87'
+whole '.[1].ratio > 0.8 and .[1].ratio < 0.87'
 
 echo "= the same file is the same"
 expect 0 old old --format json
-verdicts 'map(select(.verdict != "too few rounds")) |
+whole 'map(select(.verdict != "too few rounds")) |
 	length == 6 and all(.[]; .verdict == "same" and .ratio == 1)'
-verdicts 'any(.[]; .workload == "farm" and .verdict == "too few rounds" and
+whole 'any(.[]; .workload == "farm" and .verdict == "too few rounds" and
 	.p == 1 and (.why | contains("--runs")))'
 
 echo "= text says it, with remedies"
@@ -135,13 +82,12 @@ out_has "the cpu differs: 'made up' and 'another'"
 
 echo "= Markdown: all rows have as many cells"
 expect 0 old new --format md
-awk -F'|' '!/^\|/ { n = 0; next } !n { n = NF } NF != n { exit 1 }' out ||
-	fail "cells differ: $(cat out)"
+same_cells out
 test "$(grep -c '^|' out)" -eq 10 || fail "rows: $(cat out)"
 
 echo "= in ping-pongs, near and far are compared"
 expect 0 old new --normalise --format json
-verdicts 'all(.[]; .in_pingpongs) and
+whole 'all(.[]; .in_pingpongs) and
 	any(.[]; .workload == "duplex" and .verdict == "faster")'
 
 echo "= limits"
@@ -165,14 +111,13 @@ expect 0 old rival --fail-if 'slower>5%'
 expect 1 old rival --fail-if '*/*:slower>5%'
 
 echo "= one of the two from standard input"
-timeout 60 "$BUSBENCH" compare - new --format json <old >out 2>err ||
-	fail "standard input: $(cat err)"
-verdicts 'length == 8'
+expect 0 - new --format json <old
+whole 'length == 8'
 
 echo "= runs put one behind the other are taken together"
 row farm msgs_per_s shmbus '[301, 302, 303]' 90 | cat old - >longer
 expect 0 longer new --format json
-verdicts 'any(.[]; .workload == "farm" and .old_rounds == 6)'
+whole 'any(.[]; .workload == "farm" and .old_rounds == 6)'
 
 echo "= usage errors, and files that are none"
 expect 2 old
@@ -215,10 +160,9 @@ echo "= what busbench prints can be compared"
 "$BUSBENCH" farm wake idle --workers 1 --wait futex --duration 0.02 --runs 4 \
 	--format json --rival pipe >real 2>err || fail "busbench: $(cat err)"
 expect 0 real real --format json --fail-if 'slower>0%'
-verdicts 'all(.[]; .verdict == "same" or .verdict == "too few rounds" or
+whole 'all(.[]; .verdict == "same" or .verdict == "too few rounds" or
 	.verdict == "not measured" or .verdict == "regimes differ")'
-verdicts 'any(.[]; .verdict == "same")'
+whole 'any(.[]; .verdict == "same")'
 expect 1 real real --fail-if 'wake:p50>1ns'
 
-test $failed -eq 0 && echo "all passed"
-exit $failed
+finish

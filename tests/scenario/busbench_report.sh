@@ -6,55 +6,8 @@
 # program to test or without jq.  Without gnuplot only pages without plots are
 # looked at.
 
-BUSBENCH=${BUSBENCH:-${top_builddir:-${builddir:-.}}/bench/busbench}
-case $BUSBENCH in
-/*) ;;
-*) BUSBENCH=$PWD/$BUSBENCH ;;
-esac
-
-skip()
-{
-	echo "skipped: $*"
-	exit 77
-}
-
-test -x "$BUSBENCH" || skip "there is no program '$BUSBENCH'"
-command -v jq >/dev/null || skip "jq is not installed"
-
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 1' HUP INT TERM
-cd "$dir" || exit 1
-TMPDIR=$dir/tmp
-mkdir "$TMPDIR"
-export TMPDIR
-unset BUSBENCH_GNUPLOT
-failed=0
-
-fail()
-{
-	echo "FAILED: $*"
-	failed=1
-}
-
-# expect STATUS ARGUMENT...: run report; what it prints is in out and err
-expect()
-{
-	want=$1
-	shift
-	timeout 120 "$BUSBENCH" report "$@" >out 2>err
-	got=$?
-	test "$got" -eq "$want" || {
-		fail "report $*: exit status $got, not $want"
-		sed 's/^/    /' out err | tail -20
-	}
-	test -z "$(ls "$TMPDIR")" || fail "left behind: $(ls "$TMPDIR")"
-}
-
-err_has()
-{
-	grep -qF -e "$1" err || { fail "no '$1' on standard error:"; cat err; }
-}
+subcommand=report
+. "$(dirname "$0")/busbench_lib.sh"
 
 # has FILE TEXT...
 has()
@@ -172,8 +125,7 @@ expect 0 results --no-plots --output page.md --title Results
 has page.md "# Results" "    busbench --format json # 2026-11-22T08:30:00Z" \
 	"### rtt" "**0.80x BEHIND spsc**" "absent: no <mq> here" \
 	"- 64 B: rounds disagree: all of them"
-awk -F'|' '!/^\|/ { n = 0; next } !n { n = NF } NF != n { exit 1 }' page.md ||
-	fail "cells differ: $(cat page.md)"
+same_cells page.md
 
 echo "= several files: each has its own tables"
 jq -c 'select(.workload == "rtt")' results >one
@@ -184,8 +136,7 @@ test "$(grep -c '<tr class=' page.html)" -eq 6 || fail "rows of two files"
 
 command -v gnuplot >/dev/null || {
 	echo "= no gnuplot: no plots looked at"
-	test $failed -eq 0 && echo "all passed"
-	exit $failed
+	finish
 }
 
 echo "= plots in the page"
@@ -238,5 +189,4 @@ expect 0 one two --output page.md --plots both
 test "$(ls both | wc -l)" -eq 2 || fail "plots: $(ls both)"
 test "$(ls page-rtt-busy-latency-file[12].svg | wc -l)" -eq 2 || fail "$(ls)"
 
-test $failed -eq 0 && echo "all passed"
-exit $failed
+finish

@@ -79,10 +79,11 @@ products()
 }
 
 # Our own /dev/shm entries and processes; other tests may run beside us, so
-# only what appears and stays counts.
+# names that are theirs do not count, and only what appears and stays does.
 shm_names()
 {
-	ls /dev/shm 2>/dev/null | grep '^shmbus' | grep -v '^shmbus\.t[0-9]' | sort
+	ls /dev/shm 2>/dev/null | grep '^shmbus' |
+		grep -vE '^shmbus\.(t[0-9]|bustorture-)' | sort
 }
 
 # Processes of busscen that this run started: a mark in the environment, which

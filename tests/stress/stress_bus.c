@@ -11,7 +11,7 @@
  *	        millisecond; each request is answered exactly once.
  *	threads as queue, but threads, each with an endpoint of its own; they
  *	        "die" by leaving with what they hold.  This is what TSan
- *follows.
+ *	        follows.
  *
  * How often is a matter of luck and load; what must hold is not.
  *
@@ -766,7 +766,7 @@ int main(int argc, char **argv)
 		}
 	}
 	seed = seed * 88172645463325252u | 1;
-	alarm(HANG_S + (unsigned int)(4 * seconds));
+	t_hang_after(HANG_S + (unsigned int)(4 * seconds));
 	if (threads) {
 		stress_queue(true, 4);
 		stress_queue(true, 256);

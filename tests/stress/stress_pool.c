@@ -418,7 +418,7 @@ int main(int argc, char **argv)
 #ifdef SB_TSAN
 	return T_SKIP; /* it sees the threads of one process only */
 #endif
-	alarm(HANG_S);
+	t_hang_after(HANG_S);
 	over = calloc(n, 1);
 	T_CHECK(over);
 	run(n, (uint32_t)n_workers);

@@ -14,12 +14,16 @@
  * Slices are longer than the deadline here, so that nothing but a wake ends a
  * park, and a lost one is a time-out.
  *
+ * All runs are made, also after a bad one; what was bad is said when it happens
+ * and again at the end.
+ *
  * usage: stress_waiter [seconds]
  */
 #include "config.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +53,15 @@ struct shared {
 	_Atomic uint64_t n_rounds, n_parks;
 };
 
+/* What went wrong, in all runs and processes; what has no room is counted. */
+struct complaints {
+	_Atomic uint32_t n;
+	char text[40][120];
+};
+
+#define N_COMPLAINTS (sizeof(complaints->text) / sizeof(complaints->text[0]))
+
+static struct complaints *complaints;
 static struct shared *sh;
 static struct sb_bells bells;
 
@@ -60,6 +73,34 @@ struct task {
 	enum sb_backend backend;
 	enum sb_spin spin;
 };
+
+static void __attribute__((format(printf, 1, 2)))
+complain(const char *format, ...)
+{
+	char text[sizeof(complaints->text[0])];
+	uint32_t i = add_acqrel(&complaints->n, 1);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	fprintf(stderr, "%s\n", text);
+	if (i < N_COMPLAINTS)
+		strcpy(complaints->text[i], text);
+}
+
+static void repeat_complaints(uint32_t n_bad, uint32_t n_runs)
+{
+	uint32_t n = ld_acq(&complaints->n);
+
+	printf("\nFAILED: %u of %u runs were bad, with %u complaints:\n", n_bad,
+	       n_runs, n);
+	for (uint32_t i = 0; i < n && i < N_COMPLAINTS; i++)
+		printf("  %s\n", complaints->text[i]);
+	if (n > N_COMPLAINTS)
+		printf("  and %u more, see above\n",
+		       n - (uint32_t)N_COMPLAINTS);
+}
 
 static int take(void *arg, bool sure)
 {
@@ -130,8 +171,8 @@ static int sleeper(void *arg)
 			break;
 	}
 	if (ret != -EPIPE)
-		fprintf(stderr, "sleeper %u: %s, %u messages left\n", t->id,
-			strerror(-ret), ld_acq(&p->n));
+		complain("sleeper %u: %s, %u messages left", t->id,
+			 strerror(-ret), ld_acq(&p->n));
 	add_acqrel(&sh->n_parks, w.n_parks);
 	sb_waiter_close(&w);
 	return ret == -EPIPE ? 0 : 1;
@@ -169,8 +210,7 @@ static int pair_waker(void *arg)
 		sb_wake(&p->set, &bells, 1);
 		done++;
 		if (!spin_until(p, done)) {
-			fprintf(stderr, "pair %u: wake %u was lost\n", t->i,
-				done);
+			complain("pair %u: wake %u was lost", t->i, done);
 			return 1;
 		}
 		/* it slept: come earlier; it did not: come later */
@@ -199,7 +239,7 @@ static int crowd_waker(void *arg)
 		while (ld_acq(&p->n) >= 64) {
 			sched_yield();
 			if (sb_now_ns() - last > DEADLINE) {
-				fprintf(stderr, "crowd: nobody takes\n");
+				complain("crowd: nobody takes");
 				return 1;
 			}
 		}
@@ -210,8 +250,7 @@ static int crowd_waker(void *arg)
 	while (ld_acq(&p->n) > 0) {
 		sched_yield();
 		if (sb_now_ns() - last > DEADLINE) {
-			fprintf(stderr, "crowd: %u messages, no taker\n",
-				ld_acq(&p->n));
+			complain("crowd: %u messages, no taker", ld_acq(&p->n));
 			return 1;
 		}
 	}
@@ -244,99 +283,156 @@ static void start(struct run *r, bool forks)
 		T_CHECK(pthread_create(&r->thread, NULL, thread_main, r) == 0);
 }
 
-static int finish(struct run *r, bool forks)
+/* True when it was not bad. */
+static bool finish(struct run *r, const char *title, bool forks)
 {
 	if (forks)
-		return t_wait(r->pid);
-	T_CHECK(pthread_join(r->thread, NULL) == 0);
-	return r->ret;
+		r->ret = t_wait(r->pid);
+	else
+		T_CHECK(pthread_join(r->thread, NULL) == 0);
+	if (r->ret != 0 && r->ret != 1) /* who returns 1 has said why */
+		complain("%s %u ended with %d", title, r->task.i, r->ret);
+	return r->ret == 0;
 }
 
-static int run(bool forks, bool crowd, uint32_t n, enum sb_backend backend,
-	       enum sb_spin spin, uint64_t ns)
+/* One run ------------------------------------------------------------------ */
+
+struct choice {
+	bool forks; /* or threads */
+	bool crowd; /* or pairs */
+	uint32_t n; /* sleepers */
+	enum sb_backend backend;
+	enum sb_spin spin;
+};
+
+static void start_all(struct run *sleepers, struct run *wakers,
+		      uint32_t n_wakers, const struct choice *choice,
+		      uint64_t ns)
 {
-	struct run sleepers[8] = { 0 }, wakers[8] = { 0 };
-	uint32_t n_wakers = crowd ? (n + 1) / 2 : n;
-	int bad = 0;
+	bool crowd = choice->crowd;
 
-	memset((void *)sh, 0, sizeof(*sh));
-	for (uint32_t i = 0; i < N_EP; i++)
-		st_rlx(&sh->ep[i].bell, UINT32_MAX - 100);
-
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < choice->n; i++) {
 		sleepers[i].fn = sleeper;
 		sleepers[i].task = (struct task){
 			.i = crowd ? 0 : i,
 			.id = 1 + i,
 			.n_wakers = crowd ? n_wakers : 0,
-			.backend = backend,
-			.spin = spin,
+			.backend = choice->backend,
+			.spin = choice->spin,
 		};
-		start(&sleepers[i], forks);
+		start(&sleepers[i], choice->forks);
 	}
 	for (uint32_t i = 0; i < n_wakers; i++) {
 		wakers[i].fn = crowd ? crowd_waker : pair_waker;
 		wakers[i].task =
 			(struct task){ .i = i, .end_ns = sb_now_ns() + ns };
-		start(&wakers[i], forks);
+		start(&wakers[i], choice->forks);
 	}
+}
+
+static void report(const struct choice *choice, bool good)
+{
+	char text[sizeof(complaints->text[0])];
+
+	snprintf(text, sizeof(text),
+		 "%-7s %-5s %u %-5s %s %-8s %8llu messages %8llu parks%s",
+		 choice->forks ? "forks" : "threads",
+		 choice->crowd ? "crowd" : "pairs", choice->n,
+		 bells.asym ? "asym" : "fence",
+		 choice->backend == SB_BACKEND_URING ? "uring" : "futex",
+		 choice->spin == SB_SPIN_NEVER ? "park" : "adaptive",
+		 (unsigned long long)ld_acq(&sh->n_rounds),
+		 (unsigned long long)ld_acq(&sh->n_parks), good ? "" : "  BAD");
+	if (good)
+		puts(text);
+	else
+		complain("%s", text);
+	fflush(stdout);
+}
+
+/* True when it was not bad. */
+static bool run(const struct choice *choice, uint64_t ns)
+{
+	struct run sleepers[8] = { 0 }, wakers[8] = { 0 };
+	uint32_t n_wakers = choice->crowd ? (choice->n + 1) / 2 : choice->n;
+	bool good = true;
+
+	memset((void *)sh, 0, sizeof(*sh));
+	for (uint32_t i = 0; i < N_EP; i++)
+		st_rlx(&sh->ep[i].bell, UINT32_MAX - 100);
+	start_all(sleepers, wakers, n_wakers, choice, ns);
 	for (uint32_t i = 0; i < n_wakers; i++)
-		bad |= finish(&wakers[i], forks);
+		good &= finish(&wakers[i], "waker", choice->forks);
 	st_rel(&sh->stop, 1);
 	for (uint32_t i = 0; i < 8; i++)
 		sb_wake_all(&sh->pair[i].set, &bells);
-	for (uint32_t i = 0; i < n; i++)
-		bad |= finish(&sleepers[i], forks);
+	for (uint32_t i = 0; i < choice->n; i++)
+		good &= finish(&sleepers[i], "sleeper", choice->forks);
 	for (uint32_t i = 0; i < SB_EP_WORDS; i++)
-		bad |= ld_acq(&sh->running.bits[i]) != 0;
+		if (ld_acq(&sh->running.bits[i]) != 0) {
+			complain("word %u of running: bits are left", i);
+			good = false;
+		}
+	report(choice, good);
+	return good;
+}
 
-	printf("%-7s %-5s %u %-5s %s %-8s %8llu messages %8llu parks%s\n",
-	       forks ? "forks" : "threads", crowd ? "crowd" : "pairs", n,
-	       bells.asym ? "asym" : "fence",
-	       backend == SB_BACKEND_URING ? "uring" : "futex",
-	       spin == SB_SPIN_NEVER ? "park" : "adaptive",
-	       (unsigned long long)ld_acq(&sh->n_rounds),
-	       (unsigned long long)ld_acq(&sh->n_parks), bad ? "  BAD" : "");
-	fflush(stdout);
-	return bad;
+static void *shared_memory(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	T_CHECK(p != MAP_FAILED);
+	return p;
+}
+
+static bool has_uring(void)
+{
+	struct sb_waiter w;
+	int ret = sb_waiter_init(&w, &bells, 1, &sh->running, SB_BACKEND_URING,
+				 SB_SPIN_NEVER, 0);
+
+	if (ret == 0)
+		sb_waiter_close(&w);
+	else
+		printf("no io_uring here: %s\n", strerror(-ret));
+	return ret == 0;
 }
 
 int main(int argc, char **argv)
 {
 	double seconds = argc > 1 ? atof(argv[1]) : 4;
 	static const uint32_t sizes[] = { 1, 2, 8 };
-	struct sb_waiter w;
-	bool asym = sb_fence_register() == 0;
-	int bad = 0;
+	bool asym = sb_fence_register() == 0, uring;
+	uint32_t n_done = 0, n_bad = 0;
 
-	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE,
-		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	T_CHECK(sh != MAP_FAILED);
+	complaints = shared_memory(sizeof(*complaints));
+	sh = shared_memory(sizeof(*sh));
 	bells = (struct sb_bells){ .base = (void *)&sh->ep[0],
 				   .stride = sizeof(sh->ep[0]),
 				   .n = N_EP };
-
-	int ret = sb_waiter_init(&w, &bells, 1, &sh->running, SB_BACKEND_URING,
-				 SB_SPIN_NEVER, 0);
-	bool uring = ret == 0;
-
-	if (uring)
-		sb_waiter_close(&w);
-	else
-		printf("no io_uring here: %s\n", strerror(-ret));
+	uring = has_uring();
 
 	/* forks first: a process with many threads in its past forks badly
 	 * under TSan.  Each bit of i is one choice. */
 	const uint32_t n_runs = 3 * 32;
 
 	for (uint32_t i = 0; i < n_runs; i++) {
+		struct choice choice = {
+			.forks = i < n_runs / 2,
+			.crowd = i >> 3 & 1,
+			.n = sizes[(i >> 4) % 3],
+			.backend = i & 1 ? SB_BACKEND_URING : SB_BACKEND_FUTEX,
+			.spin = i & 2 ? SB_SPIN_ADAPTIVE : SB_SPIN_NEVER,
+		};
+
 		bells.asym = i >> 2 & 1;
 		if ((i & 1 && !uring) || (bells.asym && !asym))
 			continue;
-		bad |= run(i < n_runs / 2, i >> 3 & 1, sizes[(i >> 4) % 3],
-			   i & 1 ? SB_BACKEND_URING : SB_BACKEND_FUTEX,
-			   i & 2 ? SB_SPIN_ADAPTIVE : SB_SPIN_NEVER,
-			   (uint64_t)(seconds * 1e9 / n_runs));
+		n_done++;
+		n_bad += !run(&choice, (uint64_t)(seconds * 1e9 / n_runs));
 	}
-	return bad ? 1 : 0;
+	if (n_bad > 0)
+		repeat_complaints(n_bad, n_done);
+	return n_bad > 0;
 }

@@ -91,6 +91,22 @@ int t_deny_io_uring(int err)
 	return 0;
 }
 
+static void hang(int sig)
+{
+	static const char text[] = "hung: it should have been over long ago\n";
+
+	(void)sig;
+	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+	_exit(1);
+}
+
+void t_hang_after(unsigned int seconds)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGALRM, hang);
+	alarm(seconds);
+}
+
 bool t_eventually(bool (*done)(void *arg), void *arg, unsigned int ms)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };

@@ -71,6 +71,14 @@ void t_kill(pid_t child);
  */
 int t_deny_io_uring(int err);
 
+/*
+ * t_hang_after - in @seconds this process ends and says that it hung
+ *
+ * With alarm(2): not for those that it forks.  What was printed before is to
+ * be seen then: standard output is written line by line from now on.
+ */
+void t_hang_after(unsigned int seconds);
+
 /* Poll @done every now and then; false when it is not true after @ms. */
 bool t_eventually(bool (*done)(void *arg), void *arg, unsigned int ms);
 
