@@ -194,7 +194,15 @@ static SB_NOINLINE int send_slow(struct bus_pipe *p, const void *buf,
 	return ret;
 }
 
-/* It went the shortest way, and there is somebody to wake or to look at. */
+/* After a short way: is there somebody to wake, or is it time to see whether
+ * the peer lives?  Counts in any case. */
+SB_INLINE bool needs_a_look(struct bus_pipe *p)
+{
+	bool any = bus_pipe_any_to_wake(p), due = bus_pipe_counted_call(p);
+
+	return any || due;
+}
+
 static SB_NOINLINE int sent_and_look(struct bus_pipe *p)
 {
 	bus_pipe_wake_reader(p);
@@ -229,9 +237,7 @@ int bus_pipe_send(struct bus_pipe *p, const void *buf, size_t len_bytes,
 	sb_spsc_copy_in(sb_spsc_place(&p->tx), buf, len_bytes);
 	sb_spsc_publish_here(&p->tx, len_bytes, BUS_REC_PLAIN);
 	count_sent(p);
-	if (sb_unlikely(bus_pipe_any_to_wake(p) | bus_pipe_counted_call(p)))
-		return sent_and_look(p);
-	return 0;
+	return sb_likely(!needs_a_look(p)) ? 0 : sent_and_look(p);
 }
 
 int bus_pipe_send_many(struct bus_pipe *p, const void *msgs, size_t msg_bytes,
@@ -456,9 +462,7 @@ int bus_pipe_commit(struct bus_pipe *p, struct bus_part *part)
 	sb_spsc_publish_here(&p->tx, part->len_bytes, BUS_REC_PLAIN);
 	count_sent(p);
 	end_short_loan(p, part);
-	if (sb_unlikely(bus_pipe_any_to_wake(p) | bus_pipe_counted_call(p)))
-		return sent_and_look(p);
-	return 0;
+	return sb_likely(!needs_a_look(p)) ? 0 : sent_and_look(p);
 }
 
 int bus_pipe_cancel(struct bus_pipe *p)
