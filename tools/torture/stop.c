@@ -31,27 +31,28 @@
 #include "tests/support/step.h"
 #include "tools/torture/torture.h"
 
-#define N_MSGS	   256
+#define N_MSGS     256
 #define VICTIM_MSG 64 /* numbers of the victim's messages start here */
 #define HELP_MSG   80
 #define OTHER_MSG  100
-#define SMALL	   16u
-#define BIG	   600u
-#define N_SLOTS	   8u
+#define SMALL      16u
+#define BIG        600u
+#define N_SLOTS    8u
 #define N_REQUESTS 6
-#define MAX_EP	   8
+#define MAX_EP     8
 /* Longer than anybody waits for a processor, on a machine that is busy. */
 #define HUNG_NS    ((int64_t)(10 * SB_NS_PER_S))
-#define K_MAX	   200000
-#define QUICK_N	   20 /* points of a case */
+#define K_MAX      200000
+#define QUICK_N    20 /* points of a case */
 #define WATCHDOG_S 120
 
 enum state { EMPTY, ONE, FULL, N_STATES };
+
 static const char *const state_names[] = { "empty", "one", "full" };
 #define S_EMPTY (1u << EMPTY)
-#define S_ONE	(1u << ONE)
-#define S_FULL	(1u << FULL)
-#define S_ALL	(S_EMPTY | S_ONE | S_FULL)
+#define S_ONE   (1u << ONE)
+#define S_FULL  (1u << FULL)
+#define S_ALL   (S_EMPTY | S_ONE | S_FULL)
 
 enum kind { QUEUE, PIPE, WORKER };
 
@@ -73,19 +74,20 @@ static struct shared {
 	_Atomic int32_t victim_pid;
 	_Atomic uint32_t seized, over, stopped, resumed;
 	_Atomic uint32_t put[N_MSGS], n_got[N_MSGS];
-	_Atomic uint32_t wrong; /* a line of this file */
+	_Atomic uint32_t wrong;             /* a line of this file */
 	_Atomic uint32_t next_in, next_out; /* pipe: from, to the victim */
 	_Atomic uint32_t n_inits, submitted, client_done, n_early;
 	_Atomic uint32_t n_answers[N_REQUESTS];
-} *sh;
+} * sh;
 
 static struct {
 	_Atomic uint32_t next_case;
+
 	struct row {
 		struct tally t;
 		_Atomic uint64_t ns, longest;
 	} row[64];
-} *all;
+} * all;
 
 static struct {
 	const struct op *op;
@@ -669,13 +671,16 @@ static void help(void)
 }
 
 struct blocking {
-	uint64_t since;
+	uint64_t since; /* 0: it has not yet been seen so */
 	bool last;
 };
 
 static enum t_stop while_blocked(void *arg)
 {
-	const struct blocking *b = arg;
+	struct blocking *b = arg;
+
+	if (!b->since)
+		b->since = sb_now_ns();
 
 	if (x.op->kind == WORKER && t_parked(x.victim))
 		return T_BLOCKED;
@@ -689,7 +694,7 @@ static enum t_stop while_blocked(void *arg)
 /* Go on until @k instructions are done; @learn where that is. */
 static int drive(long k, bool learn)
 {
-	struct blocking b = { .since = sb_now_ns() };
+	struct blocking b = { 0 };
 	int stop = T_STEPPED;
 	long i;
 
@@ -700,7 +705,7 @@ static int drive(long k, bool learn)
 		for (i = 0; i < k && !sh->over && stop == T_STEPPED; i++) {
 			if (learn)
 				x.pc[i] = t_step_pc(x.victim);
-			b.last = i + 1 == k;
+			b = (struct blocking){ .last = i + 1 == k };
 			stop = t_step(x.victim, while_blocked, &b);
 		}
 		if (learn) {
@@ -768,7 +773,8 @@ static void others_go_on(void)
 	if (bus_reap(bus) > 0 && !x.op->dead && !x.op->crew)
 		bad(wrong, "it was taken for dead");
 	if (!x.op->fresh && !x.op->dead && x.op->fn != do_leave &&
-	    x.op->kind != WORKER && !x.op->crew && t_stats(bus).n_endpoints != n)
+	    x.op->kind != WORKER && !x.op->crew &&
+	    t_stats(bus).n_endpoints != n)
 		bad(wrong, "an endpoint went");
 	if (x.op->kind == QUEUE)
 		others_use_queue();
@@ -868,7 +874,7 @@ static void finish(void)
 
 static void run_point(long k, bool learn)
 {
-	int stop, status;
+	int stop;
 
 	x.k = k;
 	set_tick(false);
@@ -876,15 +882,11 @@ static void run_point(long k, bool learn)
 		_exit(4);
 	stop = drive(k, learn);
 	torture_point(&x.row->t);
-	if (stop == T_BLOCKED) {
-		kill(x.victim, SIGUSR1);
-		waitpid(x.victim, &status, __WALL);
-	}
 	if (stop == T_HANGS)
 		bad(hung, "it does not come so far");
 	x.ended = stop == T_ENDED;
-	if (!x.ended)
-		ptrace(PTRACE_DETACH, x.victim, 0, SIGSTOP);
+	if (!x.ended && t_step_stop(x.victim, stop))
+		bad(wrong, "it cannot be stopped");
 	sh->stopped = 1;
 	others_go_on();
 	if (!x.ended)
@@ -958,8 +960,7 @@ int stop_main(void)
 
 		if (r->t.points)
 			torture_say("%-18s %7u %7u %5u %8.1f\n", ops[o].name,
-				    (unsigned)r->longest,
-				    (unsigned)r->t.points,
+				    (unsigned)r->longest, (unsigned)r->t.points,
 				    (unsigned)tally_bad(&r->t),
 				    (double)r->ns / 1e9);
 	}
