@@ -87,7 +87,7 @@ static struct shared {
 	_Atomic uint64_t crash_at;
 	_Atomic int32_t ret;
 	_Atomic uint32_t n_answered, go;
-} * sh;
+} *sh;
 
 static struct {
 	_Atomic uint32_t next_case;
@@ -96,7 +96,7 @@ static struct {
 		struct tally t;
 		_Atomic uint64_t ns, longest;
 	} row[64];
-} * all;
+} *all;
 
 /* A word that may be flipped. */
 struct word {
