@@ -617,7 +617,8 @@ static void start(void)
 		point_cannot("seize");
 }
 
-/* Give it what it waits for. */
+/* Give it what it waits for: room, or a message if there is none.  No more, or
+ * one who puts finds no room because it had to wait for the processor. */
 static void give(void)
 {
 	if (x.op->kind == PIPE) {
@@ -628,7 +629,8 @@ static void give(void)
 	} else if (x.op->kind == QUEUE && x.n_helped < 16) {
 		if (x.state == FULL)
 			get_message(0);
-		else if (!put_message(HELP_MSG + x.n_helped, 0))
+		else if (!t_queue_stats(q).n_waiting &&
+			 !put_message(HELP_MSG + x.n_helped, 0))
 			x.n_helped++;
 	}
 }
