@@ -385,6 +385,9 @@ static int detach(pid_t victim, enum t_stop stop, int sig)
 {
 	int ret = stop_signal(victim, stop);
 
+	/* One that it did not come to stays, and nobody would be there to take
+	 * the SIGTRAP. */
+	set_breakpoint(victim, 0);
 	if (!ret && ptrace(PTRACE_DETACH, victim, 0, sig))
 		ret = -errno;
 	return ret;

@@ -202,6 +202,40 @@ Test(step, a_victim_that_does_not_come_back_is_stopped)
 	cr_assert_eq(t_wait(child), 0);
 }
 
+static enum t_stop waits_on(void *arg)
+{
+	(void)arg;
+	return T_STEPPED;
+}
+
+/* Where it is after each instruction. */
+static long learn(pid_t child, uint64_t *pc, long max)
+{
+	long n = 0;
+
+	pc[0] = t_step_pc(child);
+	set_tick(1000);
+	while (n < max && t_step(child, waits_on, NULL) == T_STEPPED)
+		pc[++n] = t_step_pc(child);
+	set_tick(0);
+	return n;
+}
+
+Test(step, a_victim_that_did_not_come_to_its_breakpoint_never_meets_it)
+{
+	static uint64_t pc[20000];
+	long n = learn(seize(naps), pc, 19999);
+	pid_t child = seize(naps);
+
+	cr_assert_gt(n, 0);
+	cr_assert_lt(n, 19999);
+	set_tick(1000);
+	cr_assert_eq(t_step_on(child, pc, 0, n, is_blocked, NULL), T_BLOCKED);
+	set_tick(0);
+	cr_assert_eq(t_step_let_go(child, T_BLOCKED), 0);
+	cr_assert_eq(t_wait(child), 0);
+}
+
 Test(step, a_victim_that_has_ended_cannot_be_stopped)
 {
 	pid_t child = seize(naps);
