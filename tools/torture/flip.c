@@ -53,7 +53,7 @@
 #define K_BITS     20
 #define TICK_NS    ((int64_t)SB_NS_PER_MS) /* of calls that wait */
 #define PATIENCE_S 10
-#define QUICK_N    80    /* points of a case */
+#define QUICK_N    45    /* points of a case */
 #define FULL_N     20000 /* most of them */
 #define OTHER_N    500   /* of words that it does not reach */
 

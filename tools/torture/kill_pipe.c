@@ -66,7 +66,7 @@
 #define MAX_EP    8
 #define HEIR_S    120 /* longer than it can take */
 #define K_MAX     300000
-#define QUICK_N   14 /* points of a case */
+#define QUICK_N   10 /* points of a case */
 
 /* What is in the pipe: messages that nobody has read.  WRAP: none, but both
  * slots have been used before.  FULL: no room for one more. */

@@ -69,7 +69,7 @@ static const char *const peer_names[] = { "poll", "futex", "uring", "busy" };
 enum role { WORKER, OWNER, OUTSIDE };
 
 /* What becomes of a task: each is a handler of the pool. */
-enum { ECHO, BIG, FAIL, UNTIL_TOLD, N_HANDLERS };
+enum { ECHO, BIG, FAIL, UNTIL_TOLD, WARM, N_HANDLERS };
 
 struct op {
 	const char *name;
@@ -79,6 +79,9 @@ struct op {
 	uint32_t handler, len; /* of its requests; 0: SMALL */
 	uint32_t max_attempts, max_tasks;
 	bool unborn; /* the pool is not started before */
+	/* A worker looks at the whole ring first, 2048 slots.  That one has
+	 * done so: the victim starts in the middle of a task. */
+	bool warm;
 };
 
 /* Of one point, seen by all its processes. */
@@ -175,7 +178,20 @@ static int until_told(void *ctx, const void *req, size_t len,
 	return bus_reply_canceled(r) ? 1 : 2;
 }
 
-static const bus_handler handlers[N_HANDLERS] = { echo, big, fail, until_told };
+/* In a task before the others; see struct op. */
+static int warm(void *ctx, const void *req, size_t len, struct bus_reply *r)
+{
+	(void)ctx;
+	(void)req;
+	(void)len;
+	(void)r;
+	if (!sh->victim_pid)
+		t_step_offer(&sh->victim_pid, &sh->seized);
+	return 0;
+}
+
+static const bus_handler handlers[N_HANDLERS] = { echo, big, fail, until_told,
+						  warm };
 
 static int init_worker(void *ctx, char *error, size_t error_bytes)
 {
@@ -183,7 +199,7 @@ static int init_worker(void *ctx, char *error, size_t error_bytes)
 	(void)error;
 	(void)error_bytes;
 	no_heartbeat();
-	if (sh->n_inits++ == 0 && x.op->role == WORKER)
+	if (sh->n_inits++ == 0 && x.op->role == WORKER && !x.op->warm)
 		t_step_offer(&sh->victim_pid, &sh->seized);
 	return 0;
 }
@@ -420,6 +436,20 @@ static void end_pool(void)
 	pool = NULL;
 }
 
+/* The task that the victim of a warm operation started in. */
+static void end_first(struct bus_future *f)
+{
+	struct bus_result r;
+
+	if (!f)
+		return;
+	if (bus_future_get(f, &r, -1) ||
+	    (r.kind != BUS_RESULT_OK &&
+	     (r.kind != BUS_RESULT_DEATH || x.op->max_attempts != 1)))
+		WRONG();
+	bus_future_free(f);
+}
+
 static void waits_as_peer(void)
 {
 	bus->config.wait = x.peer == URING ? BUS_WAIT_URING : BUS_WAIT_FUTEX;
@@ -430,12 +460,17 @@ static void waits_as_peer(void)
 /* Its worker is the victim. */
 static int owner_main(void *arg)
 {
+	struct bus_future *first = NULL;
+
 	(void)arg;
 	waits_as_peer();
 	start_pool();
+	if (x.op->warm && bus_pool_submit(pool, WARM, "", 1, NULL, &first, -1))
+		WRONG();
 	while (!sh->go)
 		point_nap();
 	x.op->fn();
+	end_first(first);
 	end_pool();
 	sh->owner_done = 1;
 	bus_close(bus);
@@ -663,15 +698,20 @@ static void run_point(long k)
 static const struct op ops[] = {
 	/* the victim is a worker */
 	{ "worker", WORKER, S_BOTH, .fn = do_tasks },
-	{ "worker-cell", WORKER, S_BOTH, .fn = do_tasks, .len = CELL },
-	{ "worker-parcel", WORKER, S_BOTH, .fn = do_tasks, .handler = BIG },
-	{ "worker-fail", WORKER, S_BOTH, .fn = do_tasks, .handler = FAIL },
+	{ "worker-cell", WORKER, S_BOTH, .fn = do_tasks, .len = CELL,
+	  .warm = true },
+	{ "worker-parcel", WORKER, S_BOTH, .fn = do_tasks, .handler = BIG,
+	  .warm = true },
+	{ "worker-fail", WORKER, S_BOTH, .fn = do_tasks, .handler = FAIL,
+	  .warm = true },
 	{ "worker-poison", WORKER, 1u << ONE, .fn = do_tasks, .len = CELL,
-	  .max_attempts = 1 },
-	{ "worker-cancel", WORKER, S_BOTH, .fn = do_cancel, .handler = UNTIL_TOLD },
-	{ "worker-chunk", WORKER, S_BOTH, .fn = do_map },
-	{ "worker-split", WORKER, S_BOTH, .fn = do_map, .max_attempts = 1 },
-	{ "worker-items", WORKER, S_BOTH, .fn = do_imap },
+	  .max_attempts = 1, .warm = true },
+	{ "worker-cancel", WORKER, S_BOTH, .fn = do_cancel, .handler = UNTIL_TOLD,
+	  .warm = true },
+	{ "worker-chunk", WORKER, S_BOTH, .fn = do_map, .warm = true },
+	{ "worker-split", WORKER, S_BOTH, .fn = do_map, .max_attempts = 1,
+	  .warm = true },
+	{ "worker-items", WORKER, S_BOTH, .fn = do_imap, .warm = true },
 	{ "worker-leave", WORKER, S_BOTH, .fn = do_tasks,
 	  .max_tasks = 1 },
 	/* the owner */
