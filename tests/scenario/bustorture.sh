@@ -99,6 +99,54 @@ test_one_part()
 	test "${points:-0}" -gt 100 || fail 'not all cases of it'
 }
 
+# processes: those of this run, by what they have in their environment
+processes()
+{
+	grep -l "BUSTORTURE_RUN=$dir" /proc/[0-9]*/environ 2>/dev/null |
+		sed 's|/proc/\([0-9]*\)/.*|\1|'
+}
+
+# names PID: what a run has in /dev/shm
+names()
+{
+	ls /dev/shm | grep "^shmbus\.bustorture-$1-"
+}
+
+# eventually COMMAND...: within ten seconds, and print what it prints then
+eventually()
+{
+	for i in $(seq 100); do
+		"$@" && return
+		sleep 0.1
+	done
+	return 1
+}
+
+none()
+{
+	test -z "$("$@")"
+}
+
+# begin [COMMAND...]: a run, by that command, that has a name in /dev/shm nearly always, as $pid
+begin()
+{
+	env BUSTORTURE_RUN="$dir" "$@" "$BUSTORTURE" kill --full --format json \
+		--only bus/open/empty/poll >out 2>err &
+	pid=$!
+	eventually names $pid >/dev/null || fail 'it makes no name'
+}
+
+# end SIGNAL STATUS: the run ends so, and leaves nothing
+end()
+{
+	kill -s "$1" $pid
+	wait $pid 2>/dev/null
+	got=$?
+	test "$got" -eq "$2" || fail "$1: exit status $got, not $2"
+	eventually none processes || fail "$1: processes are left"
+	eventually none names $pid || fail "$1: names are left"
+}
+
 # The figures so far come also from one that is told to end.
 test_interrupted()
 {
@@ -107,10 +155,46 @@ test_interrupted()
 	sleep 2
 	kill $pid
 	wait $pid
-	test $? -eq 1 || fail 'it is a success'
+	test $? -eq 143 || fail 'the exit status does not tell the signal'
 	grep -q interrupted err || fail 'it does not say so'
 	points=$(sed -n 's/.*"points":\([0-9]*\).*/\1/p' out)
 	test "${points:-0}" -gt 100 || fail "only ${points:-no} points"
+}
+
+test_terminated_leaves_nothing()
+{
+	begin
+	end TERM 143
+	begin
+	end HUP 129
+	# what a shell starts in the background ignores it
+	env --default-signal=INT true 2>/dev/null || return 0
+	begin env --default-signal=INT
+	end INT 130
+}
+
+test_killed_leaves_nothing()
+{
+	for round in 1 2 3; do
+		begin
+		end KILL 137
+	done
+}
+
+# Also whoever cleans up after it is killed.
+test_what_killed_runs_left_is_removed_by_the_next()
+{
+	for round in $(seq 20); do
+		begin
+		kill -s KILL $(processes)
+		wait $pid 2>/dev/null
+		eventually none processes || fail 'processes are left'
+		names $pid >/dev/null && break
+	done
+	names $pid >/dev/null || fail 'no run left a name'
+	expect 0 kill --only ring/n2/put/empty --at 7
+	names $pid >/dev/null && fail 'they are still there'
+	return 0
 }
 
 # quick TEST POINTS: no harm is done by at least so many points

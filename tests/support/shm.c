@@ -13,6 +13,13 @@
 
 #define N_BUFS 4
 
+static const char *prefix = "";
+
+void t_name_prefix(const char *with)
+{
+	prefix = with;
+}
+
 static int owner(void)
 {
 	static int pid;
@@ -28,7 +35,7 @@ const char *t_name(const char *what)
 	static unsigned int i;
 	char *s = buf[i++ % N_BUFS];
 
-	snprintf(s, sizeof(buf[0]), "t%d-%s", owner(), what);
+	snprintf(s, sizeof(buf[0]), "%st%d-%s", prefix, owner(), what);
 	return s;
 }
 
@@ -46,14 +53,14 @@ static int leftovers(int remove)
 {
 	DIR *dir = opendir("/dev/shm");
 	struct dirent *e;
-	char prefix[64];
+	char ours[256];
 	int n = 0;
 
 	if (!dir)
 		return 0;
-	snprintf(prefix, sizeof(prefix), "shmbus.t%d-", owner());
+	snprintf(ours, sizeof(ours), "shmbus.%st%d-", prefix, owner());
 	while ((e = readdir(dir))) {
-		if (strncmp(e->d_name, prefix, strlen(prefix)) != 0)
+		if (strncmp(e->d_name, ours, strlen(ours)) != 0)
 			continue;
 		if (remove)
 			unlinkat(dirfd(dir), e->d_name, 0);

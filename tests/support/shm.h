@@ -14,6 +14,9 @@
  */
 const char *t_name(const char *what);
 
+/* Put @prefix in front of all of them; it is not copied. */
+void t_name_prefix(const char *prefix);
+
 /* "/dev/shm/shmbus." + name, the file behind it; as long valid as t_name. */
 const char *t_shm_path(const char *name);
 

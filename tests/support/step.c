@@ -1,6 +1,6 @@
 /*
- * step.c - let a process do so many instructions, and kill it there; see
- * step.h
+ * step.c - let a process do so many instructions, and kill or stop it there;
+ * see step.h
  */
 #include "config.h"
 
@@ -39,7 +39,8 @@ bool t_may_trace(void)
 	return t_wait(t_fork(trace_me, NULL)) == 0;
 }
 
-static bool asleep(pid_t pid)
+/* As proc(5) has it: R, S, D, T and so on; X when there is no such process. */
+static char state_of(pid_t pid)
 {
 	char path[64], line[512] = "";
 	const char *state;
@@ -48,12 +49,19 @@ static bool asleep(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	f = fopen(path, "re");
 	if (!f)
-		return false;
+		return 'X';
 	if (!fgets(line, sizeof(line), f))
 		line[0] = 0;
 	fclose(f);
 	state = strrchr(line, ')');
-	return state && state[1] == ' ' && (state[2] == 'S' || state[2] == 'D');
+	return state && state[1] == ' ' ? state[2] : 'X';
+}
+
+static bool asleep(pid_t pid)
+{
+	char state = state_of(pid);
+
+	return state == 'S' || state == 'D';
 }
 
 bool t_blocked(pid_t pid, long *nr)
@@ -331,7 +339,8 @@ int t_step_kill(pid_t victim, enum t_stop stop, bool our_child)
 	p.fd = (int)syscall(SYS_pidfd_open, victim, 0u);
 	if (stop == T_BLOCKED) {
 		kill(victim, SIGUSR1);
-		waitpid(victim, &status, __WALL);
+		while (waitpid(victim, &status, __WALL) < 0 && errno == EINTR)
+			;
 	}
 	if (ptrace(PTRACE_DETACH, victim, 0, SIGKILL))
 		return -errno;
@@ -341,6 +350,66 @@ int t_step_kill(pid_t victim, enum t_stop stop, bool our_child)
 	if (our_child)
 		waitpid(victim, &status, 0);
 	return 0;
+}
+
+/*
+ * Bring @victim to the stop before it gets a SIGSTOP, and drop what comes
+ * before that: the end of its step, if it has woken since we looked, or because
+ * the signal ends its system call.  So nothing is left that would kill it.
+ */
+static int stop_signal(pid_t victim, enum t_stop stop)
+{
+	int status;
+
+	if (stop == T_ENDED || kill(victim, SIGSTOP))
+		return -ESRCH;
+	if (stop == T_STEPPED && ptrace(PTRACE_CONT, victim, 0, 0))
+		return -errno;
+	for (;;) {
+		if (waitpid(victim, &status, __WALL) != victim) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		if (!WIFSTOPPED(status))
+			return -ESRCH;
+		if (WSTOPSIG(status) == SIGSTOP)
+			return 0;
+		if (ptrace(PTRACE_CONT, victim, 0, 0))
+			return -errno;
+	}
+}
+
+/* Trace it no longer, and let it have @sig. */
+static int detach(pid_t victim, enum t_stop stop, int sig)
+{
+	int ret = stop_signal(victim, stop);
+
+	/* One that it did not come to stays, and nobody would be there to take
+	 * the SIGTRAP. */
+	set_breakpoint(victim, 0);
+	if (!ret && ptrace(PTRACE_DETACH, victim, 0, sig))
+		ret = -errno;
+	return ret;
+}
+
+int t_step_let_go(pid_t victim, enum t_stop stop)
+{
+	return detach(victim, stop, 0);
+}
+
+int t_step_stop(pid_t victim, enum t_stop stop)
+{
+	const struct timespec t = { .tv_nsec = 30000 };
+	int ret = detach(victim, stop, SIGSTOP);
+	char state;
+
+	while (!ret && (state = state_of(victim)) != 'T') {
+		if (state == 'X' || state == 'Z')
+			ret = -ESRCH;
+		nanosleep(&t, NULL);
+	}
+	return ret;
 }
 
 struct shard {

@@ -1,10 +1,10 @@
 /*
- * step.h - let a process do so many instructions, and kill it there
+ * step.h - let a process do so many instructions, and kill or stop it there
  *
  * The victim is forked by the test, or by somebody whom the test knows.  It
  * offers itself and stops; the tracer seizes it, lets it go on by single steps
- * with ptrace(2), and kills it.  Both should run on one CPU: a step takes 20 us
- * there and 80 us across two of them.
+ * with ptrace(2), and kills it, or stops it, or lets it go.  Both should run on
+ * one CPU: a step takes 20 us there and 80 us across two of them.
  */
 #ifndef TEST_SUPPORT_STEP_H
 #define TEST_SUPPORT_STEP_H
@@ -77,6 +77,21 @@ int t_step_on(pid_t victim, const uint64_t *pc, long from, long to,
  * or -errno.
  */
 int t_step_kill(pid_t victim, enum t_stop stop, bool our_child);
+
+/*
+ * t_step_let_go - trace @victim, whose last step ended so, no longer
+ *
+ * It goes on as if it had never been traced.  Returns 0 or -errno.
+ */
+int t_step_let_go(pid_t victim, enum t_stop stop);
+
+/*
+ * t_step_stop - the same with a SIGSTOP, and wait until it has stopped
+ *
+ * So a SIGCONT, which removes a SIGSTOP that is still on its way, comes after
+ * it.  Returns 0 or -errno.
+ */
+int t_step_stop(pid_t victim, enum t_stop stop);
 
 /*
  * t_each_cpu - run @shard once on each CPU that we may use, all at once, in

@@ -24,6 +24,7 @@
 #include "bus/shmbus.h"
 #include "tests/bus/t_bus.h"
 #include "tests/support/step.h"
+#include "tools/torture/guard.h"
 #include "tools/torture/torture.h"
 
 #define N_PARTS 4
@@ -83,7 +84,7 @@ static const char usage[] =
 	"\n"
 	"Exit status: 0 no harm was done; 1 it was; 2 wrong options; 77 no "
 	"test can run\n"
-	"here.  See bustorture(1).\n";
+	"here; 128 + n when signal n ends it.  See bustorture(1).\n";
 
 enum { OK, BAD, USAGE };
 
@@ -102,7 +103,8 @@ static struct {
 	_Atomic uint64_t n_told;
 } * all;
 
-/* SIGINT or SIGTERM has come: tell what was done so far. */
+/* The signal that is to end us: tell what was done so far. */
+static const int ending[] = { SIGHUP, SIGINT, SIGTERM };
 static volatile sig_atomic_t interrupted;
 
 static double seconds[lengthof(tests)];
@@ -327,10 +329,17 @@ static pid_t start_part(const struct test *t, size_t p, const char *only)
 
 	fflush(NULL);
 	pid = fork();
-	if (pid)
+	if (pid < 0) {
+		fprintf(stderr, "bustorture: cannot fork: %m\n");
+		exit(BAD);
+	}
+	if (pid > 0) {
+		guard_part(pid);
 		return pid;
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
+	}
+	guard_enter_part();
+	for (size_t i = 0; i < lengthof(ending); i++)
+		signal(ending[i], SIG_DFL);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 		_exit(1);
 	_exit(part_main(t, p, only));
@@ -342,13 +351,12 @@ static void wait_part(const struct test *t, size_t p, pid_t pid, double since)
 	const struct timespec pause = { .tv_nsec = 200000000 };
 	int status;
 
-	while (waitpid(pid, &status, WNOHANG) == 0) {
+	while (!interrupted && waitpid(pid, &status, WNOHANG) == 0) {
 		show(t, tally, now() - since);
 		nanosleep(&pause, NULL);
-		if (interrupted)
-			kill(pid, SIGKILL); /* and all that it has started */
 	}
 	hide();
+	guard_part_over();
 	if (interrupted)
 		return;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
@@ -437,23 +445,44 @@ static int report(void)
 	}
 	if (interrupted)
 		fprintf(stderr, "bustorture: interrupted, not all was done\n");
-	return bad || interrupted ? BAD : ran ? OK : T_SKIP;
+	return bad ? BAD : ran ? OK : T_SKIP;
 }
 
 static void interrupt(int sig)
 {
-	(void)sig;
-	interrupted = 1;
+	interrupted = sig;
+}
+
+static void catch_signals(void)
+{
+	for (size_t i = 0; i < lengthof(ending); i++)
+		/* nohup(1), or a job in the background, ignores some */
+		if (signal(ending[i], interrupt) == SIG_IGN)
+			signal(ending[i], SIG_IGN);
+}
+
+/* End as the signal would have ended us: who has started us is to know. */
+static void end_as_told(void)
+{
+	signal(interrupted, SIG_DFL);
+	raise(interrupted);
 }
 
 int main(int argc, char **argv)
 {
+	int ret;
+
 	signal(SIGPIPE, SIG_IGN); /* a write says EPIPE, and we say that */
 	signal(SIGCHLD, SIG_DFL); /* if ignored, deaths have no reason */
 	opt.seed = (uint64_t)time(NULL) / 86400;
 	parse_options(argc, argv);
-	signal(SIGINT, interrupt);
-	signal(SIGTERM, interrupt);
+	ret = guard_begin();
+	if (ret) {
+		fprintf(stderr, "bustorture: cannot start a guard: %s\n",
+			strerror(-ret));
+		return BAD;
+	}
+	catch_signals();
 	all = t_shared(sizeof(*all));
 	for (size_t i = 0; i < lengthof(tests); i++) {
 		if (!opt.chosen[i] || interrupted)
@@ -462,5 +491,9 @@ int main(int argc, char **argv)
 		if (opt.json && !skipped[i])
 			print_json(&tests[i], &all->tally[i], seconds[i]);
 	}
-	return end_output(report());
+	guard_end();
+	ret = end_output(report());
+	if (interrupted)
+		end_as_told();
+	return ret;
 }

@@ -43,26 +43,27 @@
 #include "tools/torture/reach.h"
 #include "tools/torture/torture.h"
 
-#define MAX_EP	  6
-#define SMALL	  16u
-#define BIG	  600u /* in a cell */
-#define SLOT_BYTES 24u /* of a queue */
-#define SLOT	  256u /* of a pipe: BIG goes in three parts, MID in two */
-#define MID	  400u
-#define K_MAX	  200000
-#define K_BITS	  20
-#define TICK_NS	  ((int64_t)SB_NS_PER_MS) /* of calls that wait */
+#define MAX_EP     6
+#define SMALL      16u
+#define BIG        600u /* in a cell */
+#define SLOT_BYTES 24u  /* of a queue */
+#define SLOT       256u /* of a pipe: BIG goes in three parts, MID in two */
+#define MID        400u
+#define K_MAX      200000
+#define K_BITS     20
+#define TICK_NS    ((int64_t)SB_NS_PER_MS) /* of calls that wait */
 #define PATIENCE_S 10
-#define QUICK_N	  80 /* points of a case */
-#define FULL_N	  20000 /* most of them */
-#define OTHER_N	  500 /* of words that it does not reach */
+#define QUICK_N    45    /* points of a case */
+#define FULL_N     20000 /* most of them */
+#define OTHER_N    500   /* of words that it does not reach */
 
 enum state { EMPTY, ONE, FULL, N_STATES };
+
 static const char *const state_names[] = { "empty", "one", "full" };
 #define S_EMPTY (1u << EMPTY)
-#define S_ONE	(1u << ONE)
-#define S_FULL	(1u << FULL)
-#define S_ALL	(S_EMPTY | S_ONE | S_FULL)
+#define S_ONE   (1u << ONE)
+#define S_FULL  (1u << FULL)
+#define S_ALL   (S_EMPTY | S_ONE | S_FULL)
 
 enum kind { QUEUE, JOINABLE, PIPE, REQUEST, COORD };
 
@@ -90,6 +91,7 @@ static struct shared {
 
 static struct {
 	_Atomic uint32_t next_case;
+
 	struct row {
 		struct tally t;
 		_Atomic uint64_t ns, longest;
@@ -102,8 +104,9 @@ struct word {
 	const char *where;
 };
 
-#define N_WORDS 4096
+#define N_WORDS   4096
 #define N_REACHED 65536u
+
 static struct {
 	const struct op *op;
 	enum state state;
@@ -111,10 +114,12 @@ static struct {
 	char name[64];
 	struct word word[N_WORDS];
 	uint32_t n_words, first_own; /* those of the channel come last */
+
 	/* what it reaches, and after how many instructions */
 	struct {
 		uint32_t off, k;
 	} reached[N_REACHED];
+
 	uint32_t n_reached;
 	unsigned char *memory, *copy;
 	size_t bytes;
@@ -371,8 +376,8 @@ static int do_peek_part(void)
 	if (ret)
 		return ret;
 	if (part.len_bytes)
-		memcpy(room(1),
-		       (unsigned char *)part.data + part.len_bytes - 1, 1);
+		memcpy(room(1), (unsigned char *)part.data + part.len_bytes - 1,
+		       1);
 	return bus_pipe_release(end[1], &part);
 }
 
@@ -380,8 +385,8 @@ static int do_exchange(void)
 {
 	size_t len;
 
-	return bus_pipe_exchange(end[1], message(), x.op->len,
-				 room(x.op->len), x.op->len, &len, TICK_NS);
+	return bus_pipe_exchange(end[1], message(), x.op->len, room(x.op->len),
+				 x.op->len, &len, TICK_NS);
 }
 
 static int do_close_pipe(void)
@@ -463,8 +468,9 @@ static int do_collect(void)
 	for (int i = 0; i < 2 && !ret; i++) {
 		ret = bus_collect(coord, &r, TICK_NS);
 		if (!ret && r.len_bytes)
-			memcpy(room(1), (const unsigned char *)r.data +
-						r.len_bytes - 1, 1);
+			memcpy(room(1),
+			       (const unsigned char *)r.data + r.len_bytes - 1,
+			       1);
 		if (!ret && r.kind == BUS_RESULT_ERROR)
 			ret = r.code;
 	}
@@ -490,8 +496,8 @@ static void become_worker(void)
 	int idx = bus_channel_find(bus, "r");
 
 	T_CHECK(idx >= 0);
-	T_CHECK(bus_channel_attach(bus, (uint32_t)idx, &chan.chan,
-				   &chan.end) == 0);
+	T_CHECK(bus_channel_attach(bus, (uint32_t)idx, &chan.chan, &chan.end) ==
+		0);
 	bus_request_plan(SMALL, x.op->len > SMALL ? x.op->len : 0, &spec,
 			 &chan.layout);
 	chan.bus = bus;
@@ -530,8 +536,8 @@ static int do_pool(void)
 	int ret = bus_pool_apply(pool, 0, message(), x.op->len, &r, TICK_NS);
 
 	if (!ret && r.len_bytes)
-		memcpy(room(1),
-		       (const unsigned char *)r.data + r.len_bytes - 1, 1);
+		memcpy(room(1), (const unsigned char *)r.data + r.len_bytes - 1,
+		       1);
 	if (!ret && r.kind == BUS_RESULT_ERROR)
 		ret = r.code;
 	if (!ret)
@@ -684,10 +690,12 @@ static void on_tick(int sig)
 /* It waits for a time-out, or a lock of the kernel's: let it. */
 static enum t_stop while_blocked(void *arg)
 {
-	const uint64_t *since = arg;
+	uint64_t *since = arg; /* 0: it was not yet seen so */
 
 	if (x.op->sleeps && t_parked(sh->victim_pid))
 		return T_BLOCKED;
+	if (!*since)
+		*since = sb_now_ns();
 	return sb_now_ns() - *since > 5 * SB_NS_PER_S ? T_HANGS : T_STEPPED;
 }
 
@@ -722,8 +730,8 @@ static void reap_others(void)
 static void add_words(const char *where, uint64_t off, uint64_t bytes)
 {
 	for (uint64_t i = 0; i + 8 <= bytes && x.n_words < N_WORDS; i += 8)
-		x.word[x.n_words++] = (struct word){
-			.off = (uint32_t)(off + i), .where = where };
+		x.word[x.n_words++] = (struct word){ .off = (uint32_t)(off + i),
+						     .where = where };
 }
 
 static void find_words(void)
@@ -815,8 +823,9 @@ static void flip(uint64_t at)
 		       torture_random(&seed));
 	__atomic_store_n(to, with, __ATOMIC_RELAXED);
 	if (torture->at >= 0)
-		torture_say("flip: %s, %" PRIu64 ": %" PRIx64 " becomes %"
-			    PRIx64 "\n", place_of(off), off, was, with);
+		torture_say("flip: %s, %" PRIu64 ": %" PRIx64
+			    " becomes %" PRIx64 "\n",
+			    place_of(off), off, was, with);
 }
 
 /* ------------------------------------------------------------- verdicts -- */
@@ -847,8 +856,10 @@ static uint64_t used_ms(pid_t pid)
 	fclose(f);
 	at = strrchr(line, ')');
 	if (at)
-		sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
-			       "%lu %lu", &user, &sys);
+		sscanf(at + 2,
+		       "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
+		       "%lu %lu",
+		       &user, &sys);
 	return (user + sys) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
 }
 
@@ -883,13 +894,13 @@ static void judge(pid_t pid, uint64_t at)
 	bool ended = comes_to_an_end(pid, &status);
 
 	if (sh->crashed || sh->worker_crashed) {
-		snprintf(how, sizeof(how), "signal %u%s at address %" PRIx64
+		snprintf(how, sizeof(how),
+			 "signal %u%s at address %" PRIx64
 			 ", of a segment at %" PRIx64,
 			 sh->crashed ? (unsigned)sh->crashed
 				     : (unsigned)sh->worker_crashed,
 			 sh->crashed ? "" : " in a worker",
-			 (uint64_t)sh->crash_at,
-			 (uint64_t)(uintptr_t)x.memory);
+			 (uint64_t)sh->crash_at, (uint64_t)(uintptr_t)x.memory);
 		bad(WHAT(crashed), at, how);
 	} else if (ended && WIFSIGNALED(status)) {
 		bad(WHAT(crashed), at, strsignal(WTERMSIG(status)));
@@ -920,9 +931,9 @@ static void note_reached(pid_t pid)
 /* Step through it once, undisturbed, to learn the way. */
 static bool measure(void)
 {
-	uint64_t since = sb_now_ns();
 	pid_t pid = start_victim();
 	int stop = T_STEPPED, status;
+	uint64_t since;
 
 	if (pid < 0) {
 		torture_bad(&x.row->t, WHAT(wrong), x.name, -1, "no victim");
@@ -935,6 +946,7 @@ static bool measure(void)
 		if (sh->done || stop != T_STEPPED)
 			break;
 		note_reached(pid);
+		since = 0;
 		stop = t_step(pid, while_blocked, &since);
 	}
 	set_tick(false);
@@ -955,9 +967,9 @@ static bool measure(void)
  * when it was measured. */
 static bool run_once(uint64_t at, const uint64_t *pc, long k)
 {
-	uint64_t since = sb_now_ns();
 	pid_t pid = start_victim();
-	int stop = T_STEPPED, status;
+	int stop = T_STEPPED;
+	uint64_t since = 0;
 
 	if (pid < 0) {
 		bad(WHAT(wrong), at, "no victim");
@@ -967,19 +979,17 @@ static bool run_once(uint64_t at, const uint64_t *pc, long k)
 	if (pc)
 		stop = t_step_on(pid, pc, 0, k, while_blocked, &since);
 	else
-		while (k-- > 0 && stop == T_STEPPED && !sh->done)
+		for (; k > 0 && stop == T_STEPPED && !sh->done; k--) {
+			since = 0;
 			stop = t_step(pid, while_blocked, &since);
+		}
 	set_tick(false);
 	if (stop == T_ENDED)
 		return sh->crashed;
 	flip(at);
-	if (stop == T_BLOCKED) { /* in the kernel: it need not stop */
-		kill(pid, SIGUSR1);
-		waitpid(pid, &status, __WALL);
-	}
 	if (stop == T_HANGS)
 		bad(WHAT(hung), at, "it hangs before anything was done to it");
-	ptrace(PTRACE_DETACH, pid, 0, 0);
+	t_step_let_go(pid, (enum t_stop)stop);
 	judge(pid, at);
 	return true;
 }

@@ -22,10 +22,9 @@
  * across two of them; there is a shard for each CPU.  A victim that blocks is
  * killed in its sleep, or, for later points, given what it waits for.
  *
- * With --quick a quarter of a second is spent on each case: 8 to 75 points at
- * equal distances, the first by the seed.  --full takes every instruction, for
- * an hour or two.  A case is operation/state/peer, a point the number of
- * instructions.
+ * With --quick there are some QUICK_N points a case, at equal distances, the
+ * first by the seed.  --full takes every instruction, for half an hour.  A case
+ * is operation/state/peer, a point the number of instructions; see walk.h.
  */
 #include "config.h"
 
@@ -33,12 +32,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
 
 #include "tests/bus/t_bus.h"
-#include "tests/support/step.h"
-#include "tools/torture/torture.h"
+#include "tools/torture/audit.h"
+#include "tools/torture/point.h"
+#include "tools/torture/walk.h"
 
 #define N_MSGS     64
 #define VICTIM_MSG 32 /* numbers of the victim's messages start here */
@@ -50,22 +48,19 @@
 #define BIG        600u /* in a cell */
 #define N_REQUESTS 2
 #define MAX_EP     6
-/* Longer than anybody waits for a processor, on a machine that is busy. */
-#define HUNG_NS    (10 * SB_NS_PER_S)
-#define WATCHDOG_S 120
 #define N_BIG      4u /* cells of the largest class, see make_bus() */
 #define K_MAX      200000
-/* What a step takes, and what is spent on a case in the quick run. */
-#define STEP_NS    20000
-#define QUICK_NS   (250 * SB_NS_PER_MS)
-#define QUICK_MIN  8
-#define QUICK_MAX  75
+#define QUICK_N    20 /* points of a case */
 
 enum state { EMPTY, ONE, FULL, WRAP, N_STATES };
+
 enum peer { POLL, FUTEX, URING, N_PEERS };
+
 enum sleep_in { NOWHERE, GET, PUT, JOIN };
+
 /* of a message: by its writer, and by the victim as a reader */
 enum { NOT, BEGUN, DONE };
+
 enum { UNTOUCHED, HELD, FINISHING, FINISHED };
 
 static const char *const state_names[] = { "empty", "one", "full", "wrap" };
@@ -115,7 +110,7 @@ static struct shared {
 
 struct row {
 	struct tally t;
-	_Atomic uint64_t ns, longest;
+	_Atomic uint64_t ns, longest, elsewhere;
 };
 
 /* Of the whole run, seen by all shards. */
@@ -129,13 +124,10 @@ static struct {
 	const struct op *op;
 	enum state state;
 	enum peer peer;
-	long k;
-	long len; /* instructions that the victim did */
 	struct row *row;
-	pid_t victim, peer_pid, client;
+	pid_t peer_pid, client;
 	bool our_child;
 	uint32_t n_unblocked;
-	char name[64];
 } x;
 
 static struct bus *bus;
@@ -143,75 +135,7 @@ static struct bus_queue *q;
 static struct bus_coord *coord;
 static unsigned char big[8][BIG]; /* messages made beforehand */
 
-/* --------------------------------------------------------------- verdicts -- */
-
-static void bad(const _Atomic uint64_t *what, const char *msg)
-{
-	torture_bad(&x.row->t, (size_t)((const char *)what -
-					(const char *)&x.row->t),
-		    x.name, x.k, "%s", msg);
-}
-
-static const char *doing; /* for the watchdog */
-static uint64_t watch_until_ns; /* 0: SIGALRM is a tick, no watchdog */
-
-static void on_alarm(int sig)
-{
-	(void)sig;
-	/* By the clock: a last tick may come after the watchdog was set. */
-	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
-		return;
-	/* We ourselves hang in a call; there is no way on from here. */
-	bad(&x.row->t.hung, doing);
-	fprintf(stderr, "victim %d, asleep %d; peer %d, asleep %d\n",
-		(int)x.victim, t_asleep(&x.victim), (int)x.peer_pid,
-		t_asleep(&x.peer_pid));
-	_exit(3);
-}
-
-static void set_alarm(bool watchdog)
-{
-	struct itimerval it = { 0 };
-
-	watch_until_ns = watchdog ? sb_deadline(WATCHDOG_S * SB_NS_PER_S) : 0;
-	if (watchdog)
-		it.it_value.tv_sec = WATCHDOG_S + 1;
-	else
-		it.it_value.tv_usec = it.it_interval.tv_usec = 1000;
-	setitimer(ITIMER_REAL, &it, NULL);
-}
-
-static void nap(void)
-{
-	const struct timespec t = { .tv_nsec = 30000 };
-
-	nanosleep(&t, NULL);
-}
-
-static bool within(uint64_t ns, bool (*done)(void))
-{
-	uint64_t end = sb_deadline((int64_t)ns);
-
-	while (!done()) {
-		if (sb_now_ns() > end)
-			return false;
-		nap();
-	}
-	return true;
-}
-
-static bool soon(bool (*done)(void))
-{
-	return within(HUNG_NS, done);
-}
-
-/* No verdict hangs on it: the machine may be busy. */
-static bool ready(bool (*done)(void))
-{
-	return within(2 * HUNG_NS, done);
-}
-
-/* --------------------------------------------------------------- messages -- */
+/* ------------------------------------------------------------- messages -- */
 
 static void write_message(unsigned char *to, uint32_t len, uint64_t i)
 {
@@ -263,7 +187,7 @@ static int get_message(int64_t timeout_ns)
 	return ret;
 }
 
-/* ---------------------------------------------------------------- victims -- */
+/* -------------------------------------------------------------- victims -- */
 
 /* Stop here until the tracer has us; then every instruction counts. */
 static void ready_to_die(void)
@@ -516,7 +440,7 @@ static void do_wait(void)
 	bus_wait(bus, &item, 1, -1);
 }
 
-/* ---------------------------------------------------- coordinators, workers -- */
+/* ------------------------------------------------ coordinators, workers -- */
 
 enum { INLINE, ERROR, LARGE };
 
@@ -565,7 +489,7 @@ static int init_worker(void *ctx)
 		return 0;
 	}
 	while (sh->n_inits < 2 || !sh->init_id[0] || !sh->init_id[1])
-		nap();
+		point_nap();
 	if (bus->id < sh->init_id[!n])
 		ready_to_die();
 	return 0;
@@ -590,7 +514,7 @@ static int submit(uint64_t i)
 
 	t_fill(req, sizeof(req), i);
 	memcpy(req, &i, sizeof(i));
-	return bus_submit(coord, i, req, x.op->request_len, HUNG_NS);
+	return bus_submit(coord, i, req, x.op->request_len, POINT_HUNG_NS);
 }
 
 static bool right_answer(const struct bus_result *r)
@@ -640,7 +564,7 @@ static int client_main(void *arg)
 	start_coord();
 	sh->client_ready = 1;
 	while (!sh->go)
-		nap();
+		point_nap();
 	for (uint64_t i = 0; i < N_REQUESTS; i++)
 		T_CHECK(submit(i) == 0);
 	sh->submitted = 1;
@@ -650,7 +574,7 @@ static int client_main(void *arg)
 	}
 	T_CHECK(bus_collect_any(coord, &r, 0) == -ENODATA);
 	sh->client_done = 1;
-	T_CHECK(bus_coord_stop(coord, HUNG_NS) == 0);
+	T_CHECK(bus_coord_stop(coord, POINT_HUNG_NS) == 0);
 	bus_close(bus);
 	return 0;
 }
@@ -674,10 +598,10 @@ static void before_stop(void)
 
 static void do_stop(void)
 {
-	bus_coord_stop(coord, HUNG_NS);
+	bus_coord_stop(coord, POINT_HUNG_NS);
 }
 
-/* ----------------------------------------------------------- the processes -- */
+/* -------------------------------------------------------- the processes -- */
 
 static int victim_main(void *arg)
 {
@@ -752,13 +676,7 @@ static bool submitted(void)
 	return sh->submitted;
 }
 
-/* ---------------------------------------------------------------- stepping -- */
-
-static void cannot(const char *what)
-{
-	fprintf(stderr, "kill_bus: %s %s, k %ld: %m\n", what, x.name, x.k);
-	_exit(4);
-}
+/* ------------------------------------------------------------- stepping -- */
 
 /* Has the victim, which waits, got something to wait for? */
 static bool unblock(void)
@@ -770,80 +688,23 @@ static bool unblock(void)
 	return put_message(HELP_MSG + x.n_unblocked++ % 8, 0) == 0;
 }
 
-/* Who is on its @last step is not helped when it blocks. */
-struct step {
-	bool last;
-	uint64_t end;
-};
-
-static enum t_stop while_blocked(void *arg)
+static enum t_stop help(uint32_t n)
 {
-	struct step *s = arg;
-
-	if (s->last && t_parked(x.victim))
-		return T_BLOCKED;
-	if (!s->end)
-		s->end = sb_deadline(HUNG_NS);
-	if (sb_now_ns() > s->end) {
-		bad(&x.row->t.hung, "the victim itself hangs");
-		return T_HANGS;
-	}
 	if (x.op->coord || x.op->named || unblock())
 		return T_STEPPED;
-	if (x.op->worker && t_parked(x.victim))
-		return T_BLOCKED; /* it has done all its work */
+	/* It has done all its work; or its client has not yet had the
+	 * processor to give it some. */
+	if (x.op->worker && n >= 20 && t_parked(walk.victim))
+		return T_BLOCKED;
 	return T_STEPPED;
-}
-
-static enum t_stop step(bool last)
-{
-	struct step s = { .last = last };
-	int stop = t_step(x.victim, while_blocked, &s);
-
-	if (stop < 0)
-		cannot("step");
-	if (stop == T_ENDED && !x.op->worker)
-		bad(&x.row->t.wrong, "the victim ended");
-	return (enum t_stop)stop;
-}
-
-/* Let it go until @k instructions are done.  Returns whether it is still in
- * the operation; *@state is how to kill it. */
-static bool drive(long k, enum t_stop *state)
-{
-	bool in_it = true;
-
-	*state = T_STEPPED;
-	set_alarm(false);
-	for (long i = 0; i < k; i++) {
-		if (sh->over) {
-			in_it = false;
-			break;
-		}
-		*state = step(i + 1 == k);
-		if (*state != T_STEPPED) {
-			in_it = i + 1 == k && *state == T_BLOCKED;
-			break;
-		}
-		x.len = i + 1;
-	}
-	set_alarm(true);
-	return in_it;
-}
-
-static void kill_victim(enum t_stop state)
-{
-	if (t_step_kill(x.victim, state, x.our_child))
-		cannot("kill");
 }
 
 static void seize(void)
 {
-	if (!ready(victim_there))
-		cannot("no victim");
-	x.victim = sh->victim_pid;
-	if (t_step_seize(x.victim, &sh->seized))
-		cannot("seize");
+	point_until(victim_there, "no victim");
+	walk.victim = sh->victim_pid;
+	if (t_step_seize(walk.victim, &sh->seized))
+		point_cannot("seize");
 }
 
 /* ---------------------------------------------------------------- set up -- */
@@ -886,27 +747,26 @@ static void prepare(void)
 		T_CHECK(put_message(i, 0) == 0);
 }
 
-static bool start_client(void)
+static void start_client(void)
 {
 	x.client = t_fork(client_main, NULL);
-	if (!ready(victim_there))
-		return false;
+	point_until(victim_there, "no victim");
 	if (x.state != ONE)
-		return true;
+		return;
 	sh->go = 1;
-	return ready(x.peer == POLL ? submitted : client_parked);
+	point_until(x.peer == POLL ? submitted : client_parked,
+		    "the client does not get ready");
 }
 
 /* The victim first, so that of two sleepers it is rung first. */
-static bool start_victim(void)
+static void start_victim(void)
 {
 	t_fork(victim_main, NULL);
-	if (!ready(victim_there))
-		return false;
+	point_until(victim_there, "no victim");
 	if (x.peer == POLL)
-		return true;
+		return;
 	x.peer_pid = t_fork(peer_main, NULL);
-	return ready(peer_parked);
+	point_until(peer_parked, "the peer does not fall asleep");
 }
 
 static void set_up(void)
@@ -924,14 +784,16 @@ static void set_up(void)
 	prepare();
 	if (x.op->reaps)
 		t_wait(t_fork(dead_main, NULL));
-	doing = "nobody gets ready";
-	if (!(x.op->worker ? start_client() : start_victim()))
-		cannot("nobody gets ready");
-	doing = "the victim does not stop";
+	point_watch("nobody gets ready");
+	if (x.op->worker)
+		start_client();
+	else
+		start_victim();
+	point_watch("the victim does not stop");
 	seize();
 }
 
-/* ---------------------------------------------------------------- survive -- */
+/* -------------------------------------------------------------- survive -- */
 
 static struct bus_queue_stats queue_stats(void)
 {
@@ -989,8 +851,8 @@ static void check_peer(void)
 
 	if (!x.peer_pid)
 		return;
-	if (!soon(peer_settled)) {
-		bad(&x.row->t.hung, "the peer sleeps on");
+	if (!point_soon(peer_settled)) {
+		BAD(hung, "the peer sleeps on");
 		t_kill(x.peer_pid);
 		return;
 	}
@@ -1001,19 +863,18 @@ static void check_peer(void)
 			get_message(0);
 		else
 			drain();
-		if (!soon(peer_done)) {
-			bad(&x.row->t.hung, "the peer cannot be woken");
+		if (!point_soon(peer_done)) {
+			BAD(hung, "the peer cannot be woken");
 			t_kill(x.peer_pid);
 			return;
 		}
 	}
 	if (sh->peer_ret && sh->peer_ret != -EPIPE)
-		bad(&x.row->t.wrong, "the peer's call failed");
-	doing = "the peer does not leave";
+		BAD(wrong, "the peer's call failed");
+	point_watch("the peer does not leave");
 	status = t_wait(x.peer_pid);
 	if (status)
-		bad(status < 0 ? &x.row->t.crashed : &x.row->t.wrong,
-		    "the peer cannot leave");
+		point_bad(torture_verdict(status), "the peer cannot leave");
 }
 
 /* Did the victim's get copy message @i before it died? */
@@ -1037,14 +898,15 @@ static void check_messages(void)
 			 x.op->drops)
 			least = 0;
 		if (n > most)
-			bad(n > 1 || sh->fin[i] ? &x.row->t.duplicated
-						: &x.row->t.wrong,
-			    "delivered too often");
+			point_bad(n > 1 || sh->fin[i]
+					  ? offsetof(struct tally, duplicated)
+					  : offsetof(struct tally, wrong),
+				  "delivered too often");
 		else if (n < least)
-			bad(&x.row->t.lost, "a message was lost");
+			BAD(lost, "a message was lost");
 	}
 	if (sh->wrong)
-		bad(&x.row->t.wrong, "garbage came out");
+		BAD(wrong, "garbage came out");
 }
 
 static void check_capacity(void)
@@ -1053,69 +915,28 @@ static void check_capacity(void)
 
 	for (uint32_t i = 0; i < n; i++)
 		if (put_message(0, 0)) {
-			bad(&x.row->t.leaked, "less room than before");
+			BAD(leaked, "less room than before");
 			return;
 		}
 	if (put_message(0, 0) != -EAGAIN)
-		bad(&x.row->t.wrong, "more room than before");
+		BAD(wrong, "more room than before");
 	for (uint32_t i = 0; i < 2 * n + 1; i++)
 		if (get_message(0) || put_message(0, 0)) {
-			bad(&x.row->t.hung, "nothing goes in or out");
+			BAD(hung, "nothing goes in or out");
 			return;
 		}
 	drain();
 }
 
-static void check_ids(void)
-{
-	struct bus *others[MAX_EP];
-	uint32_t n = 0;
-
-	while (n < MAX_EP && bus_attach(bus, &others[n]) == 0)
-		n++;
-	if (n != MAX_EP - 1)
-		bad(&x.row->t.leaked, "endpoints are missing");
-	while (n)
-		bus_close(others[--n]);
-}
-
-static bool alone(void)
-{
-	bus_reap(bus);
-	return t_stats(bus).n_endpoints == 1;
-}
-
-static bool ring_empty(void)
-{
-	struct bus_channel *c;
-	uint32_t waiting = 0, held = 0;
-
-	for (uint32_t i = 0; i < BUS_CHANNELS_MAX; i++) {
-		struct sb_ring_end *end = bus_channel_end(bus, i, &c);
-
-		if (!end)
-			continue;
-		sb_ring_count(end, &waiting, &held);
-		if (waiting || held)
-			return false;
-	}
-	return true;
-}
-
 static void audit(void)
 {
-	doing = "the audit hangs";
-	if (!soon(alone))
-		bad(&x.row->t.leaked, "an endpoint is left");
-	if (!ring_empty())
-		bad(&x.row->t.leaked, "a slot is not free");
-	if (t_stats(bus).blob_bytes_used)
-		bad(&x.row->t.leaked, "a cell is not free");
+	point_watch("the audit hangs");
+	audit_bus(bus);
 	if (!x.op->closes)
 		check_capacity();
 	else if (queue_stats().closed == 0 && put_message(0, 0) != 0)
-		bad(&x.row->t.hung, "neither open nor closed");
-	check_ids();
+		BAD(hung, "neither open nor closed");
+	audit_ids(bus, MAX_EP);
 }
 
 static bool client_answered(void)
@@ -1128,23 +949,22 @@ static void check_client(void)
 	int status;
 
 	sh->go = 1;
-	if (!soon(client_answered)) {
-		bad(&x.row->t.hung, "no answer");
+	if (!point_soon(client_answered)) {
+		BAD(hung, "no answer");
 		t_kill(x.client);
 		return;
 	}
 	status = t_wait(x.client);
 	if (status)
-		bad(status < 0 ? &x.row->t.crashed : &x.row->t.wrong,
-		    "the coordinator failed");
+		point_bad(torture_verdict(status), "the coordinator failed");
 	for (int i = 0; i < N_REQUESTS; i++) {
 		if (sh->n_answers[i] > 1)
-			bad(&x.row->t.duplicated, "answered twice");
+			BAD(duplicated, "answered twice");
 		if (sh->n_answers[i] < 1)
-			bad(&x.row->t.lost, "not answered");
+			BAD(lost, "not answered");
 	}
 	if (sh->wrong)
-		bad(&x.row->t.wrong, "a wrong answer");
+		BAD(wrong, "a wrong answer");
 }
 
 /* Others go on before anybody knows of a death, or even before it. */
@@ -1168,11 +988,11 @@ static void check_open_queue(void)
 
 	c.n_slots = 4;
 	if (bus_queue_open(bus, "another", &c, &q2)) {
-		bad(&x.row->t.leaked, "cannot make a queue");
+		BAD(leaked, "cannot make a queue");
 		return;
 	}
 	if (t_put_u64(q2, v, 0) || t_get_u64(q2) != v)
-		bad(&x.row->t.wrong, "the queue is broken");
+		BAD(wrong, "the queue is broken");
 	bus_queue_free(q2);
 }
 
@@ -1182,13 +1002,13 @@ static void check_created(void)
 	struct bus *b;
 
 	if (bus_create(t_name("k"), &c, &b)) {
-		bad(&x.row->t.leaked, "cannot make a bus");
+		BAD(leaked, "cannot make a bus");
 		t_shm_clean();
 		return;
 	}
 	bus_close(b);
 	if (t_shm_leftovers()) {
-		bad(&x.row->t.leaked, "a file is left");
+		BAD(leaked, "a file is left");
 		t_shm_clean();
 	}
 }
@@ -1203,13 +1023,13 @@ static void check_new_coord(void)
 	c.handler = handler;
 	c.window = 4;
 	if (bus_coord_start(bus, "s", &c, &coord)) {
-		bad(&x.row->t.leaked, "no new coordinator");
+		BAD(leaked, "no new coordinator");
 		return;
 	}
-	if (bus_submit(coord, i, &i, sizeof(i), HUNG_NS) ||
-	    bus_collect(coord, &r, HUNG_NS) || r.id != i)
-		bad(&x.row->t.hung, "the new coordinator gets no answer");
-	bus_coord_stop(coord, HUNG_NS);
+	if (bus_submit(coord, i, &i, sizeof(i), POINT_HUNG_NS) ||
+	    bus_collect(coord, &r, POINT_HUNG_NS) || r.id != i)
+		BAD(hung, "the new coordinator gets no answer");
+	bus_coord_stop(coord, POINT_HUNG_NS);
 }
 
 static void survive(void)
@@ -1232,34 +1052,39 @@ static void survive(void)
 		check_new_coord();
 }
 
-/* ------------------------------------------------------------------ cases -- */
+/* ---------------------------------------------------------------- cases -- */
 
-/* One point.  Returns whether the operation was not over before. */
-static bool run_point(long k)
+/* One point; the first of a case is when the operation is over, and measures
+ * it.  Returns whether it was the right place. */
+static bool run_once(long k)
 {
-	enum t_stop state;
-	bool in_it;
+	enum t_stop stop;
 
-	x.k = k;
-	set_alarm(true);
-	doing = "the bus cannot be made";
+	point.k = k;
+	point_watch("the bus cannot be made");
 	set_up();
-	doing = "a step does not end";
-	in_it = drive(k, &state);
-	doing = "a survivor hangs, before the death";
+	point_tick(1000);
+	stop = walk_to(0, k);
+	point_watch("a survivor hangs, before the death");
 	if (k % 3 == 1)
 		unaware();
-	doing = "the victim does not die";
-	kill_victim(state);
-	doing = "a survivor hangs, nobody recovered";
+	point_watch("the victim does not die");
+	if (t_step_kill(walk.victim, stop, x.our_child))
+		point_cannot("kill");
+	point_watch("a survivor hangs, nobody recovered");
 	if (k % 3 == 2)
 		unaware();
 	torture_point(&x.row->t);
-	doing = "a survivor hangs";
+	point_watch("a survivor hangs");
 	survive();
 	bus_close(bus);
-	set_alarm(true);
-	return in_it;
+	return walk.there;
+}
+
+static void run_point(long k)
+{
+	if (!walk_point(run_once, k))
+		x.row->elsewhere++;
 }
 
 #define M_ALL  (1u << EMPTY | 1u << ONE | 1u << FULL | 1u << WRAP)
@@ -1267,8 +1092,8 @@ static bool run_point(long k)
 #define M_TWO  (1u << EMPTY | 1u << ONE)
 
 static const struct op ops[] = {
-	{ "reap", M_SOME, 4, 0, SMALL, NULL, do_reap,
-	  .reaps = true, .sleep_in = { [ONE] = GET, [FULL] = NOWHERE } },
+	{ "reap", M_SOME, 4, 0, SMALL, NULL, do_reap, .reaps = true,
+	  .sleep_in = { [ONE] = GET, [FULL] = NOWHERE } },
 	{ "leave", M_SOME, 4, 0, SMALL, hold, do_leave,
 	  .sleep_in = { [ONE] = GET, [FULL] = PUT } },
 	{ "coord", 1u << EMPTY, 4, 0, SMALL, start_coord, do_requests,
@@ -1355,27 +1180,19 @@ static bool makes_sense(const struct op *op, enum state s, enum peer p)
 	return p == POLL || op->worker || op->sleep_in[s] != NOWHERE;
 }
 
-/* The distance of the points of a case that has @len instructions. */
-static long stride_for(long len)
+static void run_points(uint32_t c)
 {
-	uint64_t each = (uint64_t)len / 2 * STEP_NS + 3 * SB_NS_PER_MS;
-	uint64_t n = QUICK_NS / each;
+	/* Then the victim does as with "futex"; it is the peer who differs. */
+	long stride = walk_stride(x.peer == URING ? QUICK_N / 2 : QUICK_N);
 
-	if (torture->full)
-		return 1;
-	if (n < QUICK_MIN)
-		n = QUICK_MIN;
-	if (n > QUICK_MAX)
-		n = QUICK_MAX;
-	if (x.peer == URING)
-		n = n / 2 + 1;
-	return len / (long)n + 1;
+	for (long k = (long)(torture->seed + c * 7) % stride; k <= walk.len;
+	     k += stride)
+		run_point(k);
 }
 
 static void run_case(uint32_t c)
 {
 	uint64_t since = sb_now_ns();
-	long stride;
 
 	x.op = &ops[c / (N_STATES * N_PEERS)];
 	x.state = c / N_PEERS % N_STATES;
@@ -1383,35 +1200,34 @@ static void run_case(uint32_t c)
 	if (!makes_sense(x.op, x.state, x.peer))
 		return;
 	x.row = &all->row[x.op - ops][x.peer];
-	snprintf(x.name, sizeof(x.name), "%s/%s/%s", x.op->name,
-		 state_names[x.state], peer_names[x.peer]);
-	if (!torture_wants(x.name))
+	if (!point_case(&x.row->t, "%s/%s/%s", x.op->name, state_names[x.state],
+			peer_names[x.peer]))
 		return;
-	if (torture->at >= 0) {
+	walk.may_end = x.op->worker;
+	walk_forget();
+	run_point(K_MAX);
+	if (walk.len > (long)x.row->longest)
+		x.row->longest = (uint64_t)walk.len;
+	if (torture->at < 0)
+		run_points(c);
+	else if (torture->at <= walk.len)
 		run_point(torture->at);
-	} else {
-		run_point(K_MAX); /* all of it, to learn how long it is */
-		if (x.len > (long)x.row->longest)
-			x.row->longest = (uint64_t)x.len;
-		stride = stride_for(x.len);
-		for (long k = (long)(torture->seed + c * 7) % stride;
-		     run_point(k) && k < K_MAX;)
-			k += stride;
-	}
 	x.row->ns += sb_now_ns() - since;
 }
 
 static int shard_main(void *arg)
 {
-	struct sigaction sa = { .sa_handler = on_alarm };
 	uint32_t c;
 
 	(void)arg;
 	t_name("k"); /* has our pid from now on, not the first victim's */
-	sigaction(SIGALRM, &sa, NULL);
 	sh = t_shared(sizeof(*sh));
+	walk_init(K_MAX);
+	walk.over = &sh->over;
+	walk.help = help;
 	while ((c = all->next_case++) < N_CASES)
 		run_case(c);
+	walk_free();
 	t_shm_clean(); /* of the creator that was killed last */
 	return 0;
 }
@@ -1420,30 +1236,22 @@ static int shard_main(void *arg)
 
 static void print_rows(void)
 {
-	torture_say("%-18s %-6s %7s %7s %5s %8s\n", "operation", "peer",
-		    "instr", "points", "bad", "seconds");
+	torture_say("%-18s %-6s %7s %7s %5s %9s %8s\n", "operation", "peer",
+		    "instr", "points", "bad", "elsewhere", "seconds");
 	for (size_t o = 0; o < lengthof(ops); o++)
 		for (int p = 0; p < N_PEERS; p++) {
 			struct row *r = &all->row[o][p];
 
 			if (r->t.points)
-				torture_say("%-18s %-6s %7u %7u %5u %8.1f\n",
-					    ops[o].name, peer_names[p],
-					    (unsigned)r->longest,
-					    (unsigned)r->t.points,
-					    (unsigned)tally_bad(&r->t),
-					    (double)r->ns / 1e9);
+				torture_say(
+					"%-18s %-6s %7u %7u %5u %9u %8.1f\n",
+					ops[o].name, peer_names[p],
+					(unsigned)r->longest,
+					(unsigned)r->t.points,
+					(unsigned)tally_bad(&r->t),
+					(unsigned)r->elsewhere,
+					(double)r->ns / 1e9);
 		}
-}
-
-static int may_uring(void *arg)
-{
-	struct bus_config c = bus_settings();
-	struct bus *b;
-
-	(void)arg;
-	c.wait = BUS_WAIT_URING;
-	return bus_create(NULL, &c, &b) ? 1 : 0;
 }
 
 int kill_bus(void)
@@ -1451,9 +1259,7 @@ int kill_bus(void)
 	bool good;
 
 	all = t_shared(sizeof(*all));
-	have_uring = t_wait(t_fork(may_uring, NULL)) == 0;
-	if (!have_uring)
-		torture_say("kill/bus: no io_uring\n");
+	have_uring = audit_may_uring(bus_settings());
 	good = t_each_cpu(shard_main, NULL);
 	print_rows();
 	return good ? 0 : 1;

@@ -33,14 +33,9 @@
  * whether the new one comes at once depends on k alone; so a point is repeated
  * exactly.  Everything is pinned to one CPU; there is a shard for each CPU.
  *
- * The first run of a case goes by steps from beginning to end.  The points then
- * run to near where they are to be, by a breakpoint (tests/support/step.h); if
- * that leads elsewhere, because the victim is faster than when it was measured
- * and meets another state of its peer, they go by steps again.
- *
- * With --quick there are about 20 points a case, at equal distances, the first
- * by the seed.  --full takes every instruction, for an hour or two.  A case is
- * operation/state/peer, a point the number of instructions.
+ * With --quick there are some QUICK_N points a case, at equal distances, the
+ * first by the seed.  --full takes every instruction, for an hour or two.  A
+ * case is operation/state/peer, a point the number of instructions; see walk.h.
  */
 #include "config.h"
 
@@ -55,27 +50,23 @@
 
 #include "bus/pipe.h"
 #include "tests/bus/t_bus.h"
-#include "tests/support/step.h"
-#include "tools/torture/torture.h"
+#include "tools/torture/audit.h"
+#include "tools/torture/point.h"
+#include "tools/torture/walk.h"
 
-#define SLOT       256u
-#define MID        100u
-#define BIG        600u
-#define LONG       1000u /* in slots that grow */
-#define LONG_SLOT  32768u
-#define MSG_MAX    1024u
-#define N_MSGS     256
-#define N_EVENTS   256
-#define N_HAND     3 /* messages that one call may take */
-#define MAX_EP     8
-/* Longer than anybody waits for a processor, on a machine that is busy. */
-#define HUNG_NS    (10 * SB_NS_PER_S)
-#define WATCHDOG_S 120
-#define K_MAX      300000
-/* What a point takes, and a step; what is spent on a case in the quick run. */
-#define POINT_NS   (5 * SB_NS_PER_MS)
-#define STEP_NS    (20 * SB_NS_PER_US)
-#define QUICK_NS   (100 * SB_NS_PER_MS)
+#define SLOT      256u
+#define MID       100u
+#define BIG       600u
+#define LONG      1000u /* in slots that grow */
+#define LONG_SLOT 32768u
+#define MSG_MAX   1024u
+#define N_MSGS    256
+#define N_EVENTS  256
+#define N_HAND    3 /* messages that one call may take */
+#define MAX_EP    8
+#define HEIR_S    120 /* longer than it can take */
+#define K_MAX     300000
+#define QUICK_N   10 /* points of a case */
 
 /* What is in the pipe: messages that nobody has read.  WRAP: none, but both
  * slots have been used before.  FULL: no room for one more. */
@@ -83,9 +74,8 @@ enum state { EMPTY, ONE, TURN, SEAL, FULL, WRAP, N_STATES };
 
 enum peer { POLL, SPIN, FUTEX, URING, N_PEERS };
 
-static const char *const state_names[] = {
-	"empty", "one", "turn", "seal", "full", "wrap"
-};
+static const char *const state_names[] = { "empty", "one",  "turn",
+					   "seal",  "full", "wrap" };
 static const char *const peer_names[] = { "poll", "spin", "futex", "uring" };
 
 #define S_EMPTY (1u << EMPTY)
@@ -204,16 +194,10 @@ static struct {
 	const struct op *op;
 	enum state state;
 	enum peer peer;
-	long k;
-	long len;     /* instructions of the whole operation, */
-	uint64_t *pc; /* and where the victim is after each */
-	bool by_steps;
-	bool there; /* it came to where it was to be killed */
 	struct row *row;
-	pid_t victim, peer_pid;
+	pid_t peer_pid;
 	bool peer_stopped;
 	int fds;
-	char name[64];
 
 	uint32_t side;    /* the victim's */
 	bool cross;       /* the peer never does what the victim waits for */
@@ -239,78 +223,6 @@ static bool have_uring;
 /* The victim's messages, made beforehand, one after the other when all are
  * MID bytes long. */
 static unsigned char msg[4][MSG_MAX], mids[4 * MID];
-
-/* -------------------------------------------------------------- verdicts -- */
-
-static void bad(const _Atomic uint64_t *what, const char *text)
-{
-	torture_bad(&x.row->t, (size_t)((const char *)what -
-					(const char *)&x.row->t),
-		    x.name, x.k, "%s", text);
-}
-
-static const char *doing;       /* for the watchdog */
-static uint64_t watch_until_ns; /* 0: SIGALRM is a tick, no watchdog */
-
-static void on_alarm(int sig)
-{
-	(void)sig;
-	/* By the clock: a last tick may come after the watchdog was set. */
-	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
-		return;
-	/* We ourselves hang in a call; there is no way on from here. */
-	bad(&x.row->t.hung, doing);
-	_exit(3);
-}
-
-static void set_alarm(bool watchdog)
-{
-	struct itimerval it = { 0 };
-
-	watch_until_ns = watchdog ? sb_deadline(WATCHDOG_S * SB_NS_PER_S) : 0;
-	if (watchdog)
-		it.it_value.tv_sec = WATCHDOG_S + 1;
-	else /* shorter than a slice of a futex wait with a watch */
-		it.it_value.tv_usec = it.it_interval.tv_usec = 400;
-	setitimer(ITIMER_REAL, &it, NULL);
-}
-
-static void cannot(const char *what)
-{
-	fprintf(stderr, "kill_pipe: %s %s, k %ld: %m\n", what, x.name, x.k);
-	_exit(4);
-}
-
-static void nap(void)
-{
-	const struct timespec t = { .tv_nsec = 30000 };
-
-	nanosleep(&t, NULL);
-}
-
-static bool within(uint64_t ns, bool (*done)(void))
-{
-	uint64_t end = sb_deadline((int64_t)ns);
-
-	while (!done()) {
-		if (sb_now_ns() > end)
-			return false;
-		nap();
-	}
-	return true;
-}
-
-static bool soon(bool (*done)(void))
-{
-	return within(HUNG_NS, done);
-}
-
-/* No verdict hangs on it: the machine may be busy. */
-static void until(bool (*done)(void), const char *what)
-{
-	if (!within(2 * HUNG_NS, done))
-		cannot(what);
-}
 
 /* A call said @ret, which it should not, or a message is none. */
 static void wrong(int line, int ret)
@@ -620,30 +532,33 @@ static void check_end(struct end *e)
 	if (!sh->dead || sh->early || sh->half_closed)
 		return;
 	if (e->job == WRITE || duplex) {
-		if (bus_pipe_send(e->p, e->to_send, MID, HUNG_NS) != -EPIPE)
+		if (bus_pipe_send(e->p, e->to_send, MID, POINT_HUNG_NS) !=
+		    -EPIPE)
 			WRONG(0);
-		if (bus_pipe_send_many(e->p, mids, MID, 2, HUNG_NS) != -EPIPE)
+		if (bus_pipe_send_many(e->p, mids, MID, 2, POINT_HUNG_NS) !=
+		    -EPIPE)
 			WRONG(0);
-		if (bus_pipe_loan(e->p, BIG, &part, HUNG_NS) != -EPIPE)
+		if (bus_pipe_loan(e->p, BIG, &part, POINT_HUNG_NS) != -EPIPE)
 			WRONG(0);
 		bus_pipe_cancel(e->p);
 	}
 	/* What the victim has sent to one who does not read is still there. */
 	if (e->job == WRITE && (!duplex || x.op->role != READER))
 		return;
-	if (bus_pipe_recv(e->p, e->got[0], MSG_MAX, &len, HUNG_NS) != -EPIPE ||
-	    take_many(e, HUNG_NS) != -EPIPE)
+	if (bus_pipe_recv(e->p, e->got[0], MSG_MAX, &len, POINT_HUNG_NS) !=
+		    -EPIPE ||
+	    take_many(e, POINT_HUNG_NS) != -EPIPE)
 		WRONG(0);
-	if (bus_pipe_peek(e->p, &part, HUNG_NS) != -EPIPE)
+	if (bus_pipe_peek(e->p, &part, POINT_HUNG_NS) != -EPIPE)
 		WRONG(0);
-	if (bus_pipe_poll(e->p, HUNG_NS) != 0)
+	if (bus_pipe_poll(e->p, POINT_HUNG_NS) != 0)
 		WRONG(0);
-	if (bus_wait(bus, &item, 1, HUNG_NS) != 1 ||
+	if (bus_wait(bus, &item, 1, POINT_HUNG_NS) != 1 ||
 	    item.ready !=
 		    (BUS_POLL_IN | BUS_POLL_HUP | (duplex ? BUS_POLL_ERR : 0)))
 		WRONG(0);
 	if (duplex && bus_pipe_exchange(e->p, e->to_send, MID, e->got[0],
-					MSG_MAX, &len, HUNG_NS) != -EPIPE)
+					MSG_MAX, &len, POINT_HUNG_NS) != -EPIPE)
 		WRONG(0);
 	bus_pipe_cancel(e->p);
 }
@@ -1088,7 +1003,7 @@ static int heir_main(void)
 
 	t_gate_wait(&heir_gate);
 	sh->put[FROM_VICTIM][BY_HEIR] = BEGUN;
-	ret = bus_pipe_send(vp, buf, len, HUNG_NS);
+	ret = bus_pipe_send(vp, buf, len, POINT_HUNG_NS);
 	sh->put[FROM_VICTIM][BY_HEIR] = ret ? NOT : DONE;
 	sh->heir_ret = ret;
 	sh->heir_done = 1;
@@ -1104,7 +1019,7 @@ static void fork_heir(void)
 	T_CHECK(pid >= 0);
 	if (pid == 0) {
 		signal(SIGALRM, SIG_DFL);
-		alarm(WATCHDOG_S);
+		alarm(HEIR_S);
 		_exit(heir_main());
 	}
 	sh->heir_pid = pid;
@@ -1174,7 +1089,7 @@ static void set_end(struct end *e, enum job job, uint32_t in)
 	e->in = in;
 	e->out = 1 - in;
 	e->limit = N_MSGS;
-	e->how = (uint32_t)x.k;
+	e->how = (uint32_t)point.k;
 }
 
 static char command(void)
@@ -1224,15 +1139,6 @@ static struct bus_pipe_head *pipe_head(void)
 	uint64_t bytes;
 
 	return bus_channel_pipe(bus, 0, &bytes);
-}
-
-static uint32_t n_channels(void)
-{
-	uint32_t n = 0;
-
-	while (n < BUS_CHANNELS_MAX && ld_acq(&bus->map->dir[n].ready))
-		n++;
-	return n;
 }
 
 static uint64_t side_word(void)
@@ -1397,28 +1303,11 @@ static void let_peer_go(void)
 	x.peer_stopped = false;
 }
 
-/* Who is on its @last step is not helped when it blocks. */
-struct step {
-	bool last;
-	uint64_t end;
-	uint32_t n;
-};
-
-static enum t_stop while_blocked(void *arg)
+static enum t_stop help(uint32_t n)
 {
-	struct step *s = arg;
-
-	if (sh->over || (s->last && t_parked(x.victim)))
-		return T_BLOCKED;
-	if (!s->end)
-		s->end = sb_deadline(HUNG_NS);
-	if (sb_now_ns() > s->end) {
-		bad(&x.row->t.hung, "the victim itself hangs");
-		return T_HANGS;
-	}
 	if (x.cross) {
 		/* not at once: it may be a slice of its sleep */
-		if (t_parked(x.victim) && ++s->n >= 3)
+		if (t_parked(walk.victim) && n >= 2)
 			return T_BLOCKED;
 	} else if (x.peer == POLL && mine.p) {
 		do_job(&mine, 0);
@@ -1427,82 +1316,39 @@ static enum t_stop while_blocked(void *arg)
 	return T_STEPPED;
 }
 
-/* From after @from instructions to after @to. */
-static enum t_stop go(long from, long to, bool last)
-{
-	int stop = T_STEPPED;
-	long next;
-
-	for (; from < to && !sh->over && stop == T_STEPPED; from = next) {
-		struct step s = { .last = last };
-
-		next = x.by_steps ? from + 1 : to;
-		stop = t_step_on(x.victim, x.pc, from, next, while_blocked, &s);
-		if (stop < 0)
-			cannot("step");
-		stop_peer();
-	}
-	if (stop == T_ENDED)
-		bad(&x.row->t.wrong, "the victim ended");
-	return (enum t_stop)stop;
-}
-
-/* All of it by steps, and remember where it has been. */
-static enum t_stop learn(void)
-{
-	enum t_stop stop = T_STEPPED;
-	long i = 0;
-
-	x.pc[0] = t_step_pc(x.victim);
-	while (i < K_MAX && !sh->over && stop == T_STEPPED) {
-		stop = go(i, i + 1, false);
-		if (stop == T_STEPPED)
-			x.pc[++i] = t_step_pc(x.victim);
-	}
-	x.len = i;
-	return stop;
-}
-
-/* Let it go until @k instructions are done, of which the last may block.
- * Returns how to kill it. */
+/* Let it go until @k instructions are done.  Returns how to kill it. */
 static enum t_stop drive(long k)
 {
 	enum t_stop stop = T_STEPPED;
-	long from = 0;
+	long half = k / 2;
 
-	x.there = true;
-	if (k > x.len)
-		return learn();
-	if (k == 0)
+	if (walk.len < 0 || x.peer != POLL || !mine.p || k % 4 != 2)
+		return walk_to(0, k);
+	stop = walk_half(half);
+	if (stop != T_STEPPED) {
+		walk.there = false;
 		return stop;
-	if (x.peer == POLL && mine.p && k % 4 == 2) {
-		from = k / 2;
-		stop = go(0, from, false);
-		if (stop == T_STEPPED)
-			do_job(&mine, 0);
 	}
-	if (stop == T_STEPPED)
-		stop = go(from, k - 1, false);
-	x.there = stop == T_STEPPED && t_step_pc(x.victim) == x.pc[k - 1];
-	return stop == T_STEPPED ? go(k - 1, k, true) : stop;
+	do_job(&mine, 0);
+	return walk_to(half, k);
 }
 
 /* Others go on while the victim stands still. */
 static void meanwhile(void)
 {
-	if (x.peer == POLL && mine.p && x.k % 3 == 1) {
+	if (x.peer == POLL && mine.p && point.k % 3 == 1) {
 		do_job(&mine, 0);
-	} else if (x.peer == SPIN && x.k % 2) {
+	} else if (x.peer == SPIN && point.k % 2) {
 		let_peer_go();
-		nap();
-		nap();
+		point_nap();
+		point_nap();
 	}
 }
 
 static void kill_victim(enum t_stop stop)
 {
-	if (t_step_kill(x.victim, stop, true))
-		cannot("kill");
+	if (t_step_kill(walk.victim, stop, true))
+		point_cannot("kill");
 	x.killed_ns = sb_now_ns();
 	sh->dead = 1;
 }
@@ -1550,10 +1396,10 @@ static void plan(void)
 	memset(x.pair, 0, sizeof(x.pair));
 	x.half_before = false;
 	x.n_again = 0;
-	x.victim = x.peer_pid = 0;
+	walk.victim = x.peer_pid = 0;
 	x.peer_stopped = false;
 	/* Nobody is told of the end of one who was never there. */
-	x.early = x.op->flow == NAMED && x.k % 3 == 2;
+	x.early = x.op->flow == NAMED && point.k % 3 == 2;
 }
 
 static bool has_read_first(void)
@@ -1609,7 +1455,7 @@ static void start_before(void)
 	else
 		x.half_before = is_half_sent(FROM_VICTIM, &x.last_before);
 	/* Has the peer heard of it, or has it not? */
-	if (mine.p && x.op->opens && mine.job == READ && x.k % 2) {
+	if (mine.p && x.op->opens && mine.job == READ && point.k % 2) {
 		while (!at_end(&mine))
 			do_job(&mine, 0);
 		go_on(&mine);
@@ -1647,21 +1493,21 @@ static void set_up(void)
 	start_before();
 	if (x.peer != POLL)
 		x.peer_pid = t_fork(peer_main, NULL);
-	x.victim = t_fork(victim_main, NULL);
+	walk.victim = t_fork(victim_main, NULL);
 	if (x.op->flow == GIVEN) {
-		T_CHECK(!bus_pipe_hand_over(x.pair[x.side], x.victim));
+		T_CHECK(!bus_pipe_hand_over(x.pair[x.side], walk.victim));
 		x.pair[x.side] = NULL;
 	}
-	until(victim_ready, "no victim");
+	point_until(victim_ready, "no victim");
 	if (x.peer != POLL) {
-		until(peer_parked, "the peer does not get ready");
-		nap();
+		point_until(peer_parked, "the peer does not get ready");
+		point_nap();
 		stop_peer();
 	} else if (x.state == WRAP && mine.job == READ) {
-		until(all_read, "we do not get ready");
+		point_until(all_read, "we do not get ready");
 	}
-	if (t_step_seize(x.victim, &sh->seized))
-		cannot("seize");
+	if (t_step_seize(walk.victim, &sh->seized))
+		point_cannot("seize");
 }
 
 /* ------------------------------------------------------- after the death -- */
@@ -1669,7 +1515,7 @@ static void set_up(void)
 static void tell_peer(char c)
 {
 	if (write(gate.fd[1], &c, 1) != 1)
-		cannot("tell the peer");
+		point_cannot("tell the peer");
 }
 
 static bool peer_at_end(void)
@@ -1702,7 +1548,7 @@ static bool may_sleep_on(void)
 
 static void beat(void)
 {
-	if (!may_sleep_on() || within(100 * SB_NS_PER_MS, peer_at_end))
+	if (!may_sleep_on() || point_within(100 * SB_NS_PER_MS, peer_at_end))
 		return;
 	x.row->slow++;
 	bus_reap(bus);
@@ -1715,8 +1561,8 @@ static bool await_end(const char *if_not)
 
 	let_peer_go();
 	beat();
-	if (!soon(x.peer == POLL ? we_are_at_end : peer_at_end)) {
-		bad(&x.row->t.hung, if_not);
+	if (!point_soon(x.peer == POLL ? we_are_at_end : peer_at_end)) {
+		BAD(hung, "%s", if_not);
 		return false;
 	}
 	if (x.peer == POLL) {
@@ -1800,20 +1646,20 @@ static bool heir_works(void)
 		wanted = 0; /* it may have died in the victim's hands */
 	ret = open_side(x.side, &heir.p);
 	if (ret) {
-		bad(&x.row->t.leaked, "the side cannot be opened again");
+		BAD(leaked, "the side cannot be opened again");
 		return false;
 	}
 	let_peer_go();
-	end = sb_deadline(HUNG_NS);
+	end = sb_deadline(POINT_HUNG_NS);
 	while (!have_talked(&heir, wanted)) {
 		again();
 		if (do_job(&heir, 0) && x.peer != POLL)
-			nap();
+			point_nap();
 		if (x.peer == POLL)
 			do_job(&mine, 0);
 		if (sb_now_ns() > end) {
-			bad(&x.row->t.hung, "nothing goes between the peer and "
-					  "a new one");
+			BAD(hung, "nothing goes between the peer and "
+				  "a new one");
 			bus_pipe_free(heir.p);
 			return false;
 		}
@@ -1837,20 +1683,20 @@ static void heir_comes(void)
 	bool lost = bus_side_state(x.word) == BUS_SIDE_OPEN;
 	int status;
 
-	if (x.k % 2)
+	if (point.k % 2)
 		kill(sh->heir_pid, SIGKILL);
 	if (bus_side_state(x.word) == BUS_SIDE_MADE) {
 		if (bus_pipe_hand_over(x.pair[x.side], sh->heir_pid))
-			bad(&x.row->t.wrong, "the maker cannot hand it over");
+			BAD(wrong, "the maker cannot hand it over");
 		else
 			x.pair[x.side] = NULL;
 	}
 	t_gate_open(&heir_gate);
-	if (x.k % 2 == 0) {
-		if (!soon(heir_done))
-			bad(&x.row->t.hung, "the heir hangs");
+	if (point.k % 2 == 0) {
+		if (!point_soon(heir_done))
+			BAD(hung, "the heir hangs");
 		else if (sh->heir_ret != (lost ? -EBADF : 0))
-			bad(&x.row->t.wrong, "what the heir is told");
+			BAD(wrong, "what the heir is told");
 	}
 	kill(sh->heir_pid, SIGKILL);
 	waitpid(sh->heir_pid, &status, 0);
@@ -1862,8 +1708,8 @@ static void give_up_unused(void)
 {
 	if (x.op->flow != PAIR || is_taken(x.word))
 		return;
-	if (bus_pipe_hand_over(x.pair[x.side], x.victim))
-		bad(&x.row->t.wrong, "the maker cannot hand it over");
+	if (bus_pipe_hand_over(x.pair[x.side], walk.victim))
+		BAD(wrong, "the maker cannot hand it over");
 	else
 		x.pair[x.side] = NULL;
 }
@@ -1891,12 +1737,12 @@ static void end_peer(bool well)
 			return;
 		}
 		tell_peer('q');
-		doing = "the peer does not leave";
+		point_watch("the peer does not leave");
 		status = t_wait(x.peer_pid);
 		if (status == 1)
-			bad(&x.row->t.leaked, "the peer has more descriptors");
+			BAD(leaked, "the peer has more descriptors");
 		else if (status)
-			bad(&x.row->t.wrong, "the peer cannot leave");
+			BAD(wrong, "the peer cannot leave");
 	}
 	bus_pipe_free(x.pair[x.side]);
 	if (x.peer == POLL)
@@ -1928,22 +1774,22 @@ static uint32_t check_writer(uint32_t at, uint32_t from, uint32_t to, bool half,
 		if (event(log, at) == (int32_t)i) {
 			at++;
 			if (state == NOT)
-				bad(&x.row->t.wrong, "one that was never sent");
+				BAD(wrong, "one that was never sent");
 		} else if (state == DONE) {
-			bad(&x.row->t.lost, "a message was lost");
+			BAD(lost, "a message was lost");
 		}
 	}
 	dead = event(log, at) == EV_DEAD;
 	if (dead)
 		at++;
 	if (dead && !half)
-		bad(&x.row->t.wrong, "-EOWNERDEAD for nothing");
+		BAD(wrong, "-EOWNERDEAD for nothing");
 	if (!dead && half && !maybe_half)
-		bad(&x.row->t.lost, "no -EOWNERDEAD for half a message");
+		BAD(lost, "no -EOWNERDEAD for half a message");
 	if (event(log, at) == EV_END)
 		at++;
 	else if (must_end && !end)
-		bad(&x.row->t.wrong, "no end");
+		BAD(wrong, "no end");
 	return at;
 }
 
@@ -1966,7 +1812,7 @@ static void check_received(void)
 	uint32_t at = 0;
 
 	if (any_twice(log)) {
-		bad(&x.row->t.duplicated, "delivered twice");
+		BAD(duplicated, "delivered twice");
 		return;
 	}
 	if (x.op->before == DEAD_WRITER)
@@ -1976,7 +1822,7 @@ static void check_received(void)
 			  !x.early && x.op->flow == NAMED);
 	at = check_writer(at, BY_HEIR, N_MSGS, false, false, true);
 	if (at != log->n)
-		bad(&x.row->t.wrong, "out of order");
+		BAD(wrong, "out of order");
 }
 
 /* Was message @i, which the victim's last call took as its @n-th, in the
@@ -2001,18 +1847,18 @@ static void check_first(uint32_t number)
 	uint32_t n = sh->taken >> 8, most = n + (sh->taken & 0xff);
 
 	if (number < n)
-		bad(&x.row->t.duplicated, "what was received comes again");
+		BAD(duplicated, "what was received comes again");
 	for (uint32_t i = n; i < number; i++) {
 		if (sh->put[TO_VICTIM][i] != DONE)
 			continue;
 		if (i >= most)
-			bad(&x.row->t.lost, "the new reader has missed it");
+			BAD(lost, "the new reader has missed it");
 		else if (!victim_has(i, i - n))
-			bad(&x.row->t.lost, "taken, and in nobody's hands");
+			BAD(lost, "taken, and in nobody's hands");
 	}
 	if (x.front < N_MSGS && sh->put[TO_VICTIM][x.front] == DONE &&
 	    number != x.front)
-		bad(&x.row->t.lost, "not what was at the front");
+		BAD(lost, "not what was at the front");
 }
 
 /* What survivors received on the victim's side. */
@@ -2024,7 +1870,7 @@ static void check_taken(void)
 	if (!log->n)
 		return;
 	if (log->ev[0] < 0) {
-		bad(&x.row->t.wrong, "an end that is none");
+		BAD(wrong, "an end that is none");
 		return;
 	}
 	check_first((uint32_t)log->ev[0]);
@@ -2036,17 +1882,18 @@ static void check_taken(void)
 		       sh->put[TO_VICTIM][next] != DONE)
 			next++;
 		if (ev < 0) {
-			bad(&x.row->t.wrong, "an end that is none");
+			BAD(wrong, "an end that is none");
 			return;
 		}
 		if ((int32_t)next != ev) {
-			bad(ev < (int32_t)next ? &x.row->t.duplicated
-					       : &x.row->t.lost,
-			    "the new reader's messages");
+			point_bad(ev < (int32_t)next
+					  ? offsetof(struct tally, duplicated)
+					  : offsetof(struct tally, lost),
+				  "the new reader's messages");
 			return;
 		}
 		if (sh->put[TO_VICTIM][next] == NOT)
-			bad(&x.row->t.wrong, "one that was never sent");
+			BAD(wrong, "one that was never sent");
 	}
 }
 
@@ -2065,17 +1912,18 @@ static void dump(void)
 {
 	static const char *const names[] = { "from", "to" };
 
-	torture_say("killed after %ld instructions, word %llx, half %d, front %d, "
-	       "taken %u + %u, %s\n",
-	       x.len, (unsigned long long)x.word, x.half, (int)x.front,
-	       (unsigned)sh->taken >> 8, (unsigned)sh->taken & 0xff,
-	       x.early ? "early" : "late");
+	torture_say(
+		"killed after %ld instructions, word %llx, half %d, front %d, "
+		"taken %u + %u, %s\n",
+		walk.len, (unsigned long long)x.word, x.half, (int)x.front,
+		(unsigned)sh->taken >> 8, (unsigned)sh->taken & 0xff,
+		x.early ? "early" : "late");
 	for (int d = 0; d < 2; d++) {
 		torture_say("%s the victim's side, sent:", names[d]);
 		for (int i = 0; i < N_MSGS; i++)
 			if (sh->put[d][i])
 				torture_say(" %d%s", i,
-				       sh->put[d][i] == DONE ? "" : "?");
+					    sh->put[d][i] == DONE ? "" : "?");
 		torture_say("\n  received:");
 		for (uint32_t i = 0; i < sh->log[d].n; i++)
 			switch (ld_acq(&sh->log[d].ev[i])) {
@@ -2090,25 +1938,6 @@ static void dump(void)
 			}
 		torture_say("\n");
 	}
-}
-
-static bool alone(void)
-{
-	bus_reap(bus);
-	return t_stats(bus).n_endpoints == 1;
-}
-
-static void check_ids(void)
-{
-	struct bus *others[MAX_EP];
-	uint32_t n = 0;
-
-	while (n < MAX_EP && bus_attach(bus, &others[n]) == 0)
-		n++;
-	if (n != MAX_EP - 1)
-		bad(&x.row->t.leaked, "endpoints are missing");
-	while (n)
-		bus_close(others[--n]);
 }
 
 /* Does a message of @len bytes go from one to the other? */
@@ -2127,14 +1956,14 @@ static bool goes(struct bus_pipe *from, struct bus_pipe *to, size_t len)
 static void check_channels(void)
 {
 	struct bus_pipe_config c = pipe_settings();
-	uint32_t n = n_channels(), least = x.op->flow == ALONE ? 0 : 1;
+	uint32_t n = audit_channels(bus), least = x.op->flow == ALONE ? 0 : 1;
 	struct bus_pipe *a, *b;
 	bool good = true;
 
 	if (n < least || n > 1)
-		bad(&x.row->t.leaked, "too many channels");
+		BAD(leaked, "too many channels");
 	if (bus_pipe(bus, &c, &a, &b)) {
-		bad(&x.row->t.leaked, "no new pipe");
+		BAD(leaked, "no new pipe");
 		return;
 	}
 	for (int i = 0; i < 4; i++)
@@ -2142,11 +1971,11 @@ static void check_channels(void)
 	if (!(c.flags & BUS_PIPE_SIMPLEX))
 		good = good && goes(b, a, MID);
 	if (!good)
-		bad(&x.row->t.wrong, "a new pipe does not work");
+		BAD(wrong, "a new pipe does not work");
 	bus_pipe_free(a);
 	bus_pipe_free(b);
-	if (n_channels() > (n ? n : 1))
-		bad(&x.row->t.leaked, "the channel is not used again");
+	if (audit_channels(bus) > (n ? n : 1))
+		BAD(leaked, "the channel is not used again");
 }
 
 /* Both sides were somebody's who is dead: the pipe is made anew. */
@@ -2155,27 +1984,26 @@ static void check_last(void)
 	struct bus_pipe *a = NULL, *b = NULL;
 
 	if (open_side(0, &a) || open_side(1, &b))
-		bad(&x.row->t.leaked, "the name cannot be used again");
+		BAD(leaked, "the name cannot be used again");
 	else if (!goes(a, b, MID) || !goes(b, a, MID))
-		bad(&x.row->t.wrong, "a new pipe does not work");
+		BAD(wrong, "a new pipe does not work");
 	bus_pipe_free(a);
 	bus_pipe_free(b);
 }
 
 static void audit(void)
 {
-	doing = "the audit hangs";
-	if (!soon(alone))
-		bad(&x.row->t.leaked, "an endpoint is left");
+	point_watch("the audit hangs");
+	audit_bus(bus);
 	check_channels();
-	check_ids();
+	audit_ids(bus, MAX_EP);
 	bus_close(bus);
 	t_gate_close(&gate);
 	t_gate_close(&heir_gate);
 	if (t_count_fds() != x.fds)
-		bad(&x.row->t.leaked, "a descriptor is left");
+		BAD(leaked, "a descriptor is left");
 	if (t_shm_leftovers()) {
-		bad(&x.row->t.leaked, "a file is left");
+		BAD(leaked, "a file is left");
 		t_shm_clean();
 	}
 }
@@ -2184,12 +2012,11 @@ static void audit(void)
 
 static void survive(void)
 {
-	char text[256];
 	bool well = true;
 
 	if (x.op->first) {
 		if (open_mine())
-			bad(&x.row->t.wrong, "the pipe cannot be opened");
+			BAD(wrong, "the pipe cannot be opened");
 		x.word = side_word();
 	}
 	if (x.op->flow == NAMED && !is_taken(x.word))
@@ -2204,11 +2031,9 @@ static void survive(void)
 		dump();
 	if (well)
 		check_messages();
-	if (sh->wrong) {
-		snprintf(text, sizeof(text), "%s:%u: not that, or %d", __FILE__,
-			 (unsigned)sh->wrong, (int)sh->wrong_ret);
-		bad(&x.row->t.wrong, text);
-	}
+	if (sh->wrong)
+		BAD(wrong, "%s:%u: not that, or %d", __FILE__,
+		    (unsigned)sh->wrong, (int)sh->wrong_ret);
 	audit();
 }
 
@@ -2218,35 +2043,28 @@ static bool run_once(long k)
 {
 	enum t_stop stop;
 
-	x.k = k;
-	set_alarm(true);
-	doing = "nobody gets ready";
+	point.k = k;
+	point_watch("nobody gets ready");
 	set_up();
-	doing = "a step does not end";
-	set_alarm(false);
+	point_tick(400); /* shorter than a slice of a futex wait with a watch */
 	stop = drive(k);
-	set_alarm(true);
-	doing = "a survivor hangs, before the death";
+	point_watch("a survivor hangs, before the death");
 	meanwhile();
 	look();
-	doing = "the victim does not die";
+	point_watch("the victim does not die");
 	kill_victim(stop);
-	doing = "a survivor hangs";
+	point_watch("a survivor hangs");
 	torture_point(&x.row->t);
 	survive();
-	return x.there;
+	return walk.there;
 }
 
 /* What others do at the same time is not always the same.  A victim that came
  * somewhere else because it was faster than when it was measured is not. */
 static void run_point(long k)
 {
-	if (run_once(k))
-		return;
-	x.by_steps = true;
-	if (!run_once(k))
+	if (!walk_point(run_once, k))
 		x.row->elsewhere++;
-	x.by_steps = false;
 }
 
 #define S_PEER (S_EMPTY | S_ONE | S_TURN | S_WRAP)
@@ -2344,20 +2162,14 @@ static bool makes_sense(const struct op *op, enum state s, enum peer p)
 	return (p == POLL ? op->polled : op->blocked) & 1u << s;
 }
 
-/* The distance of the points of a case. */
-static long stride(void)
+static void run_points(uint32_t c)
 {
-	uint64_t each = POINT_NS, n;
-
-	if (torture->full)
-		return 1;
-	if (!x.pc[0]) /* no breakpoints: it steps all the way */
-		each += (uint64_t)x.len / 2 * STEP_NS;
-	n = QUICK_NS / each + 2;
 	/* Then the victim does as with "poll"; it is the peer who differs. */
-	if (x.peer == SPIN)
-		n /= 2;
-	return x.len / (long)n + 1;
+	long step = walk_stride(x.peer == SPIN ? QUICK_N / 2 : QUICK_N);
+
+	for (long k = (long)(torture->seed + c * 7) % step; k <= walk.len;
+	     k += step)
+		run_point(k);
 }
 
 static void run_case(uint32_t c)
@@ -2370,41 +2182,36 @@ static void run_case(uint32_t c)
 	if (!makes_sense(x.op, x.state, x.peer))
 		return;
 	x.row = &all->row[x.op - ops][x.peer];
-	snprintf(x.name, sizeof(x.name), "%s/%s/%s", x.op->name,
-		 state_names[x.state], peer_names[x.peer]);
-	if (!torture_wants(x.name))
+	if (!point_case(&x.row->t, "%s/%s/%s", x.op->name, state_names[x.state],
+			peer_names[x.peer]))
 		return;
-	x.len = -1;
+	walk_forget();
 	run_point(K_MAX);
-	x.row->of += (uint64_t)x.len + 1;
-	if (x.len > (long)x.row->longest)
-		x.row->longest = (uint64_t)x.len;
-	if (torture->at >= 0 && torture->at <= x.len) {
+	x.row->of += (uint64_t)walk.len + 1;
+	if (walk.len > (long)x.row->longest)
+		x.row->longest = (uint64_t)walk.len;
+	if (torture->at < 0)
+		run_points(c);
+	else if (torture->at <= walk.len)
 		run_point(torture->at);
-	} else if (torture->at < 0) {
-		long step = stride();
-
-		for (long k = (long)(torture->seed + c * 7) % step; k <= x.len;
-		     k += step)
-			run_point(k);
-	}
 	x.row->ns += sb_now_ns() - since;
 }
 
 static int shard_main(void *arg)
 {
-	struct sigaction sa = { .sa_handler = on_alarm };
 	uint32_t c;
 
 	(void)arg;
 	t_name("k"); /* has our pid from now on, not the first victim's */
-	sigaction(SIGALRM, &sa, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1); /* of heirs */
 	sh = t_shared(sizeof(*sh));
-	x.pc = malloc((K_MAX + 1) * sizeof(*x.pc));
-	T_CHECK(x.pc);
+	walk_init(K_MAX);
+	walk.over = &sh->over;
+	walk.help = help;
+	walk.stopped = stop_peer;
 	while ((c = all->next_case++) < N_CASES)
 		run_case(c);
+	walk_free();
 	t_shm_clean();
 	return 0;
 }
@@ -2422,9 +2229,9 @@ static void print_row(const char *name, const char *peer, const struct row *r)
 
 static void print_rows(void)
 {
-	torture_say("%-14s %-6s %7s %7s %8s %5s %5s %9s %7s %7s\n",
-		    "operation", "peer", "instr", "points", "of", "bad", "slow",
-		    "elsewhere", "wait ms", "seconds");
+	torture_say("%-14s %-6s %7s %7s %8s %5s %5s %9s %7s %7s\n", "operation",
+		    "peer", "instr", "points", "of", "bad", "slow", "elsewhere",
+		    "wait ms", "seconds");
 	for (size_t o = 0; o < lengthof(ops); o++)
 		for (int p = 0; p < N_PEERS; p++)
 			if (all->row[o][p].t.points)
@@ -2432,24 +2239,12 @@ static void print_rows(void)
 					  &all->row[o][p]);
 }
 
-static int may_uring(void *arg)
-{
-	struct bus_config c = bus_settings();
-	struct bus *b;
-
-	(void)arg;
-	c.wait = BUS_WAIT_URING;
-	return bus_create(NULL, &c, &b) ? 1 : 0;
-}
-
 int kill_pipe(void)
 {
 	bool good;
 
 	all = t_shared(sizeof(*all));
-	have_uring = t_wait(t_fork(may_uring, NULL)) == 0;
-	if (!have_uring)
-		torture_say("kill/pipe: no io_uring\n");
+	have_uring = audit_may_uring(bus_settings());
 	good = t_each_cpu(shard_main, NULL);
 	print_rows();
 	return good ? 0 : 1;

@@ -20,11 +20,10 @@
  * nobody has a heartbeat, so only a wake and the death itself end a wait.
  * Results of LARGE bytes go through the worker's pipe, in parts.
  *
- * Points are come to as in kill_pipe.c: by a breakpoint, or if that leads
- * elsewhere by steps.  A ring of 2048 slots makes loops of 100,000
- *instructions, for a look at each of them.  So --full takes every instruction
- *the first FEW times that it is done, and a sample of all; --quick samples of
- *both.  A case is operation/state/peer, a point the number of instructions.
+ * A ring of 2048 slots makes loops of 100,000 instructions, for a look at each
+ * of them.  So --full takes every instruction the first FEW times that it is
+ * done, and a sample of all; --quick samples of both.  A case is
+ * operation/state/peer, a point the number of instructions; see walk.h.
  */
 #include "config.h"
 
@@ -34,28 +33,25 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
 
 #include "tests/bus/t_bus.h"
-#include "tests/support/step.h"
-#include "tools/torture/torture.h"
+#include "tools/torture/audit.h"
+#include "tools/torture/point.h"
+#include "tools/torture/walk.h"
 
-#define SMALL      8u
-#define CELL       600u  /* a request of so many bytes lies in a cell */
-#define LARGE      5000u /* a result */
-#define N_TASKS    6
-#define MAX_EP     7
-/* Longer than anybody waits for a processor, on a machine that is busy. */
-#define HUNG_NS    (10 * SB_NS_PER_S)
-#define WATCHDOG_S 120
-#define K_MAX      400000
+#define SMALL     8u
+#define CELL      600u  /* a request of so many bytes lies in a cell */
+#define LARGE     5000u /* a result */
+#define N_TASKS   6
+#define MAX_EP    7
+/* A ring of 2048 slots is walked through twice when somebody has died. */
+#define K_MAX     2000000
 /* An instruction is new the first FEW times that it is done.  How many points
  * of a case are new, and how many are anywhere. */
-#define FEW        3
-#define QUICK_NEW  6
-#define QUICK_ANY  3
-#define FULL_ANY   2000
+#define FEW       3
+#define QUICK_NEW 6
+#define QUICK_ANY 3
+#define FULL_ANY  2000
 
 /* Had the owner submitted when the victim started? */
 enum state { EMPTY, ONE, N_STATES };
@@ -73,7 +69,7 @@ static const char *const peer_names[] = { "poll", "futex", "uring", "busy" };
 enum role { WORKER, OWNER, OUTSIDE };
 
 /* What becomes of a task: each is a handler of the pool. */
-enum { ECHO, BIG, FAIL, UNTIL_TOLD, N_HANDLERS };
+enum { ECHO, BIG, FAIL, UNTIL_TOLD, WARM, N_HANDLERS };
 
 struct op {
 	const char *name;
@@ -83,6 +79,9 @@ struct op {
 	uint32_t handler, len; /* of its requests; 0: SMALL */
 	uint32_t max_attempts, max_tasks;
 	bool unborn; /* the pool is not started before */
+	/* A worker looks at the whole ring first, 2048 slots.  That one has
+	 * done so: the victim starts in the middle of a task. */
+	bool warm;
 };
 
 /* Of one point, seen by all its processes. */
@@ -94,7 +93,7 @@ static struct shared {
 	_Atomic uint32_t ready, owner_done;
 	_Atomic uint32_t n_complete[N_TASKS], n_called[N_TASKS];
 	_Atomic uint32_t wrong; /* a line of this file */
-} * sh;
+} *sh;
 
 struct row {
 	struct tally t;
@@ -105,22 +104,17 @@ struct row {
 static struct {
 	_Atomic uint32_t next_case;
 	struct row row[32][N_PEERS];
-} * all;
+} *all;
 
 /* Of the point that this shard is at. */
 static struct {
 	const struct op *op;
 	enum state state;
 	enum peer peer;
-	long k;
-	long len;     /* instructions of the whole operation, */
-	uint64_t *pc; /* and where the victim is after each */
-	long *new;    /* see find_new() */
-	bool by_steps, there;
+	long *new; /* see find_new() */
 	struct row *row;
-	pid_t victim, owner;
+	pid_t owner;
 	int fds;
-	char name[64];
 } x;
 
 static struct bus *bus;
@@ -128,78 +122,7 @@ static struct bus_pool *pool;
 static struct bus_future *future[N_TASKS];
 static bool have_uring;
 
-/* -------------------------------------------------------------- verdicts -- */
-
-static void bad(const _Atomic uint64_t *what, const char *text)
-{
-	torture_bad(&x.row->t,
-		    (size_t)((const char *)what - (const char *)&x.row->t),
-		    x.name, x.k, "%s", text);
-}
-
 #define WRONG() (sh->wrong = __LINE__)
-
-static const char *doing;       /* for the watchdog */
-static uint64_t watch_until_ns; /* 0: SIGALRM is a tick, no watchdog */
-
-static void on_alarm(int sig)
-{
-	(void)sig;
-	/* By the clock: a last tick may come after the watchdog was set. */
-	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
-		return;
-	bad(&x.row->t.hung, doing);
-	_exit(3);
-}
-
-static void set_alarm(bool watchdog)
-{
-	struct itimerval it = { 0 };
-
-	watch_until_ns = watchdog ? sb_deadline(WATCHDOG_S * SB_NS_PER_S) : 0;
-	if (watchdog)
-		it.it_value.tv_sec = WATCHDOG_S + 1;
-	else
-		it.it_value.tv_usec = it.it_interval.tv_usec = 1000;
-	setitimer(ITIMER_REAL, &it, NULL);
-}
-
-static void cannot(const char *what)
-{
-	fprintf(stderr, "kill_pool: %s %s, k %ld: %m\n", what, x.name, x.k);
-	_exit(4);
-}
-
-static void nap(void)
-{
-	const struct timespec t = { .tv_nsec = 30000 };
-
-	nanosleep(&t, NULL);
-}
-
-static bool within(uint64_t ns, bool (*done)(void))
-{
-	uint64_t end = sb_deadline((int64_t)ns);
-
-	while (!done()) {
-		if (sb_now_ns() > end)
-			return false;
-		nap();
-	}
-	return true;
-}
-
-static bool soon(bool (*done)(void))
-{
-	return within(HUNG_NS, done);
-}
-
-/* No verdict hangs on it: the machine may be busy. */
-static void until(bool (*done)(void), const char *what)
-{
-	if (!within(2 * HUNG_NS, done))
-		cannot(what);
-}
 
 static void no_heartbeat(void)
 {
@@ -255,7 +178,20 @@ static int until_told(void *ctx, const void *req, size_t len,
 	return bus_reply_canceled(r) ? 1 : 2;
 }
 
-static const bus_handler handlers[N_HANDLERS] = { echo, big, fail, until_told };
+/* In a task before the others; see struct op. */
+static int warm(void *ctx, const void *req, size_t len, struct bus_reply *r)
+{
+	(void)ctx;
+	(void)req;
+	(void)len;
+	(void)r;
+	if (!sh->victim_pid)
+		t_step_offer(&sh->victim_pid, &sh->seized);
+	return 0;
+}
+
+static const bus_handler handlers[N_HANDLERS] = { echo, big, fail, until_told,
+						  warm };
 
 static int init_worker(void *ctx, char *error, size_t error_bytes)
 {
@@ -263,13 +199,12 @@ static int init_worker(void *ctx, char *error, size_t error_bytes)
 	(void)error;
 	(void)error_bytes;
 	no_heartbeat();
-	if (sh->n_inits++ == 0 && x.op->role == WORKER)
+	if (sh->n_inits++ == 0 && x.op->role == WORKER && !x.op->warm)
 		t_step_offer(&sh->victim_pid, &sh->seized);
 	return 0;
 }
 
-/* --------------------------------------------------------------- the owner --
- */
+/* ------------------------------------------------------------ the owner -- */
 
 static void start_pool(void)
 {
@@ -380,7 +315,7 @@ static void do_cancel(void)
 	submit(0);
 	sh->ready = 1;
 	while (x.op->role == WORKER && !sh->cancel)
-		nap();
+		point_nap();
 	if (bus_future_cancel(future[0]))
 		WRONG();
 	sh->told = 1;
@@ -501,6 +436,20 @@ static void end_pool(void)
 	pool = NULL;
 }
 
+/* The task that the victim of a warm operation started in. */
+static void end_first(struct bus_future *f)
+{
+	struct bus_result r;
+
+	if (!f)
+		return;
+	if (bus_future_get(f, &r, -1) ||
+	    (r.kind != BUS_RESULT_OK &&
+	     (r.kind != BUS_RESULT_DEATH || x.op->max_attempts != 1)))
+		WRONG();
+	bus_future_free(f);
+}
+
 static void waits_as_peer(void)
 {
 	bus->config.wait = x.peer == URING ? BUS_WAIT_URING : BUS_WAIT_FUTEX;
@@ -511,12 +460,17 @@ static void waits_as_peer(void)
 /* Its worker is the victim. */
 static int owner_main(void *arg)
 {
+	struct bus_future *first = NULL;
+
 	(void)arg;
 	waits_as_peer();
 	start_pool();
+	if (x.op->warm && bus_pool_submit(pool, WARM, "", 1, NULL, &first, -1))
+		WRONG();
 	while (!sh->go)
-		nap();
+		point_nap();
 	x.op->fn();
+	end_first(first);
 	end_pool();
 	sh->owner_done = 1;
 	bus_close(bus);
@@ -570,82 +524,15 @@ static bool unblock(void)
 	return false;
 }
 
-/* Who is on its @last step is not helped when it blocks. */
-struct step {
-	bool last;
-	uint64_t end;
-	uint32_t n;
-};
-
-static enum t_stop while_blocked(void *arg)
+static enum t_stop help(uint32_t n)
 {
-	struct step *s = arg;
-
-	if (sh->over || (s->last && t_parked(x.victim)))
-		return T_BLOCKED;
-	if (!s->end)
-		s->end = sb_deadline(HUNG_NS);
-	if (sb_now_ns() > s->end) {
-		bad(&x.row->t.hung, "the victim itself hangs");
-		return T_HANGS;
-	}
 	if (x.op->role != WORKER || unblock())
 		return T_STEPPED;
-	/* Not at once: the owner may be about to give it something. */
-	return t_parked(x.victim) && ++s->n >= 20 ? T_BLOCKED : T_STEPPED;
-}
-
-/* From after @from instructions to after @to. */
-static enum t_stop go(long from, long to, bool last)
-{
-	int stop = T_STEPPED;
-	long next;
-
-	for (; from < to && !sh->over && stop == T_STEPPED; from = next) {
-		struct step s = { .last = last };
-
-		next = x.by_steps ? from + 1 : to;
-		stop = t_step_on(x.victim, x.pc, from, next, while_blocked, &s);
-		if (stop < 0)
-			cannot("step");
-	}
-	if (stop == T_ENDED && x.op->role != WORKER)
-		bad(&x.row->t.wrong, "the victim ended");
-	return (enum t_stop)stop;
-}
-
-/* All of it by steps, and remember where it has been. */
-static enum t_stop learn(void)
-{
-	enum t_stop stop = T_STEPPED;
-	long i = 0;
-
-	x.pc[0] = t_step_pc(x.victim);
-	while (i < K_MAX && !sh->over && stop == T_STEPPED) {
-		stop = go(i, i + 1, false);
-		if (stop == T_STEPPED)
-			x.pc[++i] = t_step_pc(x.victim);
-	}
-	if (i == K_MAX)
-		bad(&x.row->t.hung, "the operation does not end");
-	x.len = i;
-	return stop;
-}
-
-/* Let it go until @k instructions are done, of which the last may block.
- * Returns how to kill it. */
-static enum t_stop drive(long k)
-{
-	enum t_stop stop = T_STEPPED;
-
-	x.there = true;
-	if (k > x.len)
-		return learn();
-	if (k == 0)
-		return stop;
-	stop = go(0, k - 1, false);
-	x.there = stop == T_STEPPED && t_step_pc(x.victim) == x.pc[k - 1];
-	return stop == T_STEPPED ? go(k - 1, k, true) : stop;
+	/* Not at once: the owner may be about to give it something, or, if that
+	 * one is stopped, it may be a slice of its sleep. */
+	return t_parked(walk.victim) && n >= (x.peer == BUSY ? 2 : 20)
+		       ? T_BLOCKED
+		       : T_STEPPED;
 }
 
 /* ---------------------------------------------------------------- set up -- */
@@ -669,7 +556,7 @@ static void set_up(void)
 
 	memset(sh, 0, sizeof(*sh));
 	x.fds = t_count_fds();
-	x.victim = x.owner = 0;
+	walk.victim = x.owner = 0;
 	pool = NULL;
 	bus = NULL;
 	bus = t_bus_with(NULL, &c);
@@ -681,16 +568,16 @@ static void set_up(void)
 			start_pool();
 		t_fork(victim_main, NULL);
 	}
-	until(victim_there, "no victim");
-	x.victim = sh->victim_pid;
+	point_until(victim_there, "no victim");
+	walk.victim = sh->victim_pid;
 	if (x.op->role == WORKER && x.state == ONE) {
 		sh->go = 1;
-		until(owner_submitted, "the owner does not get ready");
+		point_until(owner_submitted, "the owner does not get ready");
 	}
 	if (x.peer == BUSY)
 		kill(x.owner, SIGSTOP);
-	if (t_step_seize(x.victim, &sh->seized))
-		cannot("seize");
+	if (t_step_seize(walk.victim, &sh->seized))
+		point_cannot("seize");
 }
 
 /* --------------------------------------------------------------- survive -- */
@@ -705,64 +592,32 @@ static void check_owner(void)
 	int status;
 
 	sh->go = sh->cancel = 1;
-	if (!soon(owner_done)) {
-		bad(&x.row->t.hung, "a future does not complete");
+	if (!point_soon(owner_done)) {
+		BAD(hung, "a future does not complete");
 		t_kill(x.owner);
 		return;
 	}
-	doing = "the owner does not leave";
+	point_watch("the owner does not leave");
 	status = t_wait(x.owner);
 	if (status)
-		bad(status < 0 ? &x.row->t.crashed : &x.row->t.wrong,
-		    "the owner cannot leave");
+		point_bad(torture_verdict(status), "the owner cannot leave");
 	for (uint32_t i = 0; i < N_TASKS; i++) {
 		/* map and imap have no futures that one sees */
 		bool used = sh->n_complete[i] || sh->n_called[i];
 
 		if (sh->n_complete[i] > 1 || sh->n_called[i] > 1)
-			bad(&x.row->t.duplicated, "completed twice");
+			BAD(duplicated, "completed twice");
 		if (used && sh->n_called[i] != sh->n_complete[i])
-			bad(&x.row->t.lost, "a callback was not called");
+			BAD(lost, "a callback was not called");
 	}
-}
-
-static bool alone(void)
-{
-	bus_reap(bus);
-	return t_stats(bus).n_endpoints == 1;
-}
-
-static void check_rings(void)
-{
-	struct bus_channel *c;
-	uint32_t waiting = 0, held = 0;
-
-	for (uint32_t i = 0; i < BUS_CHANNELS_MAX; i++) {
-		struct sb_ring_end *end = bus_channel_end(bus, i, &c);
-
-		if (!end)
-			continue;
-		sb_ring_count(end, &waiting, &held);
-		if (waiting || held)
-			bad(&x.row->t.leaked, "a slot is not free");
-	}
-}
-
-static uint32_t n_channels(void)
-{
-	uint32_t n = 0;
-
-	while (n < BUS_CHANNELS_MAX && ld_acq(&bus->map->dir[n].ready))
-		n++;
-	return n;
 }
 
 static bool another_pool(void)
 {
-	doing = "a new pool does not work";
+	point_watch("a new pool does not work");
 	start_pool();
 	if (sh->wrong) {
-		bad(&x.row->t.leaked, "no new pool");
+		BAD(leaked, "no new pool");
 		return false;
 	}
 	end_pool();
@@ -776,59 +631,37 @@ static bool another_pool(void)
  */
 static void check_new_pool(void)
 {
-	uint32_t before = n_channels(), now;
+	uint32_t before = audit_channels(bus), now;
 
 	sh->n_inits = 1;
 	if (!another_pool())
 		return;
-	now = n_channels();
-	if (now > before && another_pool() && n_channels() > now)
-		bad(&x.row->t.leaked, "a channel is not used again");
-}
-
-static void check_ids(void)
-{
-	struct bus *others[MAX_EP];
-	uint32_t n = 0;
-
-	while (n < MAX_EP && bus_attach(bus, &others[n]) == 0)
-		n++;
-	if (n != MAX_EP - 1)
-		bad(&x.row->t.leaked, "endpoints are missing");
-	while (n)
-		bus_close(others[--n]);
+	now = audit_channels(bus);
+	if (now > before && another_pool() && audit_channels(bus) > now)
+		BAD(leaked, "a channel is not used again");
 }
 
 static void audit(void)
 {
-	doing = "the audit hangs";
-	if (!soon(alone))
-		bad(&x.row->t.leaked, "an endpoint is left");
-	check_rings();
-	if (t_stats(bus).blob_bytes_used)
-		bad(&x.row->t.leaked, "a cell is not free");
+	point_watch("the audit hangs");
+	audit_bus(bus);
 	if (!sh->wrong)
 		check_new_pool();
-	check_ids();
+	audit_ids(bus, MAX_EP);
 	bus_close(bus);
 	if (t_count_fds() != x.fds)
-		bad(&x.row->t.leaked, "a descriptor is left");
+		BAD(leaked, "a descriptor is left");
 }
 
 static void survive(void)
 {
-	char text[256];
-
 	if (x.op->role == WORKER)
 		check_owner();
 	else if (x.op->role == OUTSIDE)
 		end_pool();
 	audit();
-	if (sh->wrong) {
-		snprintf(text, sizeof(text), "%s:%u: not that", __FILE__,
-			 (unsigned)sh->wrong);
-		bad(&x.row->t.wrong, text);
-	}
+	if (sh->wrong)
+		BAD(wrong, "%s:%u: not that", __FILE__, (unsigned)sh->wrong);
 }
 
 /* ----------------------------------------------------------------- cases -- */
@@ -839,50 +672,46 @@ static bool run_once(long k)
 {
 	enum t_stop stop;
 
-	x.k = k;
-	set_alarm(true);
-	doing = "nobody gets ready";
+	point.k = k;
+	point_watch("nobody gets ready");
 	set_up();
-	doing = "a step does not end";
-	set_alarm(false);
-	stop = drive(k);
-	set_alarm(true);
-	doing = "the victim does not die";
-	if (t_step_kill(x.victim, stop, x.op->role != WORKER))
-		cannot("kill");
+	point_tick(1000);
+	stop = walk_to(0, k);
+	point_watch("the victim does not die");
+	if (t_step_kill(walk.victim, stop, x.op->role != WORKER))
+		point_cannot("kill");
 	if (x.peer == BUSY)
 		kill(x.owner, SIGCONT);
-	doing = "a survivor hangs";
+	point_watch("a survivor hangs");
 	torture_point(&x.row->t);
 	survive();
-	return x.there;
+	return walk.there;
 }
 
-/* A victim that came somewhere else because it was faster than when it was
- * measured goes by steps. */
 static void run_point(long k)
 {
-	if (run_once(k))
-		return;
-	x.by_steps = true;
-	if (!run_once(k))
+	if (!walk_point(run_once, k))
 		x.row->elsewhere++;
-	x.by_steps = false;
 }
 
 /* clang-format off */
 static const struct op ops[] = {
 	/* the victim is a worker */
 	{ "worker", WORKER, S_BOTH, .fn = do_tasks },
-	{ "worker-cell", WORKER, S_BOTH, .fn = do_tasks, .len = CELL },
-	{ "worker-parcel", WORKER, S_BOTH, .fn = do_tasks, .handler = BIG },
-	{ "worker-fail", WORKER, S_BOTH, .fn = do_tasks, .handler = FAIL },
+	{ "worker-cell", WORKER, S_BOTH, .fn = do_tasks, .len = CELL,
+	  .warm = true },
+	{ "worker-parcel", WORKER, S_BOTH, .fn = do_tasks, .handler = BIG,
+	  .warm = true },
+	{ "worker-fail", WORKER, S_BOTH, .fn = do_tasks, .handler = FAIL,
+	  .warm = true },
 	{ "worker-poison", WORKER, 1u << ONE, .fn = do_tasks, .len = CELL,
-	  .max_attempts = 1 },
-	{ "worker-cancel", WORKER, S_BOTH, .fn = do_cancel, .handler = UNTIL_TOLD },
-	{ "worker-chunk", WORKER, S_BOTH, .fn = do_map },
-	{ "worker-split", WORKER, S_BOTH, .fn = do_map, .max_attempts = 1 },
-	{ "worker-items", WORKER, S_BOTH, .fn = do_imap },
+	  .max_attempts = 1, .warm = true },
+	{ "worker-cancel", WORKER, S_BOTH, .fn = do_cancel, .handler = UNTIL_TOLD,
+	  .warm = true },
+	{ "worker-chunk", WORKER, S_BOTH, .fn = do_map, .warm = true },
+	{ "worker-split", WORKER, S_BOTH, .fn = do_map, .max_attempts = 1,
+	  .warm = true },
+	{ "worker-items", WORKER, S_BOTH, .fn = do_imap, .warm = true },
 	{ "worker-leave", WORKER, S_BOTH, .fn = do_tasks,
 	  .max_tasks = 1 },
 	/* the owner */
@@ -926,8 +755,8 @@ static int by_place(const void *a, const void *b)
 {
 	const long *i = a, *k = b;
 
-	if (x.pc[*i] != x.pc[*k])
-		return x.pc[*i] < x.pc[*k] ? -1 : 1;
+	if (walk.pc[*i] != walk.pc[*k])
+		return walk.pc[*i] < walk.pc[*k] ? -1 : 1;
 	return *i < *k ? -1 : *i > *k;
 }
 
@@ -945,12 +774,12 @@ static long find_new(void)
 	long n = 0, times = 0;
 	uint64_t last = 0;
 
-	for (long i = 0; i <= x.len; i++)
+	for (long i = 0; i <= walk.len; i++)
 		x.new[i] = i;
-	qsort(x.new, (size_t)x.len + 1, sizeof(*x.new), by_place);
-	for (long i = 0; i <= x.len; i++) {
-		times = i && x.pc[x.new[i]] == last ? times + 1 : 0;
-		last = x.pc[x.new[i]];
+	qsort(x.new, (size_t)walk.len + 1, sizeof(*x.new), by_place);
+	for (long i = 0; i <= walk.len; i++) {
+		times = i && walk.pc[x.new[i]] == last ? times + 1 : 0;
+		last = walk.pc[x.new[i]];
 		if (times < FEW)
 			x.new[n++] = x.new[i];
 	}
@@ -965,8 +794,8 @@ static void run_points(uint64_t seed)
 	step = torture->full ? 1 : n / QUICK_NEW + 1;
 	for (long i = (long)(seed % (uint64_t)step); i < n; i += step)
 		run_point(x.new[i]);
-	step = x.len / (torture->full ? FULL_ANY : QUICK_ANY) + 1;
-	for (long k = (long)(seed % (uint64_t)step); k <= x.len; k += step)
+	step = walk.len / (torture->full ? FULL_ANY : QUICK_ANY) + 1;
+	for (long k = (long)(seed % (uint64_t)step); k <= walk.len; k += step)
 		run_point(k);
 }
 
@@ -980,36 +809,36 @@ static void run_case(uint32_t c)
 	if (!makes_sense(x.op, x.state, x.peer))
 		return;
 	x.row = &all->row[x.op - ops][x.peer];
-	snprintf(x.name, sizeof(x.name), "%s/%s/%s", x.op->name,
-		 state_names[x.state], peer_names[x.peer]);
-	if (!torture_wants(x.name))
+	if (!point_case(&x.row->t, "%s/%s/%s", x.op->name, state_names[x.state],
+			peer_names[x.peer]))
 		return;
-	x.len = -1;
+	walk.may_end = x.op->role == WORKER;
+	walk_forget();
 	run_point(K_MAX);
-	x.row->of += (uint64_t)x.len + 1;
-	if (x.len > (long)x.row->longest)
-		x.row->longest = (uint64_t)x.len;
+	x.row->of += (uint64_t)walk.len + 1;
+	if (walk.len > (long)x.row->longest)
+		x.row->longest = (uint64_t)walk.len;
 	if (torture->at < 0)
 		run_points(torture->seed + c * 7);
-	else if (torture->at <= x.len)
+	else if (torture->at <= walk.len)
 		run_point(torture->at);
 	x.row->ns += sb_now_ns() - since;
 }
 
 static int shard_main(void *arg)
 {
-	struct sigaction sa = { .sa_handler = on_alarm };
 	uint32_t c;
 
 	(void)arg;
-	sigaction(SIGALRM, &sa, NULL);
 	sh = t_shared(sizeof(*sh));
-	x.pc = malloc((K_MAX + 1) * sizeof(*x.pc));
+	walk_init(K_MAX);
+	walk.over = &sh->over;
+	walk.help = help;
 	x.new = malloc((K_MAX + 1) * sizeof(*x.new));
-	T_CHECK(x.pc && x.new);
+	T_CHECK(x.new);
 	while ((c = all->next_case++) < N_CASES)
 		run_case(c);
-	free(x.pc);
+	walk_free();
 	free(x.new);
 	return 0;
 }
@@ -1035,24 +864,12 @@ static void print_rows(void)
 		}
 }
 
-static int may_uring(void *arg)
-{
-	struct bus_config c = bus_settings();
-	struct bus *b;
-
-	(void)arg;
-	c.wait = BUS_WAIT_URING;
-	return bus_create(NULL, &c, &b) ? 1 : 0;
-}
-
 int kill_pool(void)
 {
 	bool good;
 
 	all = t_shared(sizeof(*all));
-	have_uring = t_wait(t_fork(may_uring, NULL)) == 0;
-	if (!have_uring)
-		torture_say("kill/pool: no io_uring\n");
+	have_uring = audit_may_uring(bus_settings());
 	good = t_each_cpu(shard_main, NULL);
 	print_rows();
 	return good ? 0 : 1;

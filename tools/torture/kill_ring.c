@@ -79,7 +79,7 @@ static struct shared {
 	volatile uint32_t gave_back;
 	uint64_t held[8]; /* positions that the victim starts with */
 	int n_held;
-} * sh;
+} *sh;
 
 /* One experiment. */
 static struct {

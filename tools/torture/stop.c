@@ -14,44 +14,36 @@
  * else does all of that, and the id of the dead may be somebody else's again
  * when it goes on.
  *
- * A case is operation/state, a point the number of instructions.
+ * A case is operation/state, a point the number of instructions; see walk.h.
  */
 #include "config.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <time.h>
 
 #include "tests/bus/t_bus.h"
-#include "tests/support/step.h"
-#include "tools/torture/torture.h"
+#include "tools/torture/point.h"
+#include "tools/torture/walk.h"
 
-#define N_MSGS	   256
+#define N_MSGS     256
 #define VICTIM_MSG 64 /* numbers of the victim's messages start here */
 #define HELP_MSG   80
 #define OTHER_MSG  100
-#define SMALL	   16u
-#define BIG	   600u
-#define N_SLOTS	   8u
+#define SMALL      16u
+#define BIG        600u
+#define N_SLOTS    8u
 #define N_REQUESTS 6
-#define MAX_EP	   8
-/* Longer than anybody waits for a processor, on a machine that is busy. */
-#define HUNG_NS    ((int64_t)(10 * SB_NS_PER_S))
-#define K_MAX	   200000
-#define QUICK_N	   20 /* points of a case */
-#define WATCHDOG_S 120
+#define MAX_EP     8
+#define K_MAX      200000
+#define QUICK_N    20 /* points of a case */
 
 enum state { EMPTY, ONE, FULL, N_STATES };
+
 static const char *const state_names[] = { "empty", "one", "full" };
 #define S_EMPTY (1u << EMPTY)
-#define S_ONE	(1u << ONE)
-#define S_FULL	(1u << FULL)
-#define S_ALL	(S_EMPTY | S_ONE | S_FULL)
+#define S_ONE   (1u << ONE)
+#define S_FULL  (1u << FULL)
+#define S_ALL   (S_EMPTY | S_ONE | S_FULL)
 
 enum kind { QUEUE, PIPE, WORKER };
 
@@ -60,7 +52,6 @@ struct op {
 	enum kind kind;
 	uint32_t states, len;
 	void (*fn)(void);
-	bool waits;  /* for what others do */
 	bool dead;   /* another one has died, holding something */
 	bool fresh;  /* the victim is not attached before */
 	bool closes; /* puts fail from some time on */
@@ -73,7 +64,7 @@ static struct shared {
 	_Atomic int32_t victim_pid;
 	_Atomic uint32_t seized, over, stopped, resumed;
 	_Atomic uint32_t put[N_MSGS], n_got[N_MSGS];
-	_Atomic uint32_t wrong; /* a line of this file */
+	_Atomic uint32_t wrong;             /* a line of this file */
 	_Atomic uint32_t next_in, next_out; /* pipe: from, to the victim */
 	_Atomic uint32_t n_inits, submitted, client_done, n_early;
 	_Atomic uint32_t n_answers[N_REQUESTS];
@@ -81,9 +72,10 @@ static struct shared {
 
 static struct {
 	_Atomic uint32_t next_case;
+
 	struct row {
 		struct tally t;
-		_Atomic uint64_t ns, longest;
+		_Atomic uint64_t ns, longest, elsewhere;
 	} row[64];
 } *all;
 
@@ -91,11 +83,8 @@ static struct {
 	const struct op *op;
 	enum state state;
 	struct row *row;
-	char name[64];
-	long k, len;
-	uint64_t *pc;
 	uint32_t n_helped;
-	pid_t victim, client;
+	pid_t client;
 	bool ended; /* before it could be stopped */
 } x;
 
@@ -105,10 +94,6 @@ static struct bus_pipe *end[2];
 static struct bus_coord *coord;
 static struct bus_pool *pool;
 static unsigned char texts[4][BIG];
-
-#define bad(field, text)                                                       \
-	torture_bad(&x.row->t, offsetof(struct tally, field), x.name, x.k,     \
-		    "%s", text)
 
 /* ------------------------------------------------------------- messages -- */
 
@@ -159,10 +144,13 @@ static int get_message(int64_t timeout_ns)
 
 /* ------------------------------------------------- what the victim does -- */
 
+/* Without time limits: who stands still beside others that are busy may reach
+ * any.  That it goes on is seen from outside. */
+
 static void do_put(void)
 {
 	for (uint32_t i = 0; i < 2; i++)
-		if (!bus_queue_put(q, texts[i], x.op->len, HUNG_NS))
+		if (!bus_queue_put(q, texts[i], x.op->len, -1))
 			sh->put[VICTIM_MSG + i]++;
 		else if (!x.op->closes)
 			sh->wrong = __LINE__;
@@ -175,7 +163,7 @@ static void do_put_many(void)
 
 	for (uint32_t i = 0; i < 3; i++)
 		memcpy(three + i * SMALL, texts[i], SMALL);
-	n = bus_queue_put_many(q, three, SMALL, 3, HUNG_NS);
+	n = bus_queue_put_many(q, three, SMALL, 3, -1);
 	if (n < 1)
 		sh->wrong = __LINE__;
 	for (int i = 0; i < n; i++)
@@ -186,7 +174,7 @@ static void do_commit(void)
 {
 	struct bus_msg m;
 
-	if (bus_queue_loan(q, x.op->len, &m, HUNG_NS)) {
+	if (bus_queue_loan(q, x.op->len, &m, -1)) {
 		sh->wrong = __LINE__;
 		return;
 	}
@@ -201,8 +189,7 @@ static void do_cancel(void)
 {
 	struct bus_msg m;
 
-	if (bus_queue_loan(q, x.op->len, &m, HUNG_NS) ||
-	    bus_queue_cancel(q, &m))
+	if (bus_queue_loan(q, x.op->len, &m, -1) || bus_queue_cancel(q, &m))
 		sh->wrong = __LINE__;
 }
 
@@ -326,13 +313,13 @@ static int n_calls(void)
 static void do_send(void)
 {
 	for (int i = 0; i < n_calls(); i++)
-		send_next(end[1], &sh->next_in, HUNG_NS);
+		send_next(end[1], &sh->next_in, -1);
 }
 
 static void do_recv(void)
 {
 	for (int i = 0; i < n_calls(); i++)
-		if (recv_next(end[1], 1, HUNG_NS))
+		if (recv_next(end[1], 1, -1))
 			sh->wrong = __LINE__;
 }
 
@@ -376,15 +363,15 @@ static void do_coord(void)
 
 	for (uint64_t i = 0; i < 3; i++) {
 		write_message(req, i);
-		if (bus_submit(coord, i, req, x.op->len, HUNG_NS))
+		if (bus_submit(coord, i, req, x.op->len, -1))
 			sh->wrong = __LINE__;
 	}
 	for (uint64_t i = 0; i < 3; i++)
-		if (bus_collect(coord, &r, HUNG_NS) || r.id != i)
+		if (bus_collect(coord, &r, -1) || r.id != i)
 			sh->wrong = __LINE__;
 		else
 			is_answer(&r, i);
-	if (bus_coord_stop(coord, HUNG_NS))
+	if (bus_coord_stop(coord, -1))
 		sh->wrong = __LINE__;
 }
 
@@ -408,13 +395,12 @@ static void do_pool(void)
 
 	for (uint64_t i = 0; i < 3; i++) {
 		write_message(req, i);
-		if (bus_pool_submit(pool, 0, req, x.op->len, NULL, &f[i],
-				    HUNG_NS))
+		if (bus_pool_submit(pool, 0, req, x.op->len, NULL, &f[i], -1))
 			sh->wrong = __LINE__;
 	}
 	bus_future_cancel(f[2]);
 	for (uint64_t i = 0; i < 3; i++) {
-		if (bus_future_get(f[i], &r, HUNG_NS))
+		if (bus_future_get(f[i], &r, -1))
 			sh->wrong = __LINE__;
 		else if (i < 2 || r.kind != BUS_RESULT_CANCELED)
 			is_answer(&r, i); /* it may have been over */
@@ -424,41 +410,39 @@ static void do_pool(void)
 
 /* clang-format off */
 static const struct op ops[] = {
-	{ "put", QUEUE, S_ALL, SMALL, .fn = do_put, .waits = true },
-	{ "put-blob", QUEUE, S_ALL, BIG, .fn = do_put, .waits = true },
-	{ "put-many", QUEUE, S_ALL, SMALL, .fn = do_put_many, .waits = true },
-	{ "loan-commit", QUEUE, S_ALL, SMALL, .fn = do_commit, .waits = true },
+	{ "put", QUEUE, S_ALL, SMALL, .fn = do_put },
+	{ "put-blob", QUEUE, S_ALL, BIG, .fn = do_put },
+	{ "put-many", QUEUE, S_ALL, SMALL, .fn = do_put_many },
+	{ "loan-commit", QUEUE, S_ALL, SMALL, .fn = do_commit },
 	{ "loan-commit-blob", QUEUE, S_EMPTY, BIG, .fn = do_commit },
 	{ "loan-cancel", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_cancel },
-	{ "get", QUEUE, S_ALL, SMALL, .fn = do_get, .waits = true },
-	{ "get-blob", QUEUE, S_ALL, BIG, .fn = do_get, .waits = true },
+	{ "get", QUEUE, S_ALL, SMALL, .fn = do_get },
+	{ "get-blob", QUEUE, S_ALL, BIG, .fn = do_get },
 	{ "get-many", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_get_many },
 	{ "peek-release", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_peek },
 	{ "peek-release-blob", QUEUE, S_ONE, BIG, .fn = do_peek },
 	{ "give-back", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_give_back },
 	{ "close", QUEUE, S_ONE, SMALL, .fn = do_close, .closes = true },
-	{ "wait", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_wait, .waits = true },
+	{ "wait", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_wait },
 	{ "reap", QUEUE, S_ONE | S_FULL, BIG, .fn = do_reap, .dead = true },
 	{ "attach", QUEUE, S_ONE, SMALL, .fn = do_reap, .fresh = true },
 	{ "leave", QUEUE, S_ONE, BIG, .fn = do_leave },
 	{ "open-queue", QUEUE, S_ONE, SMALL, .fn = do_open_queue },
 	{ "send", PIPE, S_EMPTY | S_ONE, SMALL, .fn = do_send },
-	{ "send-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_send,
-	  .waits = true },
-	{ "recv", PIPE, S_ONE | S_FULL, SMALL, .fn = do_recv, .waits = true },
-	{ "recv-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_recv,
-	  .waits = true },
+	{ "send-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_send },
+	{ "recv", PIPE, S_ONE | S_FULL, SMALL, .fn = do_recv },
+	{ "recv-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_recv },
 	{ "close-pipe", PIPE, S_ONE, SMALL, .fn = do_close_pipe,
 	  .closes = true },
 	{ "worker", WORKER, S_EMPTY, SMALL, .fn = NULL },
 	{ "worker-blob", WORKER, S_EMPTY, BIG, .fn = NULL },
-	{ "coord", QUEUE, S_ONE, SMALL, .fn = do_coord, .waits = true,
+	{ "coord", QUEUE, S_ONE, SMALL, .fn = do_coord,
 	  .crew = true, .before = start_coord },
-	{ "coord-blob", QUEUE, S_ONE, BIG, .fn = do_coord, .waits = true,
+	{ "coord-blob", QUEUE, S_ONE, BIG, .fn = do_coord,
 	  .crew = true, .before = start_coord },
-	{ "pool", QUEUE, S_ONE, SMALL, .fn = do_pool, .waits = true,
+	{ "pool", QUEUE, S_ONE, SMALL, .fn = do_pool,
 	  .crew = true, .before = start_pool, .channel_bytes = 640 << 10 },
-	{ "pool-parcel", QUEUE, S_ONE, BIG, .fn = do_pool, .waits = true,
+	{ "pool-parcel", QUEUE, S_ONE, BIG, .fn = do_pool,
 	  .crew = true, .before = start_pool, .channel_bytes = 640 << 10 },
 };
 /* clang-format on */
@@ -488,6 +472,14 @@ static int open_side(int side)
 	return bus_pipe_open(bus, "p", &c, side, &end[side]);
 }
 
+/* Without a heartbeat only what others do wakes it, and it does the same each
+ * time. */
+static void ready_to_stop(void)
+{
+	bus->waiter.heartbeat_ns = 3600 * SB_NS_PER_S;
+	t_step_offer(&sh->victim_pid, &sh->seized);
+}
+
 static int victim_main(void *arg)
 {
 	(void)arg;
@@ -499,7 +491,7 @@ static int victim_main(void *arg)
 		T_CHECK(open_side(1) == 0);
 	if (x.op->before)
 		x.op->before();
-	t_step_offer(&sh->victim_pid, &sh->seized);
+	ready_to_stop();
 	x.op->fn();
 	sh->over = 1;
 	bus_pool_free(pool);
@@ -513,7 +505,7 @@ static int init_worker(void *ctx)
 {
 	(void)ctx;
 	if (sh->n_inits++ == 0)
-		t_step_offer(&sh->victim_pid, &sh->seized);
+		ready_to_stop();
 	return 0;
 }
 
@@ -549,21 +541,21 @@ static int client_main(void *arg)
 	T_CHECK(bus_coord_start(bus, "r", &c, &coord) == 0);
 	for (uint64_t i = 0; i < N_REQUESTS; i++) {
 		write_message(req, i);
-		T_CHECK(bus_submit(coord, i, req, x.op->len, HUNG_NS) == 0);
+		T_CHECK(bus_submit(coord, i, req, x.op->len, -1) == 0);
 	}
 	sh->submitted = 1;
 	while (!sh->stopped)
-		sched_yield();
+		point_nap();
 	for (int i = 0; i < N_REQUESTS - 1; i++)
-		collect_one(HUNG_NS);
+		collect_one(POINT_HUNG_NS);
 	for (int i = 0; i < N_REQUESTS; i++)
 		sh->n_early += sh->n_answers[i];
 	sh->client_done = 1;
 	while (!sh->resumed)
-		sched_yield();
+		point_nap();
 	while (bus_coord_outstanding(coord) && !sh->wrong)
-		collect_one(HUNG_NS);
-	T_CHECK(bus_coord_stop(coord, HUNG_NS) == 0);
+		collect_one(POINT_HUNG_NS);
+	T_CHECK(bus_coord_stop(coord, -1) == 0);
 	bus_close(bus);
 	return 0;
 }
@@ -583,33 +575,8 @@ static int dead_main(void *arg)
 
 /* ------------------------------------------------------------- stepping -- */
 
-static uint64_t watch_until_ns; /* 0: SIGALRM is a tick, no watchdog */
-
-static void on_alarm(int sig)
+static bool is_there(void)
 {
-	(void)sig;
-	/* By the clock: a last tick may come after the watchdog was set. */
-	if (!watch_until_ns || sb_now_ns() < watch_until_ns)
-		return;
-	bad(hung, "we hang ourselves");
-	_exit(3);
-}
-
-static void set_tick(bool on)
-{
-	struct itimerval it = { 0 };
-
-	watch_until_ns = on ? 0 : sb_deadline(WATCHDOG_S * SB_NS_PER_S);
-	if (on)
-		it.it_value.tv_usec = it.it_interval.tv_usec = 1000;
-	else
-		it.it_value.tv_sec = WATCHDOG_S + 1;
-	setitimer(ITIMER_REAL, &it, NULL);
-}
-
-static bool is_there(void *arg)
-{
-	(void)arg;
 	return sh->victim_pid != 0;
 }
 
@@ -630,7 +597,7 @@ static void fill(void)
 		t_wait(t_fork(dead_main, NULL));
 }
 
-static bool start(void)
+static void start(void)
 {
 	struct bus_config c = bus_settings();
 
@@ -644,16 +611,15 @@ static bool start(void)
 		fill();
 		t_fork(victim_main, NULL);
 	}
-	if (!t_eventually(is_there, NULL, 10000)) {
-		bad(wrong, "there is no victim");
-		return false;
-	}
-	x.victim = sh->victim_pid;
-	return t_step_seize(x.victim, &sh->seized) == 0;
+	point_until(is_there, "there is no victim");
+	walk.victim = sh->victim_pid;
+	if (t_step_seize(walk.victim, &sh->seized))
+		point_cannot("seize");
 }
 
-/* Give it what it waits for. */
-static void help(void)
+/* Give it what it waits for: room, or a message if there is none.  No more, or
+ * one who puts finds no room because it had to wait for the processor. */
+static void give(void)
 {
 	if (x.op->kind == PIPE) {
 		if (x.op->fn == do_recv)
@@ -663,53 +629,21 @@ static void help(void)
 	} else if (x.op->kind == QUEUE && x.n_helped < 16) {
 		if (x.state == FULL)
 			get_message(0);
-		else if (!put_message(HELP_MSG + x.n_helped, 0))
+		else if (!t_queue_stats(q).n_waiting &&
+			 !put_message(HELP_MSG + x.n_helped, 0))
 			x.n_helped++;
 	}
 }
 
-struct blocking {
-	uint64_t since;
-	bool last;
-};
-
-static enum t_stop while_blocked(void *arg)
+static enum t_stop help(uint32_t n)
 {
-	const struct blocking *b = arg;
-
-	if (x.op->kind == WORKER && t_parked(x.victim))
-		return T_BLOCKED;
-	if (b->last && t_parked(x.victim))
-		return T_BLOCKED;
-	if (t_parked(x.victim))
-		help();
-	return sb_now_ns() - b->since > (uint64_t)HUNG_NS ? T_HANGS : T_STEPPED;
-}
-
-/* Go on until @k instructions are done; @learn where that is. */
-static int drive(long k, bool learn)
-{
-	struct blocking b = { .since = sb_now_ns() };
-	int stop = T_STEPPED;
-	long i;
-
-	set_tick(true);
-	if (!learn && k > 1 && !x.op->waits && x.op->kind != WORKER) {
-		stop = t_step_on(x.victim, x.pc, 0, k, while_blocked, &b);
-	} else {
-		for (i = 0; i < k && !sh->over && stop == T_STEPPED; i++) {
-			if (learn)
-				x.pc[i] = t_step_pc(x.victim);
-			b.last = i + 1 == k;
-			stop = t_step(x.victim, while_blocked, &b);
-		}
-		if (learn) {
-			x.len = i;
-			x.pc[i] = t_step_pc(x.victim);
-		}
-	}
-	set_tick(false);
-	return stop;
+	if (!t_parked(walk.victim))
+		return T_STEPPED;
+	/* Not at once: its client may be about to give it something. */
+	if (x.op->kind == WORKER)
+		return n >= 20 ? T_BLOCKED : T_STEPPED;
+	give();
+	return T_STEPPED;
 }
 
 /* --------------------------------------------------------------- others -- */
@@ -722,23 +656,23 @@ static void others_use_queue(void)
 	if (x.op->closes) {
 		ret = put_message(OTHER_MSG, 0);
 		if (ret && ret != -EPIPE && ret != -EAGAIN)
-			bad(wrong, "a put beside a close");
+			BAD(wrong, "a put beside a close");
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		ret = put_message(OTHER_MSG + i, 0);
-		if (ret == -EAGAIN && get_message(HUNG_NS)) {
-			bad(hung, "nothing comes out while it is stopped");
+		if (ret == -EAGAIN && get_message(POINT_HUNG_NS)) {
+			BAD(hung, "nothing comes out while it is stopped");
 			return;
 		}
 		if (ret == -EAGAIN)
-			ret = put_message(OTHER_MSG + i, HUNG_NS);
+			ret = put_message(OTHER_MSG + i, POINT_HUNG_NS);
 		if (ret) {
-			bad(hung, "nothing goes in while it is stopped");
+			BAD(hung, "nothing goes in while it is stopped");
 			return;
 		}
-		if (get_message(HUNG_NS)) {
-			bad(hung, "nothing comes out while it is stopped");
+		if (get_message(POINT_HUNG_NS)) {
+			BAD(hung, "nothing comes out while it is stopped");
 			return;
 		}
 	}
@@ -753,9 +687,8 @@ static void others_use_pipe(void)
 	}
 }
 
-static bool client_served(void *arg)
+static bool client_served(void)
 {
-	(void)arg;
 	return sh->client_done;
 }
 
@@ -766,37 +699,36 @@ static void others_go_on(void)
 
 	/* its workers may leave, and do not wait to be reaped by it */
 	if (bus_reap(bus) > 0 && !x.op->dead && !x.op->crew)
-		bad(wrong, "it was taken for dead");
+		BAD(wrong, "it was taken for dead");
 	if (!x.op->fresh && !x.op->dead && x.op->fn != do_leave &&
-	    x.op->kind != WORKER && !x.op->crew && t_stats(bus).n_endpoints != n)
-		bad(wrong, "an endpoint went");
+	    x.op->kind != WORKER && !x.op->crew &&
+	    t_stats(bus).n_endpoints != n)
+		BAD(wrong, "an endpoint went");
 	if (x.op->kind == QUEUE)
 		others_use_queue();
 	else if (x.op->kind == PIPE)
 		others_use_pipe();
-	else if (!t_eventually(client_served, NULL, 10000))
-		bad(hung, "the other worker does not serve");
+	else if (!point_soon(client_served))
+		BAD(hung, "the other worker does not serve");
 	else if (sh->n_early < N_REQUESTS - 1)
-		bad(hung, "it has more than one request in hand");
+		BAD(hung, "it has more than one request in hand");
 	/* who comes may get the id of one that is gone */
 	if (bus_attach(bus, &another))
-		bad(leaked, "no endpoint is free");
+		BAD(leaked, "no endpoint is free");
 	bus_close(another);
 }
 
 /* -------------------------------------------------------------- the end -- */
 
-static bool is_over(void *arg)
+static bool is_over(void)
 {
-	(void)arg;
 	if (!sh->over)
-		help();
+		give();
 	return sh->over;
 }
 
-static bool alone(void *arg)
+static bool alone(void)
 {
-	(void)arg;
 	bus_reap(bus);
 	return t_stats(bus).n_endpoints == 1;
 }
@@ -807,14 +739,14 @@ static void check_queue(void)
 		;
 	for (uint32_t i = 0; i < N_MSGS; i++) {
 		if (sh->n_got[i] > sh->put[i])
-			bad(duplicated, "a message came too often");
+			BAD(duplicated, "a message came too often");
 		if (sh->n_got[i] < sh->put[i])
-			bad(lost, "a message did not come");
+			BAD(lost, "a message did not come");
 	}
 	if (t_queue_stats(q).n_waiting || t_queue_stats(q).n_held)
-		bad(leaked, "a slot is not free");
+		BAD(leaked, "a slot is not free");
 	if (t_stats(bus).blob_bytes_used)
-		bad(leaked, "a cell is not free");
+		BAD(leaked, "a cell is not free");
 }
 
 static void check_pipe(void)
@@ -822,9 +754,9 @@ static void check_pipe(void)
 	while (recv_next(end[0], 0, 0) == 0)
 		;
 	if (sh->n_got[0] != sh->next_in)
-		bad(lost, "what it had sent did not come");
+		BAD(lost, "what it had sent did not come");
 	if (sh->n_got[1] > sh->next_out)
-		bad(duplicated, "it received more than was sent");
+		BAD(duplicated, "it received more than was sent");
 }
 
 static void finish(void)
@@ -836,82 +768,84 @@ static void finish(void)
 		status = t_wait(x.client);
 		for (int i = 0; i < N_REQUESTS; i++) {
 			if (sh->n_answers[i] > 1)
-				bad(duplicated, "answered twice");
+				BAD(duplicated, "answered twice");
 			if (sh->n_answers[i] < 1)
-				bad(lost, "not answered");
+				BAD(lost, "not answered");
 		}
 	} else {
-		if (!t_eventually(is_over, NULL, 20000)) {
-			bad(hung, "it does not go on");
-			kill(x.victim, SIGKILL);
+		if (!point_within(2 * POINT_HUNG_NS, is_over)) {
+			BAD(hung, "it does not go on");
+			kill(walk.victim, SIGKILL);
 		}
-		status = x.ended ? 0 : t_wait(x.victim);
+		status = x.ended ? 0 : t_wait(walk.victim);
 	}
 	if (status)
-		torture_bad(&x.row->t, torture_verdict(status), x.name, x.k,
-			    "it ended with %d", status);
+		point_bad(torture_verdict(status), "it ended with %d", status);
 	if (x.op->kind == QUEUE)
 		check_queue();
 	else if (x.op->kind == PIPE)
 		check_pipe();
 	if (sh->wrong)
-		torture_bad(&x.row->t, offsetof(struct tally, wrong), x.name,
-			    x.k, "%s:%u says so", __FILE__,
-			    (unsigned)sh->wrong);
+		BAD(wrong, "%s:%u says so", __FILE__, (unsigned)sh->wrong);
 	bus_pipe_free(end[0]);
-	if (!t_eventually(alone, NULL, 20000))
-		bad(leaked, "an endpoint is left");
+	if (!point_within(2 * POINT_HUNG_NS, alone))
+		BAD(leaked, "an endpoint is left");
 	bus_close(bus);
 	end[0] = end[1] = NULL;
-	set_tick(false);
 }
 
-static void run_point(long k, bool learn)
+/* One point; the first of a case is when the operation is over, and measures
+ * it.  Returns whether it was the right place. */
+static bool run_once(long k)
 {
-	int stop, status;
+	enum t_stop stop;
 
-	x.k = k;
-	set_tick(false);
-	if (!start())
-		_exit(4);
-	stop = drive(k, learn);
+	point.k = k;
+	point_watch("nobody gets ready");
+	start();
+	point_tick(1000);
+	stop = walk_to(0, k);
+	point_watch("others hang while it is stopped");
 	torture_point(&x.row->t);
-	if (stop == T_BLOCKED) {
-		kill(x.victim, SIGUSR1);
-		waitpid(x.victim, &status, __WALL);
-	}
-	if (stop == T_HANGS)
-		bad(hung, "it does not come so far");
 	x.ended = stop == T_ENDED;
-	if (!x.ended)
-		ptrace(PTRACE_DETACH, x.victim, 0, SIGSTOP);
+	if (!x.ended && t_step_stop(walk.victim, stop))
+		BAD(wrong, "it cannot be stopped");
 	sh->stopped = 1;
 	others_go_on();
 	if (!x.ended)
-		kill(x.victim, SIGCONT);
+		kill(walk.victim, SIGCONT);
+	point_watch("somebody hangs when it goes on");
 	finish();
+	return walk.there;
+}
+
+static void run_point(long k)
+{
+	if (!walk_point(run_once, k))
+		x.row->elsewhere++;
 }
 
 static int case_main(void *arg)
 {
-	struct sigaction sa = { .sa_handler = on_alarm };
 	long step;
 
 	(void)arg;
-	sigaction(SIGALRM, &sa, NULL);
-	x.pc = malloc((K_MAX + 1) * sizeof(*x.pc));
-	T_CHECK(x.pc);
-	if (torture->at < 0 || (!x.op->waits && x.op->kind != WORKER))
-		run_point(K_MAX - 1, true);
-	if (x.len > (long)x.row->longest)
-		x.row->longest = (uint64_t)x.len;
+	walk_init(K_MAX);
+	walk.over = &sh->over;
+	walk.help = help;
+	walk.may_end = true;
+	walk_forget();
+	run_point(K_MAX);
+	if (walk.len > (long)x.row->longest)
+		x.row->longest = (uint64_t)walk.len;
 	if (torture->at >= 0) {
-		run_point(torture->at, false);
+		if (torture->at < walk.len)
+			run_point(torture->at);
 		return 0;
 	}
-	step = torture->full ? 1 : x.len / QUICK_N + 1;
-	for (long k = (long)torture->seed % step; k < x.len; k += step)
-		run_point(k, false);
+	step = walk_stride(QUICK_N);
+	for (long k = (long)torture->seed % step; k < walk.len; k += step)
+		run_point(k);
 	return 0;
 }
 
@@ -922,15 +856,14 @@ static void run_case(uint32_t c)
 
 	x.op = &ops[c / N_STATES];
 	x.state = c % N_STATES;
-	snprintf(x.name, sizeof(x.name), "%s/%s", x.op->name,
-		 state_names[x.state]);
-	if (!(x.op->states & 1u << x.state) || !torture_wants(x.name))
-		return;
 	x.row = &all->row[x.op - ops];
+	if (!point_case(&x.row->t, "%s/%s", x.op->name, state_names[x.state]) ||
+	    !(x.op->states & 1u << x.state))
+		return;
 	status = t_wait(t_fork(case_main, NULL));
 	if (status)
-		torture_bad(&x.row->t, torture_verdict(status), x.name, -1,
-			    "the case did not come to its end (%d)", status);
+		point_bad(torture_verdict(status),
+			  "the case did not come to its end (%d)", status);
 	x.row->ns += sb_now_ns() - since;
 }
 
@@ -951,17 +884,17 @@ int stop_main(void)
 
 	all = t_shared(sizeof(*all));
 	good = t_each_cpu(shard_main, NULL);
-	torture_say("%-18s %7s %7s %5s %8s\n", "operation", "instr", "points",
-		    "bad", "seconds");
+	torture_say("%-18s %7s %7s %5s %9s %8s\n", "operation", "instr",
+		    "points", "bad", "elsewhere", "seconds");
 	for (size_t o = 0; o < lengthof(ops); o++) {
 		const struct row *r = &all->row[o];
 
 		if (r->t.points)
-			torture_say("%-18s %7u %7u %5u %8.1f\n", ops[o].name,
-				    (unsigned)r->longest,
-				    (unsigned)r->t.points,
-				    (unsigned)tally_bad(&r->t),
-				    (double)r->ns / 1e9);
+			torture_say(
+				"%-18s %7u %7u %5u %9u %8.1f\n", ops[o].name,
+				(unsigned)r->longest, (unsigned)r->t.points,
+				(unsigned)tally_bad(&r->t),
+				(unsigned)r->elsewhere, (double)r->ns / 1e9);
 	}
 	return good ? 0 : 1;
 }

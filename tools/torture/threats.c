@@ -114,8 +114,8 @@ static int squatted_name(void)
 
 static int link_in_its_place(void)
 {
-	char target[] = "/tmp/bustorture-XXXXXX";
-	int fd = mkstemp(target);
+	const char *target = t_shm_path(t_name("target"));
+	int fd = open(target, O_CREAT | O_EXCL | O_RDWR, 0600);
 	struct stat st;
 	struct bus *b;
 	int ret, ret_open;
