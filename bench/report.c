@@ -472,7 +472,8 @@ static json_t *json_row(const struct case_result *results,
 	const struct sweep *sweep = &results->bench_case->sweep;
 	bool one_way = !spec->workers, is_pool = spec->load == LOAD_POOL,
 	     batched = LOAD_BIT(spec->load) &
-		       (LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC));
+			       (LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_MPMC)) ||
+		       (spec->load == LOAD_FARM && entry->batch > 1);
 	json_t *row = json_object();
 
 #define SET(key, value) json_object_set_new(row, key, value)
