@@ -38,6 +38,9 @@ static void entry_unlink(struct bus_coord *co, uint32_t i)
 		co->look_after = e[i].prev;
 	e[e[i].prev].next = e[i].next;
 	e[e[i].next].prev = e[i].prev;
+	e[i].cell[0] = e[i].cell[1] = SB_BLOB_NONE;
+	e[i].stash = NULL;
+	e[i].pid = 0;
 	e[i].next = co->free_entry;
 	co->free_entry = i;
 	co->n_outstanding--;
@@ -67,7 +70,10 @@ int bus_coord_grow(struct bus_coord *co)
 		co->n_entries = 1;
 	}
 	for (uint32_t i = n; i-- > co->n_entries;) {
-		e[i].next = co->free_entry;
+		e[i] = (struct bus_entry){
+			.next = co->free_entry,
+			.cell = { SB_BLOB_NONE, SB_BLOB_NONE },
+		};
 		co->free_entry = i;
 	}
 	co->n_entries = n;
@@ -198,8 +204,7 @@ static void publish(struct submit *s, uint64_t pos)
 		flags = SB_FLAG_BLOB;
 		len = 0;
 	} else {
-		if (len) /* the buffer of no bytes may be NULL */
-			memcpy(area, s->buf, len);
+		bus_request_copy(area, s->buf, len);
 	}
 	sb_ring_publish(&c->end, pos, (uint32_t)len, flags);
 	sb_wake(&c->chan->rx, &c->bus->bells, 1);
@@ -238,8 +243,6 @@ static int try_submit(void *arg, bool sure)
 	co->entry[i].pos = pos;
 	co->entry[i].cell[0] = s->cell[0];
 	co->entry[i].cell[1] = s->cell[1];
-	co->entry[i].pid = 0;
-	co->entry[i].stash = NULL;
 	entry_append(co, i);
 	co->n_in_ring++;
 	return 0;
@@ -434,7 +437,7 @@ static void empty_slot(struct bus_coord *co, struct bus_entry *e,
 			e->cell[i] = SB_BLOB_NONE; /* not the request's */
 
 	if (data >= slot && data < slot + co->c.end.payload_bytes) {
-		memcpy(buf, data, r->len_bytes);
+		bus_request_copy(buf, data, r->len_bytes);
 		r->data = buf;
 	}
 	free_unknown_cells(co, e->pos, r->attempts);

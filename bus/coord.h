@@ -8,15 +8,17 @@
 #include "bus/pace.h"
 #include "lib/clock.h"
 
-/* A request that was submitted and not yet collected. */
+/* A request that was submitted and not yet collected.  Of most only the first
+ * four are ever written: a free entry has what is below them as it is for a
+ * request without cells that nobody died on. */
 struct bus_entry {
 	uint64_t id;
 	uint64_t pos;
-	uint32_t cell[2]; /* of the request, of the result */
 	uint32_t next, prev;
+	uint32_t cell[2]; /* of the request, of the result */
+	void *stash; /* struct bus_result and its data, or NULL */
 	/* DEATH: who was last */
 	int32_t pid, signal, exit_status;
-	void *stash; /* struct bus_result and its data, or NULL */
 };
 
 /* What a collect has lent to the caller, beside what is in buf. */
@@ -42,11 +44,11 @@ struct bus_coord {
 	uint64_t last_pos;
 	struct bus_pace pace;
 
-	/* of collects of many, in any order */
+	/* of collects of many */
 	uint32_t look_after; /* the entry before those that came last */
-	uint32_t n_looks;
-	uint32_t n_blind; /* lines without a prefetch */
-	uint64_t done_to; /* prefetch below this position */
+	uint32_t n_looks;    /* since the last one at all */
+	uint64_t done_to;    /* prefetch below this position */
+	uint32_t n_blind;    /* lines until the next look ahead */
 
 	/* what the last collect lent to the caller: room for n_room results,
 	 * payload_bytes each */

@@ -13,7 +13,7 @@
  * Killed in here, the coordinator leaves what it would leave in coord.c, some
  * of each.  Its workers die with it, and others of the bus recover:
  *
- *	claimed, the first k published      the rest become tombs (R2); the k
+ *	claimed, the last k published       the rest become tombs (R2); the k
  *	                                    are orphans, as any request of the
  *	                                    dead (R4, R5)
  *	all published, nobody woken         recovery wakes all
@@ -65,27 +65,28 @@ static int entries_for(struct bus_coord *co, uint32_t n)
 	return ret;
 }
 
-/* Most requests are a few words: a call to memcpy is half their cost. */
-SB_INLINE void copy(void *to, const void *from, size_t n)
-{
-	if (sb_likely(n == 16))
-		memcpy(to, from, 16);
-	else if (sb_likely(n == 8))
-		memcpy(to, from, 8);
-	else if (sb_likely(n)) /* the buffer of no bytes may be NULL */
-		memcpy(to, from, n);
-}
-
+/*
+ * The last one first.  A worker that waits looks at the first slot, and takes
+ * its line away with each look; when it sees that this one is published, so are
+ * the others, and it can take a run.  In the order of submission it would take
+ * the first one or two, and then be at our heels, line for line.
+ *
+ * Somebody who loses patience with us in the middle of it passes the first ones
+ * and runs the last ones before them.  That may be: results are in order, but
+ * nobody was promised in which order requests are run.  (A queue must not do
+ * this: one reader sees one writer's messages in order, see ring.c.)
+ */
 static void publish_run(const struct submitting *s, uint64_t pos, uint32_t n)
 {
 	struct bus_request_chan *c = &s->co->c;
-	const unsigned char *from = s->reqs + s->done * s->len;
+	const unsigned char *reqs = s->reqs + s->done * s->len;
 
-	for (uint32_t k = 0; k < n; k++, pos += SB_POS_ONE, from += s->len) {
-		struct sb_slot *slot = sb_ring_slot(&c->end, pos);
+	for (uint32_t k = n; k-- > 0;) {
+		uint64_t p = pos + k * SB_POS_ONE;
+		struct sb_slot *slot = sb_ring_slot(&c->end, p);
 
-		copy(slot->data, from, s->len);
-		sb_slot_publish(slot, pos, (uint32_t)s->len, 0);
+		bus_request_copy(slot->data, reqs + k * s->len, s->len);
+		sb_slot_publish(slot, p, (uint32_t)s->len, 0);
 	}
 	sb_wake(&c->chan->rx, &c->bus->bells, n);
 }
@@ -102,9 +103,6 @@ static void note_run(struct submitting *s, uint64_t pos, uint32_t n)
 	for (uint32_t k = 0; k < n; k++, pos += SB_POS_ONE) {
 		e[i].id = s->ids[s->done + k];
 		e[i].pos = pos;
-		e[i].cell[0] = e[i].cell[1] = SB_BLOB_NONE;
-		e[i].pid = 0;
-		e[i].stash = NULL;
 		e[i].prev = prev;
 		prev = i;
 		i = e[i].next;
@@ -128,6 +126,9 @@ static int submit_run(struct submitting *s, bool sure)
 	if (!n)
 		return -EAGAIN;
 	ret = entries_for(co, n);
+	/* Nobody else claims here, so these slots are ours to write, and most
+	 * are free; the worker's processor may have fetched them unasked. */
+	sb_ring_own_run(&co->c.end, ld_rlx(&co->c.end.ring->tail), n);
 	if (!ret)
 		ret = sb_ring_claim(&co->c.end, n, sure, &pos);
 	if (ret < 0)
@@ -225,24 +226,26 @@ struct collecting {
  */
 #define COLLECT_AHEAD (16 * SB_POS_ONE)
 #define COLLECT_PROBE (48 * SB_POS_ONE)
-#define PROBE_EVERY   8u
+#define PROBE_AGAIN   8u /* lines after one in vain */
 
 SB_INLINE void ahead_of_collect(struct bus_coord *co, uint64_t pos,
 				const struct sb_slot *slot)
 {
+	const struct sb_ring_end *end = &co->c.end;
 	uint64_t seq;
 
-	if (!sb_ring_starts_line(&co->c.end, slot))
+	if (!sb_ring_starts_line(end, slot))
 		return;
-	if (sb_pos_diff(co->done_to, pos + COLLECT_AHEAD) > 0) {
-		sb_prefetch_own(sb_ring_slot(&co->c.end, pos + COLLECT_AHEAD));
-		return;
+	if (sb_pos_diff(co->done_to, pos + COLLECT_AHEAD) <= 0) {
+		if (co->n_blind && co->n_blind--)
+			return;
+		if (!sb_ring_answered(end, pos + COLLECT_PROBE, &seq)) {
+			co->n_blind = PROBE_AGAIN;
+			return;
+		}
+		co->done_to = pos + COLLECT_PROBE;
 	}
-	if (++co->n_blind % PROBE_EVERY)
-		return;
-	pos += COLLECT_PROBE;
-	if (sb_ring_answered(&co->c.end, pos, &seq))
-		co->done_to = pos;
+	sb_prefetch_own(sb_ring_slot(end, pos + COLLECT_AHEAD));
 }
 
 /* Take the entries from @first to @last out of the list. */
@@ -279,9 +282,10 @@ SB_INLINE bool is_plain(const struct bus_coord *co, const struct bus_entry *e,
 static uint32_t collect_plain(struct collecting *c, uint32_t first)
 {
 	struct bus_coord *co = c->co;
-	const struct sb_ring_end *end = &co->c.end;
+	struct sb_ring_end *end = &co->c.end;
 	bool deaths = ld_rlx(&end->ring->gen) != 1;
 	uint32_t i = first, last = 0, n = c->n;
+	uint64_t last_pos = 0;
 
 	for (; i && n < c->want; n++) {
 		struct bus_entry *e = &co->entry[i];
@@ -299,16 +303,22 @@ static uint32_t collect_plain(struct collecting *c, uint32_t first)
 					  .exit_status = -1,
 					  .data = buf,
 					  .len_bytes = SB_SEQ_LEN(seq) };
-		copy(buf, bus_result_area(&co->c.layout, slot->data),
-		     r->len_bytes);
-		bus_coord_free_last(co);
-		co->has_last = true;
-		co->last_pos = e->pos;
+		bus_request_copy(buf,
+				 bus_result_area(&co->c.layout, slot->data),
+				 r->len_bytes);
+		if (last)
+			sb_ring_free(end, last_pos);
+		last_pos = e->pos;
 		last = i;
 		i = e->next;
 	}
-	if (last)
-		unlink_run(co, first, last, n - c->n);
+	if (!last)
+		return i;
+	bus_coord_free_last(co);
+	co->has_last = true;
+	co->last_pos = last_pos;
+	co->n_in_ring -= n - c->n - 1;
+	unlink_run(co, first, last, n - c->n);
 	c->n = n;
 	return i;
 }
@@ -432,7 +442,12 @@ static int collect_many(struct bus_coord *co, struct bus_result *results,
 	ret = try_collect(&c, false);
 	if (ret == -EAGAIN)
 		ret = collect_wait(&c, timeout_ns);
-	return ret ? ret : (int)c.n;
+	if (ret)
+		return ret;
+	/* Most often as many are submitted next. */
+	sb_ring_own_run(&co->c.end, ld_rlx(&co->c.end.ring->tail),
+			c.n < SB_BATCH_MAX ? c.n : SB_BATCH_MAX);
+	return (int)c.n;
 }
 
 int bus_collect_many(struct bus_coord *co, struct bus_result *results, size_t n,

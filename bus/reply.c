@@ -70,11 +70,7 @@ int bus_reply_put(struct bus_reply *r, const void *buf, size_t len_bytes)
 
 	if (sb_unlikely(!to))
 		return bus_reply_forked(r) ? -EINVAL : -EMSGSIZE;
-	/* Many a result is a word: a call to memcpy is half its cost. */
-	if (sb_likely(len_bytes == 8))
-		memcpy(to, buf, 8);
-	else if (len_bytes) /* the buffer of no bytes may be NULL */
-		memcpy(to, buf, len_bytes);
+	bus_request_copy(to, buf, len_bytes);
 	return 0;
 }
 

@@ -38,7 +38,7 @@
 
 /* --------------------------------------------------------------- answers -- */
 
-static void answer(struct bus_reply *r, uint32_t len, uint64_t flags)
+SB_INLINE void answer(struct bus_reply *r, uint32_t len, uint64_t flags)
 {
 	struct bus_request_chan *c = r->c;
 
@@ -90,30 +90,37 @@ static SB_NOINLINE void answer_error(struct bus_reply *r, int code)
 	answer(r, BUS_LEN_ERROR, 0);
 }
 
-static void answer_result(struct bus_reply *r)
+static SB_NOINLINE void answer_other(struct bus_reply *r)
 {
 	if (r->where == BUS_REPLY_IN_CELL) {
 		sb_blob_set_len(&r->c->bus->blob, r->res_cell, r->len);
 		answer(r, 0, SB_FLAG_BLOB);
 	} else {
-		answer(r, r->where == BUS_REPLY_IN_ROOM ? (uint32_t)r->len : 0,
-		       0);
+		answer(r, 0, 0);
 	}
+}
+
+SB_INLINE void answer_result(struct bus_reply *r)
+{
+	if (sb_likely(r->where == BUS_REPLY_IN_ROOM))
+		answer(r, (uint32_t)r->len, 0);
+	else
+		answer_other(r);
 }
 
 /* --------------------------------------------------------------- serving -- */
 
-/* Find the request that we took.  0 or -EPROTO. */
-static int find_request(struct bus_reply *r, const void **req, size_t *len)
+/* The request that we took, or its result, lies in a cell; or it makes no
+ * sense.  0 or -EPROTO. */
+static SB_NOINLINE int find_cells(struct bus_reply *r, uint64_t seq,
+				  unsigned char *slot, const void **req,
+				  size_t *len)
 {
 	const struct bus_request_layout *l = &r->c->layout;
 	const struct sb_blob *blob = &r->c->bus->blob;
-	unsigned char *slot = sb_ring_slot(&r->c->end, r->pos)->data;
-	uint64_t seq = sb_ring_seq(&r->c->end, r->pos), blob_len;
+	uint64_t blob_len;
 	uint32_t cell;
 
-	r->room = bus_result_area(l, slot);
-	r->req_cell = r->res_cell = SB_BLOB_NONE;
 	if (l->head_bytes) {
 		memcpy(&cell, slot, sizeof(cell));
 		if (!sb_blob_is(blob, cell, r->c->idx, r->pos) ||
@@ -121,8 +128,6 @@ static int find_request(struct bus_reply *r, const void **req, size_t *len)
 			return -EPROTO;
 		r->res_cell = cell;
 	}
-	*req = bus_request_area(l, slot);
-	*len = SB_SEQ_LEN(seq);
 	if (!(seq & SB_SEQ_FLAGS))
 		return *len <= l->request_bytes ? 0 : -EPROTO;
 	memcpy(&cell, *req, sizeof(cell));
@@ -135,8 +140,26 @@ static int find_request(struct bus_reply *r, const void **req, size_t *len)
 	return 0;
 }
 
-static void serve_one(const struct bus_worker *w, struct bus_reply *r,
-		      uint64_t pos)
+/* Find the request that we took.  0 or -EPROTO. */
+SB_INLINE int find_request(struct bus_reply *r, const void **req, size_t *len)
+{
+	const struct bus_request_layout *l = &r->c->layout;
+	struct sb_slot *slot = sb_ring_slot(&r->c->end, r->pos);
+	uint64_t seq = ld_rlx(&slot->seq);
+
+	r->room = bus_result_area(l, slot->data);
+	r->req_cell = r->res_cell = SB_BLOB_NONE;
+	*req = bus_request_area(l, slot->data);
+	*len = SB_SEQ_LEN(seq);
+	if (sb_likely(!(seq & SB_SEQ_FLAGS) && !l->head_bytes &&
+		      *len <= l->request_bytes))
+		return 0;
+	return find_cells(r, seq, slot->data, req, len);
+}
+
+/* @single: it was taken alone, and so somebody may have died on it before. */
+SB_INLINE void serve_one(const struct bus_worker *w, struct bus_reply *r,
+			 uint64_t pos, bool single)
 {
 	struct bus_request_chan *c = w->c;
 	const void *req;
@@ -147,7 +170,7 @@ static void serve_one(const struct bus_worker *w, struct bus_reply *r,
 	r->where = BUS_REPLY_NOWHERE;
 	r->len = 0;
 	r->text[0] = 0;
-	r->attempts = sb_ring_attempts(&c->end, pos);
+	r->attempts = single ? sb_ring_attempts(&c->end, pos) : 0;
 	if (sb_unlikely(find_request(r, &req, &len))) {
 		bus_count(&c->bus->ep->counts.rejected, 1);
 		answer_error(r, -EPROTO);
@@ -169,7 +192,7 @@ static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos,
 		  int n)
 {
 	if (sb_likely(n == 1)) {
-		serve_one(w, r, pos);
+		serve_one(w, r, pos, true);
 		return;
 	}
 	for (; n > 0; n--, pos += SB_POS_ONE) {
@@ -177,7 +200,7 @@ static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos,
 		if (w->n_sharers == 1)
 			sb_ring_ahead_in_run(&w->c->end, pos);
 		sb_ring_begin(&w->c->end, pos);
-		serve_one(w, r, pos);
+		serve_one(w, r, pos, false);
 	}
 }
 
@@ -226,7 +249,9 @@ static int try_take(void *arg, bool sure)
 		return STALE;
 	if (t->n_wanted && sb_unlikely(ld_rlx(t->n_wanted) <= t->place))
 		return TOO_MANY;
-	if (t->prefetch > 1)
+	/* Only when there is something: a look at tail for each look in vain
+	 * would be in the way of who submits. */
+	if (t->prefetch > 1 && sb_ring_any(&t->c->end))
 		n = sb_ring_share(&t->c->end, t->n_sharers, t->prefetch);
 	ret = sb_ring_take(&t->c->end, n, sure, &t->pos);
 	if (ret > 0 && is_stale(t)) {

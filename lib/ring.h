@@ -235,6 +235,16 @@ SB_INLINE bool sb_ring_starts_line(const struct sb_ring_end *e,
 	return (uintptr_t)slot % SB_CACHELINE < e->stride;
 }
 
+/* Have the slots of @n positions from @pos on on their way, all at once. */
+SB_INLINE void sb_ring_own_run(const struct sb_ring_end *e, uint64_t pos,
+			       uint32_t n)
+{
+	uint32_t step = SB_CACHELINE / e->stride;
+
+	for (uint32_t k = 0; k < n; k += step ? step : 1)
+		sb_prefetch_own(sb_ring_slot(e, pos + k * SB_POS_ONE));
+}
+
 /* We are about to claim @pos, which is @slot.  Slots below clear_to were taken
  * in their last lap when we looked. */
 SB_INLINE void sb_ring_ahead_of_claim(struct sb_ring_end *e, uint64_t pos,
@@ -413,13 +423,10 @@ SB_INLINE void sb_ring_ahead_of_run(const struct sb_ring_end *e, uint64_t pos,
 				    uint32_t n_max)
 {
 	int64_t n = sb_pos_diff(e->full_to, pos);
-	uint32_t step = SB_CACHELINE / e->stride;
 
-	if (n > (int64_t)n_max)
-		n = n_max;
-	for (int64_t k = 0; k < n; k += step ? step : 1)
-		sb_prefetch_own(
-			sb_ring_slot(e, pos + (uint64_t)k * SB_POS_ONE));
+	if (n > 0)
+		sb_ring_own_run(e, pos,
+				n < (int64_t)n_max ? (uint32_t)n : n_max);
 }
 
 /* We begin @pos of a run, and the next run will be ours as well. */
@@ -433,19 +440,32 @@ SB_INLINE void sb_ring_ahead_in_run(const struct sb_ring_end *e, uint64_t pos)
 		sb_prefetch_own(slot);
 }
 
+/* Is the next message there?  A hint, and cheap. */
+SB_INLINE bool sb_ring_any(const struct sb_ring_end *e)
+{
+	uint64_t h = SB_POS(ld_rlx(&e->ring->head));
+
+	return (ld_rlx(&sb_ring_slot(e, h)->seq) & SB_SEQ_KIND) ==
+	       (h | SB_FULL);
+}
+
 /*
  * sb_ring_share - how many of what is there is a fair share for one of
  * @n_sharers, at most @most and at least 1
  *
- * A hint, at the price of a transfer of tail.
+ * A hint.  A look at tail takes its line away from the producer, so look only
+ * when what we know of is not enough for all.
  */
 SB_INLINE uint32_t sb_ring_share(struct sb_ring_end *e, uint32_t n_sharers,
 				 uint32_t most)
 {
-	uint64_t tail = ld_rlx(&e->ring->tail);
-	int64_t n = sb_pos_diff(tail, ld_rlx(&e->ring->head));
+	uint64_t head = SB_POS(ld_rlx(&e->ring->head));
+	int64_t n = sb_pos_diff(e->full_to, head);
 
-	e->full_to = SB_POS(tail);
+	if (n < (int64_t)n_sharers * most) {
+		e->full_to = SB_POS(ld_rlx(&e->ring->tail));
+		n = sb_pos_diff(e->full_to, head);
+	}
 	n = (n + n_sharers - 1) / n_sharers;
 	return n < 1 ? 1 : n < (int64_t)most ? (uint32_t)n : most;
 }
