@@ -541,8 +541,13 @@ struct collect {
 static uint32_t find_done(struct bus_coord *co, bool sure, uint64_t *seq)
 {
 	uint32_t n = sure ? UINT32_MAX : co->crew.look_ahead;
-	uint64_t head = sure ? ld_acq(&co->c.end.ring->head) : 0;
+	uint64_t head;
 
+	if (bus_coord_in_file(co)) {
+		n = 1;
+		sure = false;
+	}
+	head = sure ? ld_acq(&co->c.end.ring->head) : 0;
 	for (uint32_t i = co->entry[0].next; i && n--; i = co->entry[i].next) {
 		struct bus_entry *e = &co->entry[i];
 

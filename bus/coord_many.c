@@ -378,6 +378,10 @@ static void collect_any_run(struct collecting *c, bool sure)
 {
 	struct bus_coord *co = c->co;
 
+	if (bus_coord_in_file(co)) {
+		collect_run(c, co->entry[0].next);
+		return;
+	}
 	if (!sure && ++co->n_looks < LOOKS_MAX) {
 		collect_run(c, co->entry[co->look_after].next);
 		if (!c->n && co->look_after)
