@@ -126,11 +126,12 @@ static int submit_run(struct submitting *s, bool sure)
 	if (!n)
 		return -EAGAIN;
 	ret = entries_for(co, n);
+	if (ret)
+		return ret;
 	/* Nobody else claims here, so these slots are ours to write, and most
 	 * are free; the worker's processor may have fetched them unasked. */
 	sb_ring_own_run(&co->c.end, ld_rlx(&co->c.end.ring->tail), n);
-	if (!ret)
-		ret = sb_ring_claim(&co->c.end, n, sure, &pos);
+	ret = sb_ring_claim(&co->c.end, n, sure, &pos);
 	if (ret < 0)
 		return ret;
 	bus_coord_free_last(co);
