@@ -561,6 +561,14 @@ static void plan_mpmc(struct plan *plan, const struct options *options)
 	}
 }
 
+/* Whether requests are also to be handed over many at a time, if nothing was
+ * said that speaks against it. */
+static bool wants_many_calls(const struct options *options)
+{
+	return !options->batch && options->rate <= 0 &&
+	       options->kills_per_s <= 0 && !options->ours_given;
+}
+
 static void plan_farm(struct plan *plan, const struct options *options)
 {
 	static const struct list default_workers = { 4, { 1, 2, 4, 8 } };
@@ -572,7 +580,8 @@ static void plan_farm(struct plan *plan, const struct options *options)
 		struct spec spec = { .load = LOAD_FARM,
 				     .bytes = OPERANDS_BYTES,
 				     .workers = (unsigned)workers->value[i],
-				     .batch = 1,
+				     .batch = options->batch ? options->batch
+							     : 1,
 				     .rate = options->rate,
 				     .inflight = options->inflight
 							 ? options->inflight
@@ -582,6 +591,11 @@ static void plan_farm(struct plan *plan, const struct options *options)
 		snprintf(added->title, sizeof(added->title), "%u worker%s",
 			 spec.workers, spec.workers > 1 ? "s" : "");
 		add_ours(added, options, 1u << WAIT_ADAPTIVE);
+		if (wants_many_calls(options))
+			add_entry(added, options, &transport_shmbus,
+				  added->entry[0].wait, DEFAULT_BATCH);
+		/* Rivals that have bursts are rows of their own. */
+		added->spec.batch = 1;
 		add_rivals(added, options);
 	}
 }

@@ -466,7 +466,8 @@ static void add_parameters(json_t *row, const struct bench_case *bench_case,
 	const struct outcome *out = &result->median;
 	const struct sweep *sweep = &bench_case->sweep;
 	bool one_way = !spec->workers, is_pool = spec->load == LOAD_POOL;
-	bool has_batch = LOAD_BIT(spec->load) & batched;
+	bool has_batch = LOAD_BIT(spec->load) & batched ||
+			 (spec->load == LOAD_FARM && entry->batch > 1);
 
 #define SET(key, value) json_object_set_new(row, key, value)
 	SET("schema", json_integer(ROW_SCHEMA));

@@ -197,6 +197,13 @@ struct calls {
 	bool in_order;
 	bool mortal;
 	struct shares *shares;
+
+	/* Many a call: not sent yet; collected and not told yet. */
+	unsigned batch;
+	uint64_t *ids;
+	struct operands *out;
+	struct bus_result *in;
+	unsigned n_out, n_in, next_in;
 };
 
 static int init_worker(void *ctx)
@@ -207,6 +214,22 @@ static int init_worker(void *ctx)
 	return 0;
 }
 
+static void calls_free(struct calls *calls)
+{
+	free(calls->ids);
+	free(calls->out);
+	free(calls->in);
+	free(calls);
+}
+
+static bool calls_room(struct calls *calls)
+{
+	calls->ids = calloc(calls->batch, sizeof(*calls->ids));
+	calls->out = calloc(calls->batch, sizeof(*calls->out));
+	calls->in = calloc(calls->batch, sizeof(*calls->in));
+	return calls->ids && calls->out && calls->in;
+}
+
 static int calls_open(const struct spec *spec, struct calls **calls,
 		      struct outcome *out)
 {
@@ -214,8 +237,13 @@ static int calls_open(const struct spec *spec, struct calls **calls,
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
+	made->batch = spec->batch ? spec->batch : 1;
+	if (!calls_room(made)) {
+		calls_free(made);
+		return outcome_set(out, OUTCOME_FAILED, "no memory");
+	}
 	if (shmbus_create(spec, &made->bus, out) != 0) {
-		free(made);
+		calls_free(made);
 		return -1;
 	}
 	made->workers = spec->workers ? spec->workers : 1;
@@ -231,7 +259,7 @@ static int calls_open(const struct spec *spec, struct calls **calls,
 static void calls_close(struct calls *calls)
 {
 	bus_close(calls->bus);
-	free(calls);
+	calls_free(calls);
 }
 
 static int calls_start(struct calls *calls)
@@ -243,6 +271,8 @@ static int calls_start(struct calls *calls)
 	config.init = init_worker;
 	config.n_workers = calls->workers;
 	config.window = worker_window(calls->inflight);
+	/* Who hands over in bursts has them worked off in bursts. */
+	config.prefetch = calls->batch < 64 ? calls->batch : 64;
 	if (calls->mortal) {
 		config.max_attempts = CHAOS_ATTEMPTS;
 		config.backoff_ns = CHAOS_BACKOFF_NS;
@@ -250,32 +280,98 @@ static int calls_start(struct calls *calls)
 	return bus_coord_start(calls->bus, "bench", &config, &calls->coord);
 }
 
+/* Send what was kept back, as far as there is room. */
+static int calls_flush(struct calls *calls, bool wait)
+{
+	int n = bus_submit_many(calls->coord, calls->ids, calls->out,
+				sizeof(*calls->out), calls->n_out,
+				wait ? -1 : 0);
+
+	if (n < 0)
+		return n == -EAGAIN ? 0 : n;
+	calls->n_out -= (unsigned)n;
+	memmove(calls->ids, calls->ids + n, calls->n_out * sizeof(*calls->ids));
+	memmove(calls->out, calls->out + n, calls->n_out * sizeof(*calls->out));
+	return 0;
+}
+
+static int submit_later(struct calls *calls, uint64_t id,
+			const struct operands *operands, bool wait)
+{
+	if (calls->n_out == calls->batch) {
+		int ret = calls_flush(calls, wait);
+
+		if (ret < 0)
+			return ret;
+		if (calls->n_out == calls->batch)
+			return -EAGAIN;
+	}
+	calls->ids[calls->n_out] = id;
+	calls->out[calls->n_out++] = *operands;
+	return 0;
+}
+
 static int calls_submit(struct calls *calls, uint64_t id, uint64_t a,
 			uint64_t b, bool wait)
 {
 	struct operands operands = { a, b };
 
+	if (calls->batch > 1)
+		return submit_later(calls, id, &operands, wait);
 	return bus_submit(calls->coord, id, &operands, sizeof(operands),
 			  wait ? -1 : 0);
+}
+
+static int tell(const struct bus_result *result, uint64_t *id,
+		uint64_t *product)
+{
+	if (result->kind != BUS_RESULT_OK ||
+	    result->len_bytes != sizeof(*product))
+		return -EBADMSG;
+	*id = result->id;
+	memcpy(product, result->data, sizeof(*product));
+	return 0;
+}
+
+static int collect_one(struct calls *calls, struct bus_result *result,
+		       bool wait)
+{
+	int64_t timeout_ns = wait ? -1 : 0;
+
+	return calls->in_order
+		       ? bus_collect(calls->coord, result, timeout_ns)
+		       : bus_collect_any(calls->coord, result, timeout_ns);
+}
+
+/* If there is no room for what was kept back, there are results to wait for.
+ */
+static int collect_batch(struct calls *calls, bool wait)
+{
+	int ret = calls->n_out ? calls_flush(calls, false) : 0;
+
+	if (ret < 0)
+		return ret;
+	ret = bus_collect_many_any(calls->coord, calls->in, calls->batch,
+				   wait ? -1 : 0);
+	calls->next_in = 0;
+	calls->n_in = ret < 0 ? 0 : (unsigned)ret;
+	return ret < 0 ? ret : 0;
 }
 
 static int calls_collect(struct calls *calls, uint64_t *id, uint64_t *product,
 			 bool wait)
 {
-	struct bus_result result;
-	int64_t timeout_ns = wait ? -1 : 0;
-	int ret = calls->in_order
-			  ? bus_collect(calls->coord, &result, timeout_ns)
-			  : bus_collect_any(calls->coord, &result, timeout_ns);
+	int ret = 0;
 
+	if (calls->batch == 1) {
+		ret = collect_one(calls, calls->in, wait);
+		calls->next_in = 0;
+	} else if (calls->next_in == calls->n_in) {
+		ret = collect_batch(calls, wait);
+	}
 	if (ret < 0)
 		return ret;
-	if (result.kind != BUS_RESULT_OK ||
-	    result.len_bytes != sizeof(*product))
-		return -EBADMSG;
-	*id = result.id;
-	memcpy(product, result.data, sizeof(*product));
-	return 0;
+	return tell(&calls->in[calls->next_in++], id, product);
 }
 
 void shmbus_note_again(struct bus *bus, struct shares *shares)

@@ -20,61 +20,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bus/crew.h"
+#include "bus/coord.h"
 #include "bus/endpoint.h"
-#include "bus/pace.h"
 #include "bus/settings.h"
 #include "lib/clock.h"
 
-/* Further than that there is nothing to see: crew.c. */
-#define LOOK_AHEAD(co) ((co)->crew.look_ahead)
-
 /* How long workers are waited for who cannot be killed. */
 #define PARTING_NS (100 * SB_NS_PER_MS)
-
-/* A request that was submitted and not yet collected. */
-struct entry {
-	uint64_t id;
-	uint64_t pos;
-	uint32_t cell[2]; /* of the request, of the result */
-	uint32_t next, prev;
-	/* DEATH: who was last */
-	int32_t pid, signal, exit_status;
-	void *stash; /* struct bus_result and its data, or NULL */
-};
-
-struct bus_coord {
-	struct bus_request_chan c; /* first: the hottest */
-	struct bus_coord_config config;
-	struct bus *bus;
-	struct bus_coord *next;
-	bool foreign; /* we are a forked child of the coordinator */
-
-	struct entry *entry; /* index 0 is the head of the list */
-	uint32_t n_entries, free_entry;
-	uint32_t n_outstanding;
-	uint32_t n_in_ring; /* slots in use: of them, not stashed, and last */
-	bool has_last;      /* see free_last() */
-	uint64_t last_pos;
-	struct bus_pace pace;
-
-	/* what the last collect lent to the caller */
-	unsigned char *buf;
-	void *lent_stash;
-	uint32_t lent_cell[2];
-	bool lent;
-
-	struct bus_crew crew;
-};
 
 /* -------------------------------------------------------------- entries -- */
 
 static void entry_unlink(struct bus_coord *co, uint32_t i)
 {
-	struct entry *e = co->entry;
+	struct bus_entry *e = co->entry;
 
+	if (co->look_after == i)
+		co->look_after = e[i].prev;
 	e[e[i].prev].next = e[i].next;
 	e[e[i].next].prev = e[i].prev;
+	e[i].cell[0] = e[i].cell[1] = SB_BLOB_NONE;
+	e[i].stash = NULL;
+	e[i].pid = 0;
 	e[i].next = co->free_entry;
 	co->free_entry = i;
 	co->n_outstanding--;
@@ -82,7 +48,7 @@ static void entry_unlink(struct bus_coord *co, uint32_t i)
 
 static void entry_append(struct bus_coord *co, uint32_t i)
 {
-	struct entry *e = co->entry;
+	struct bus_entry *e = co->entry;
 
 	e[i].prev = e[0].prev;
 	e[i].next = 0;
@@ -91,37 +57,50 @@ static void entry_append(struct bus_coord *co, uint32_t i)
 	co->n_outstanding++;
 }
 
-static int entries_grow(struct bus_coord *co)
+int bus_coord_grow(struct bus_coord *co)
 {
 	uint32_t n = co->n_entries ? co->n_entries * 2 : co->config.window + 1;
-	struct entry *e = realloc(co->entry, n * sizeof(*e));
+	struct bus_entry *e = realloc(co->entry, n * sizeof(*e));
 
 	if (!e)
 		return -ENOMEM;
 	co->entry = e;
 	if (!co->n_entries) {
-		e[0] = (struct entry){ .next = 0, .prev = 0 };
+		e[0] = (struct bus_entry){ .next = 0, .prev = 0 };
 		co->n_entries = 1;
 	}
 	for (uint32_t i = n; i-- > co->n_entries;) {
-		e[i].next = co->free_entry;
+		e[i] = (struct bus_entry){
+			.next = co->free_entry,
+			.cell = { SB_BLOB_NONE, SB_BLOB_NONE },
+		};
 		co->free_entry = i;
 	}
 	co->n_entries = n;
 	return 0;
 }
 
-/* --------------------------------------------------------------- workers -- */
-
-/* First thing in every call. */
-static int check(struct bus_coord *co)
+int bus_coord_room(struct bus_coord *co, uint32_t n)
 {
-	int ret = bus_check(co->bus);
+	uint32_t each = co->c.end.payload_bytes;
+	struct bus_loan *loan;
+	unsigned char *buf;
 
-	if (ret)
-		return ret;
-	return co->foreign ? -EINVAL : 0;
+	if (sb_likely(n <= co->n_room))
+		return 0;
+	loan = realloc(co->loan, n * sizeof(*loan));
+	if (!loan)
+		return -ENOMEM;
+	co->loan = loan;
+	buf = realloc(co->buf, (size_t)n * each);
+	if (!buf)
+		return -ENOMEM;
+	co->buf = buf;
+	co->n_room = n;
+	return 0;
 }
+
+/* --------------------------------------------------------------- workers -- */
 
 /* Requests that were quarantined because endpoint @id died: note who it was. */
 static void note_death(void *arg, uint32_t id, pid_t pid,
@@ -131,7 +110,7 @@ static void note_death(void *arg, uint32_t id, pid_t pid,
 	const struct sb_ring_end *end = &co->c.end;
 
 	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next) {
-		struct entry *e = &co->entry[i];
+		struct bus_entry *e = &co->entry[i];
 		uint64_t own;
 
 		if (e->stash || e->pid)
@@ -149,7 +128,7 @@ static void note_death(void *arg, uint32_t id, pid_t pid,
 int bus_coord_workers(struct bus_coord *co, pid_t *pids, size_t n)
 {
 	size_t live = 0;
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	if (ret)
 		return ret;
@@ -164,12 +143,6 @@ int bus_coord_workers(struct bus_coord *co, pid_t *pids, size_t n)
 	return (int)live;
 }
 
-/* Absolute, of a call's timeout; 0 for 0. */
-static uint64_t deadline_of(int64_t timeout_ns)
-{
-	return timeout_ns ? sb_deadline(timeout_ns) : 0;
-}
-
 /* ---------------------------------------------------------------- submit -- */
 
 struct submit {
@@ -179,8 +152,6 @@ struct submit {
 	uint32_t cell[2];
 	bool blocking;
 };
-
-static int stash_one(struct bus_coord *co);
 
 static void drop_cell(struct bus_coord *co, uint32_t cell)
 {
@@ -213,21 +184,6 @@ static int claim_cells(struct submit *s)
 	return ret;
 }
 
-/*
- * Free the slot of the result that was collected last.  Not at once: the
- * store takes the slot's line away from the worker, and the CAS of the next
- * submit would wait for it.  Just before the next request is written it costs
- * least, as that is often in the same line.
- */
-SB_INLINE void free_last(struct bus_coord *co)
-{
-	if (!co->has_last)
-		return;
-	co->has_last = false;
-	sb_ring_free(&co->c.end, co->last_pos);
-	co->n_in_ring--;
-}
-
 /* A slot is ours: fill and publish it. */
 static void publish(struct submit *s, uint64_t pos)
 {
@@ -237,7 +193,7 @@ static void publish(struct submit *s, uint64_t pos)
 	uint64_t flags = 0;
 	size_t len = s->len;
 
-	free_last(s->co);
+	bus_coord_free_last(s->co);
 	for (int i = 0; i < 2; i++)
 		if (s->cell[i] != SB_BLOB_NONE)
 			sb_blob_hand(&c->bus->blob, s->cell[i], c->idx, pos);
@@ -248,8 +204,7 @@ static void publish(struct submit *s, uint64_t pos)
 		flags = SB_FLAG_BLOB;
 		len = 0;
 	} else {
-		if (len) /* the buffer of no bytes may be NULL */
-			memcpy(area, s->buf, len);
+		bus_request_copy(area, s->buf, len);
 	}
 	sb_ring_publish(&c->end, pos, (uint32_t)len, flags);
 	sb_wake(&c->chan->rx, &c->bus->bells, 1);
@@ -266,7 +221,7 @@ static int try_submit(void *arg, bool sure)
 	for (;;) {
 		ret = 0;
 		if (sb_unlikely(co->n_in_ring >= co->config.window))
-			free_last(co);
+			bus_coord_free_last(co);
 		if (sb_unlikely(co->n_in_ring >= co->config.window))
 			ret = -EAGAIN;
 		else if (sb_unlikely(s->len > co->c.layout.request_bytes ||
@@ -276,7 +231,7 @@ static int try_submit(void *arg, bool sure)
 			ret = sb_ring_claim(&co->c.end, 1, sure, &pos);
 		if (ret != -EAGAIN || !s->blocking)
 			break;
-		ret = stash_one(co);
+		ret = bus_coord_stash(co);
 		if (ret)
 			break; /* nothing is done yet, or no memory */
 	}
@@ -288,8 +243,6 @@ static int try_submit(void *arg, bool sure)
 	co->entry[i].pos = pos;
 	co->entry[i].cell[0] = s->cell[0];
 	co->entry[i].cell[1] = s->cell[1];
-	co->entry[i].pid = 0;
-	co->entry[i].stash = NULL;
 	entry_append(co, i);
 	co->n_in_ring++;
 	return 0;
@@ -321,7 +274,7 @@ static int submit_wait(struct bus_coord *co, struct submit *s,
 	int ret;
 
 	s->blocking = timeout_ns != 0;
-	ret = bus_crew_wait(&co->crew, &wait, deadline_of(timeout_ns));
+	ret = bus_crew_wait(&co->crew, &wait, bus_coord_deadline(timeout_ns));
 	if (ret)
 		drop_cells(co->bus, s->cell);
 	return ret;
@@ -334,7 +287,7 @@ int bus_submit(struct bus_coord *co, uint64_t id, const void *buf,
 			    .buf = buf,
 			    .len = len_bytes,
 			    .cell = { SB_BLOB_NONE, SB_BLOB_NONE } };
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	if (sb_unlikely(ret))
 		return ret;
@@ -342,7 +295,7 @@ int bus_submit(struct bus_coord *co, uint64_t id, const void *buf,
 			len_bytes > co->bus->map->sizes.max_message_bytes))
 		return -EMSGSIZE;
 	if (sb_unlikely(!co->free_entry)) {
-		ret = entries_grow(co);
+		ret = bus_coord_grow(co);
 		if (ret)
 			return ret;
 	}
@@ -360,14 +313,8 @@ int bus_submit(struct bus_coord *co, uint64_t id, const void *buf,
 
 /* --------------------------------------------------------------- collect -- */
 
-static bool is_done(struct bus_coord *co, const struct entry *e, uint64_t *seq)
-{
-	*seq = 0;
-	return e->stash || sb_ring_answered(&co->c.end, e->pos, seq);
-}
-
 /* The bytes of cell @cell of request @e, or -EPROTO. */
-static int cell_bytes(struct bus_coord *co, const struct entry *e,
+static int cell_bytes(struct bus_coord *co, const struct bus_entry *e,
 		      uint32_t cell, uint64_t max, struct bus_result *r)
 {
 	const struct sb_blob *blob = &co->bus->blob;
@@ -381,7 +328,7 @@ static int cell_bytes(struct bus_coord *co, const struct entry *e,
 	return 0;
 }
 
-static int read_error(struct bus_coord *co, struct entry *e,
+static int read_error(struct bus_coord *co, struct bus_entry *e,
 		      const unsigned char *area, struct bus_result *r)
 {
 	struct bus_request_error error;
@@ -402,7 +349,7 @@ static int read_error(struct bus_coord *co, struct entry *e,
  * What the answered slot of @e says, checked.  Bytes are where they lie, in
  * the slot or in a cell.
  */
-static int read_result(struct bus_coord *co, struct entry *e, uint64_t seq,
+static int read_result(struct bus_coord *co, struct bus_entry *e, uint64_t seq,
 		       struct bus_result *r)
 {
 	const struct bus_request_layout *l = &co->c.layout;
@@ -439,18 +386,18 @@ static void free_unknown_cells(struct bus_coord *co, uint64_t pos,
 		sb_blob_free_all(&co->bus->blob, co->c.idx, pos);
 }
 
-static void end_loan(struct bus_coord *co)
+void bus_coord_end_loans(struct bus_coord *co)
 {
-	if (co->lent) {
-		drop_cells(co->bus, co->lent_cell);
-		co->lent = false;
+	while (co->n_loans) {
+		struct bus_loan *loan = &co->loan[--co->n_loans];
+
+		drop_cells(co->bus, loan->cell);
+		free(loan->stash);
 	}
-	free(co->lent_stash);
-	co->lent_stash = NULL;
 }
 
 /* Read the answer of entry @e; nonsense becomes an error of that request. */
-static void read_answer(struct bus_coord *co, struct entry *e, uint64_t seq,
+static void read_answer(struct bus_coord *co, struct bus_entry *e, uint64_t seq,
 			struct bus_result *r)
 {
 	int ret;
@@ -473,11 +420,11 @@ static void read_answer(struct bus_coord *co, struct entry *e, uint64_t seq,
 }
 
 /*
- * Move what lies in the slot to @buf; the slot is free after free_last().  What
- * lies in a cell stays there: before its position is over, after which a sweep
- * would free it, the cell becomes ours.
+ * Move what lies in the slot to @buf; the slot is free after
+ * bus_coord_free_last().  What lies in a cell stays there: before its position
+ * is over, after which a sweep would free it, the cell becomes ours.
  */
-static void empty_slot(struct bus_coord *co, struct entry *e,
+static void empty_slot(struct bus_coord *co, struct bus_entry *e,
 		       struct bus_result *r, void *buf)
 {
 	const unsigned char *slot = sb_ring_slot(&co->c.end, e->pos)->data;
@@ -490,35 +437,33 @@ static void empty_slot(struct bus_coord *co, struct entry *e,
 			e->cell[i] = SB_BLOB_NONE; /* not the request's */
 
 	if (data >= slot && data < slot + co->c.end.payload_bytes) {
-		memcpy(buf, data, r->len_bytes);
+		bus_request_copy(buf, data, r->len_bytes);
 		r->data = buf;
 	}
 	free_unknown_cells(co, e->pos, r->attempts);
-	free_last(co);
+	bus_coord_free_last(co);
 	co->has_last = true;
 	co->last_pos = e->pos;
 	co->crew.progress = true;
 }
 
-/* Copy one answered request to the heap, so that its slot is free.  0, or
- * -EAGAIN when none is answered, or -ENOMEM. */
-static int stash_one(struct bus_coord *co)
+int bus_coord_stash(struct bus_coord *co)
 {
-	uint32_t n = LOOK_AHEAD(co);
+	uint32_t n = co->crew.look_ahead;
 	struct bus_result r, *copy;
 	uint64_t seq;
 
 	for (uint32_t i = co->entry[0].next; i && n; i = co->entry[i].next) {
-		struct entry *e = &co->entry[i];
+		struct bus_entry *e = &co->entry[i];
 
-		if (e->stash || (n--, !is_done(co, e, &seq)))
+		if (e->stash || (n--, !bus_coord_is_done(co, e, &seq)))
 			continue;
 		read_answer(co, e, seq, &r);
 		copy = malloc(sizeof(r) + r.len_bytes + 1);
 		if (!copy)
 			return -ENOMEM;
 		empty_slot(co, e, &r, copy + 1);
-		free_last(co); /* somebody waits for it */
+		bus_coord_free_last(co); /* somebody waits for it */
 		if (r.data != copy + 1)
 			memcpy(copy + 1, r.data, r.len_bytes);
 		((char *)(copy + 1))[r.len_bytes] = 0;
@@ -536,45 +481,44 @@ static int stash_one(struct bus_coord *co)
  * cell is free at once; and if ours was the last of its size, the caller gets
  * a copy, as others may be waiting for just that one, and we next.
  */
-static void lend_cells(struct bus_coord *co, const struct entry *e,
+static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 		       struct bus_result *r)
 {
 	struct sb_blob *blob = &co->bus->blob;
-	void *copy;
+	struct bus_loan *loan = &co->loan[co->n_loans];
 
-	co->lent = true;
-	for (int i = 0; i < 2; i++) {
-		co->lent_cell[i] = e->cell[i];
+	*loan = (struct bus_loan){ { e->cell[0], e->cell[1] }, NULL };
+	for (int i = 0; i < 2; i++)
 		if (e->cell[i] != SB_BLOB_NONE &&
 		    r->data != sb_blob_data(blob, e->cell[i])) {
 			drop_cell(co, e->cell[i]);
-			co->lent_cell[i] = SB_BLOB_NONE;
+			loan->cell[i] = SB_BLOB_NONE;
 		}
+	if (r->len_bytes && !sb_blob_spare(blob, r->len_bytes))
+		loan->stash = malloc(r->len_bytes);
+	if (loan->stash) {
+		memcpy(loan->stash, r->data, r->len_bytes);
+		r->data = loan->stash;
+		drop_cells(co->bus, loan->cell);
+		loan->cell[0] = loan->cell[1] = SB_BLOB_NONE;
 	}
-	if (!r->len_bytes || sb_blob_spare(blob, r->len_bytes))
-		return;
-	copy = malloc(r->len_bytes);
-	if (!copy)
-		return;
-	memcpy(copy, r->data, r->len_bytes);
-	drop_cells(co->bus, co->lent_cell);
-	co->lent = false;
-	r->data = co->lent_stash = copy;
+	co->n_loans++;
 }
 
-/* Give entry @i, which is done, to the caller. */
-static void deliver(struct bus_coord *co, uint32_t i, uint64_t seq,
-		    struct bus_result *r)
+void bus_coord_deliver(struct bus_coord *co, uint32_t i, uint64_t seq,
+		       struct bus_result *r, void *buf)
 {
-	struct entry *e = &co->entry[i];
+	struct bus_entry *e = &co->entry[i];
 
 	if (e->stash) {
 		*r = *(struct bus_result *)e->stash;
-		co->lent_stash = e->stash;
+		co->loan[co->n_loans++] = (struct bus_loan){
+			{ SB_BLOB_NONE, SB_BLOB_NONE }, e->stash
+		};
 		e->stash = NULL;
 	} else {
 		read_answer(co, e, seq, r);
-		empty_slot(co, e, r, co->buf);
+		empty_slot(co, e, r, buf);
 		if (sb_unlikely(e->cell[0] != SB_BLOB_NONE ||
 				e->cell[1] != SB_BLOB_NONE))
 			lend_cells(co, e, r);
@@ -589,19 +533,45 @@ struct collect {
 	bool in_order;
 };
 
+/*
+ * The oldest entry that is done, as far as it is cheap to see; @sure: of all.
+ * 0: none.  What lies at head or behind it nobody has taken, and a look at head
+ * is less than one at each of them.
+ */
+static uint32_t find_done(struct bus_coord *co, bool sure, uint64_t *seq)
+{
+	uint32_t n = sure ? UINT32_MAX : co->crew.look_ahead;
+	uint64_t head;
+
+	if (bus_coord_in_file(co)) {
+		n = 1;
+		sure = false;
+	}
+	head = sure ? ld_acq(&co->c.end.ring->head) : 0;
+	for (uint32_t i = co->entry[0].next; i && n--; i = co->entry[i].next) {
+		struct bus_entry *e = &co->entry[i];
+
+		if (bus_coord_is_done(co, e, seq))
+			return i;
+		if (sure && sb_pos_diff(e->pos, head) >= 0)
+			break;
+	}
+	return 0;
+}
+
 static int try_collect(void *arg, bool sure)
 {
 	struct collect *c = arg;
 	struct bus_coord *co = c->co;
-	uint32_t n = c->in_order ? 1 : sure ? UINT32_MAX : LOOK_AHEAD(co);
+	uint32_t i = co->entry[0].next;
 	uint64_t seq;
 
-	for (uint32_t i = co->entry[0].next; i && n--; i = co->entry[i].next)
-		if (is_done(co, &co->entry[i], &seq)) {
-			deliver(co, i, seq, c->r);
-			return 0;
-		}
-	return -EAGAIN;
+	if (!i || !bus_coord_is_done(co, &co->entry[i], &seq))
+		i = c->in_order ? 0 : find_done(co, sure, &seq);
+	if (!i)
+		return -EAGAIN;
+	bus_coord_deliver(co, i, seq, c->r, co->buf);
+	return 0;
 }
 
 static bool oldest_done(struct bus_coord *co)
@@ -609,7 +579,7 @@ static bool oldest_done(struct bus_coord *co)
 	uint32_t i = co->entry[0].next;
 	uint64_t seq;
 
-	return i && is_done(co, &co->entry[i], &seq);
+	return i && bus_coord_is_done(co, &co->entry[i], &seq);
 }
 
 static int collect_wait(struct collect *c, int64_t timeout_ns)
@@ -626,7 +596,7 @@ static int collect_wait(struct collect *c, int64_t timeout_ns)
 		ret = try_collect(c, false);
 	}
 	if (ret == -EAGAIN)
-		ret = bus_crew_wait(&co->crew, &wait, deadline_of(timeout_ns));
+		ret = bus_crew_wait(&co->crew, &wait, bus_coord_deadline(timeout_ns));
 	if (!ret)
 		bus_pace_learn(&co->pace, oldest_done(co));
 	return ret;
@@ -636,12 +606,12 @@ static int collect(struct bus_coord *co, struct bus_result *r, bool in_order,
 		   int64_t timeout_ns)
 {
 	struct collect c = { .co = co, .r = r, .in_order = in_order };
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	if (sb_unlikely(ret))
 		return ret;
-	if (sb_unlikely(co->lent || co->lent_stash))
-		end_loan(co);
+	if (sb_unlikely(co->n_loans))
+		bus_coord_end_loans(co);
 	if (!co->n_outstanding)
 		return -ENODATA;
 	ret = try_collect(&c, false);
@@ -651,12 +621,12 @@ static int collect(struct bus_coord *co, struct bus_result *r, bool in_order,
 int bus_coord_take(struct bus_coord *co, struct bus_result *result)
 {
 	struct collect c = { .co = co, .r = result };
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	if (sb_unlikely(ret))
 		return ret;
-	if (sb_unlikely(co->lent || co->lent_stash))
-		end_loan(co);
+	if (sb_unlikely(co->n_loans))
+		bus_coord_end_loans(co);
 	return co->n_outstanding ? try_collect(&c, false) : -ENODATA;
 }
 
@@ -703,7 +673,9 @@ static void coord_free(struct bus_coord *co)
 	for (uint32_t i = co->n_entries ? co->entry[0].next : 0; i;
 	     i = co->entry[i].next)
 		free(co->entry[i].stash);
-	free(co->lent_stash);
+	for (uint32_t i = 0; i < co->n_loans; i++)
+		free(co->loan[i].stash);
+	free(co->loan);
 	free(co->entry);
 	bus_crew_free(&co->crew);
 	free(co->buf);
@@ -775,6 +747,7 @@ static int configure(struct bus_coord *co,
 	crew->init = co->config.init;
 	crew->ctx = co->config.ctx;
 	crew->min_backoff_ns = co->config.backoff_ns;
+	crew->prefetch = (uint32_t)co->config.prefetch;
 	crew->died = note_death;
 	crew->arg = co;
 	crew->plain = !hooks;
@@ -811,8 +784,9 @@ int bus_coord_start_crew(struct bus *bus, const char *name,
 	if (!ret)
 		ret = bus_crew_init(&co->crew);
 	if (!ret) {
-		co->buf = malloc(co->c.end.payload_bytes);
-		ret = co->buf ? entries_grow(co) : -ENOMEM;
+		ret = bus_coord_room(co, 1);
+		if (!ret)
+			ret = bus_coord_grow(co);
 	}
 	if (ret) {
 		channel_down(co);
@@ -856,7 +830,7 @@ static int try_stopped(void *arg, bool sure)
 	if (s->n_left)
 		return s->n_left(&co->crew) ? -EAGAIN : 0;
 	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next)
-		if (!is_done(co, &co->entry[i], &seq))
+		if (!bus_coord_is_done(co, &co->entry[i], &seq))
 			return -EAGAIN;
 	return 0;
 }
@@ -895,12 +869,12 @@ static void end_ring(struct bus_coord *co)
 /* Does a worker have it in hand, who could not be killed?  Then the slot and
  * the cells are his.  They are free when this endpoint is closed; until then
  * the ring is nobody's to use again. */
-static bool is_in_hand(const struct bus_coord *co, const struct entry *e)
+static bool is_in_hand(const struct bus_coord *co, const struct bus_entry *e)
 {
 	const struct sb_ring_end *end = &co->c.end;
 	uint64_t own = ld_acq(&end->cown[sb_ring_idx(end, e->pos)]);
 
-	return SB_POS(own) == e->pos && SB_STATE(own) == SB_TAKEN &&
+	return SB_POS(own) == e->pos && sb_own_has(own) &&
 	       SB_OWNER(own) != co->bus->id;
 }
 
@@ -909,9 +883,9 @@ static void drop_outstanding(struct bus_coord *co)
 {
 	uint64_t seq;
 
-	free_last(co);
+	bus_coord_free_last(co);
 	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next) {
-		struct entry *e = &co->entry[i];
+		struct bus_entry *e = &co->entry[i];
 
 		if (e->stash)
 			continue;
@@ -952,7 +926,7 @@ static void kill_all(struct bus_coord *co)
 
 int bus_coord_kill_all(struct bus_coord *co)
 {
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	if (!ret)
 		kill_all(co);
@@ -961,7 +935,7 @@ int bus_coord_kill_all(struct bus_coord *co)
 
 int bus_coord_leave(struct bus_coord *co, uint64_t deadline_ns)
 {
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	if (ret)
 		return ret;
@@ -990,7 +964,7 @@ int bus_coord_stop(struct bus_coord *co, int64_t timeout_ns)
 		coord_free(co); /* the parent's: only our copy of it */
 		return 0;
 	}
-	end_loan(co);
+	bus_coord_end_loans(co);
 	end_ring(co);
 	ret = wait_stopped_for_sure(co, NULL, deadline);
 	co->crew.stopping = true;
@@ -1033,13 +1007,9 @@ void bus_coord_poll(struct bus_coord *co)
 
 static bool any_result(struct bus_coord *co, bool sure)
 {
-	uint32_t n = sure ? UINT32_MAX : LOOK_AHEAD(co);
 	uint64_t seq;
 
-	for (uint32_t i = co->entry[0].next; i && n--; i = co->entry[i].next)
-		if (is_done(co, &co->entry[i], &seq))
-			return true;
-	return false;
+	return find_done(co, sure, &seq);
 }
 
 uint32_t bus_coord_ready(struct bus_coord *co, uint32_t events, bool sure)
@@ -1077,14 +1047,14 @@ pid_t bus_coord_pid(const struct bus_coord *co, uint32_t place)
 
 int bus_coord_scale(struct bus_coord *co, uint32_t n)
 {
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	return ret ? ret : bus_crew_scale(&co->crew, n);
 }
 
 int bus_coord_signal(struct bus_coord *co, uint32_t place, int sig)
 {
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	return ret ? ret : bus_crew_signal(&co->crew, place, sig);
 }
@@ -1105,7 +1075,7 @@ static bool second_done(struct bus_coord *co)
 	uint64_t seq;
 
 	i = i ? co->entry[i].next : 0;
-	return i && is_done(co, &co->entry[i], &seq);
+	return i && bus_coord_is_done(co, &co->entry[i], &seq);
 }
 
 static int try_result_or(void *arg, bool sure)
@@ -1131,7 +1101,7 @@ int bus_coord_wait(struct bus_coord *co, const struct bus_coord_extra *extra,
 				.many = sets,
 				.n_sets = 1,
 				.claimed = claimed };
-	int ret = check(co);
+	int ret = bus_coord_check(co);
 
 	if (!ret && extra && extra->n_sets > BUS_COORD_EXTRA_MAX)
 		ret = -EINVAL;

@@ -145,6 +145,8 @@ static int worker_main(void *arg)
 		.area = crew->area,
 		.place = (uint32_t)(f->member - crew->member),
 		.hooks = crew->plain ? NULL : &crew->hooks,
+		.prefetch = crew->plain ? crew->prefetch : 1,
+		.n_sharers = crew->n_wanted,
 	};
 
 	close(f->line[0]);
@@ -179,14 +181,16 @@ uint32_t bus_crew_live(const struct bus_crew *crew)
 	return n;
 }
 
-/* Workers take requests in order, so of those that were taken as many as there
- * are workers can be unanswered: further than that, and a few for those that
- * came late, there is nothing to see. */
+/* Workers take requests in order, so of those that were taken as many can be
+ * unanswered as they take at once, each: further than that, and a few for those
+ * that came late, there is nothing to see. */
 static void note_size(struct bus_crew *crew)
 {
 	uint32_t live = bus_crew_live(crew);
 
-	crew->look_ahead = (live > crew->n_wanted ? live : crew->n_wanted) + 8;
+	if (live < crew->n_wanted)
+		live = crew->n_wanted;
+	crew->look_ahead = live * (crew->plain ? crew->prefetch : 1) + 8;
 }
 
 static void note_next_start(struct bus_crew *crew)

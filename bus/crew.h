@@ -305,6 +305,7 @@ struct bus_crew {
 	int (*init)(void *ctx);
 	void *ctx;
 	uint64_t min_backoff_ns;
+	uint32_t prefetch; /* of the plain ones; others take one by one */
 	struct bus_crew_config hooks;
 	bool plain; /* no hooks */
 

@@ -32,18 +32,12 @@ static void *heap_room(struct bus_reply *r, size_t len_bytes)
 	return r->heap;
 }
 
-void *bus_reply_room(struct bus_reply *r, size_t len_bytes)
+/* Not in what the reply was given. */
+static SB_NOINLINE void *other_room(struct bus_reply *r, size_t len_bytes)
 {
 	const struct sb_blob *blob = &r->c->bus->blob;
 
-	if (sb_unlikely(bus_reply_forked(r)))
-		return NULL;
 	r->where = BUS_REPLY_NOWHERE;
-	r->len = len_bytes;
-	if (len_bytes <= r->room_bytes) {
-		r->where = BUS_REPLY_IN_ROOM;
-		return r->room;
-	}
 	if (r->any_size)
 		return heap_room(r, len_bytes);
 	if (r->res_cell == SB_BLOB_NONE ||
@@ -54,14 +48,29 @@ void *bus_reply_room(struct bus_reply *r, size_t len_bytes)
 	return sb_blob_data(blob, r->res_cell);
 }
 
+SB_INLINE void *find_room(struct bus_reply *r, size_t len_bytes)
+{
+	if (sb_unlikely(bus_reply_forked(r)))
+		return NULL;
+	r->len = len_bytes;
+	if (sb_unlikely(len_bytes > r->room_bytes))
+		return other_room(r, len_bytes);
+	r->where = BUS_REPLY_IN_ROOM;
+	return r->room;
+}
+
+void *bus_reply_room(struct bus_reply *r, size_t len_bytes)
+{
+	return find_room(r, len_bytes);
+}
+
 int bus_reply_put(struct bus_reply *r, const void *buf, size_t len_bytes)
 {
-	void *to = bus_reply_room(r, len_bytes);
+	void *to = find_room(r, len_bytes);
 
-	if (!to)
+	if (sb_unlikely(!to))
 		return bus_reply_forked(r) ? -EINVAL : -EMSGSIZE;
-	if (len_bytes) /* the buffer of no bytes may be NULL */
-		memcpy(to, buf, len_bytes);
+	bus_request_copy(to, buf, len_bytes);
 	return 0;
 }
 

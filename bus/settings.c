@@ -127,10 +127,13 @@ int bus_coord_config_fill(struct bus_coord_config *c)
 {
 	if (!c->handler || c->flags || c->n_workers > 200 ||
 	    c->window > 1 << 16 || c->request_bytes > 2040 ||
-	    c->max_attempts > 60 || c->result_bytes > UINT64_C(1) << 40)
+	    c->max_attempts > 60 || c->result_bytes > UINT64_C(1) << 40 ||
+	    c->prefetch > SB_BATCH_MAX)
 		return -EINVAL;
 	if (!c->n_workers)
 		c->n_workers = 1;
+	if (!c->prefetch)
+		c->prefetch = 1;
 	if (!c->window)
 		c->window = 1024;
 	if (!power_of_two(c->window) || c->window < 2)

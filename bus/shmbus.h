@@ -803,9 +803,25 @@ struct bus_coord_config {
 				 * a second of its start; doubles each time,
 				 * to a second; default 1 ms */
 	uint32_t flags;         /* 0 */
+	uint32_t reserved;      /* not looked at */
+	uint64_t prefetch;      /* requests that a worker takes at once, at
+				 * most; 1 .. 64, default 1; see below */
 };
 #define BUS_COORD_CONFIG_INIT \
-	{ sizeof(struct bus_coord_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+	{ sizeof(struct bus_coord_config), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/*
+ * Prefetch is for requests that take less than it costs to hand one over, a
+ * microsecond or so, in numbers: a worker takes as many as it finds, up to that
+ * and up to its share (what is there, divided by n_workers, rounded up), and
+ * never waits for more.  It answers one after the other, each as soon as it is
+ * done.  But a request that was taken goes to nobody else while its worker
+ * lives: a slow one, or one that hangs, holds up those behind it, though others
+ * are idle.  Leave it at 1 where requests may take long, or unequally long.
+ *
+ * When a worker dies only the request that it was at has one attempt more; those
+ * that it had not begun go to others as if nobody had had them.
+ */
 
 /*
  * bus_coord_start - fork workers and get ready to send them requests
@@ -852,6 +868,20 @@ BUS_API int bus_coord_stop(struct bus_coord *coord, int64_t timeout_ns);
 BUS_API int bus_submit(struct bus_coord *coord, uint64_t id, const void *buf,
 		       size_t len_bytes, int64_t timeout_ns);
 
+/*
+ * bus_submit_many - hand over up to @n requests of @req_bytes each, which lie
+ * one after the other
+ * @ids: one for each
+ *
+ * Waits until there is room for at least one, as bus_submit().  Workers are
+ * woken once for all of them.
+ *
+ * Returns how many went, at least 1 (0 only for n 0), or as bus_submit().
+ */
+BUS_API int bus_submit_many(struct bus_coord *coord, const uint64_t *ids,
+			    const void *reqs, size_t req_bytes, size_t n,
+			    int64_t timeout_ns);
+
 enum bus_result_kind {
 	BUS_RESULT_OK,    /* data is the handler's result */
 	BUS_RESULT_ERROR, /* code is what the handler returned, data its text */
@@ -886,6 +916,25 @@ BUS_API int bus_collect(struct bus_coord *coord, struct bus_result *result,
 			int64_t timeout_ns);
 BUS_API int bus_collect_any(struct bus_coord *coord, struct bus_result *result,
 			    int64_t timeout_ns);
+
+/*
+ * bus_collect_many     - the results of the oldest requests, as far as they are
+ *                        done, in order of submission
+ * bus_collect_many_any - the results of any requests that are done
+ *
+ * Up to @n; waits until there is at least one.  They hold up nothing: their
+ * places in the window are free again.
+ *
+ * Memory: as of bus_collect(), for all of them.
+ *
+ * Returns how many, at least 1 (0 only for n 0), or as bus_collect().
+ */
+BUS_API int bus_collect_many(struct bus_coord *coord,
+			     struct bus_result *results, size_t n,
+			     int64_t timeout_ns);
+BUS_API int bus_collect_many_any(struct bus_coord *coord,
+				 struct bus_result *results, size_t n,
+				 int64_t timeout_ns);
 
 /* Requests that were submitted and not yet collected. */
 BUS_API size_t bus_coord_outstanding(const struct bus_coord *coord);

@@ -6,6 +6,13 @@
  * the request is still whole in its slot and another worker gets it; killed
  * after it, the coordinator has the answer.
  *
+ * With prefetch it takes a run of them with one claim: what is there, but not
+ * more than its share of it, so that the last ones do not all go to one while
+ * the others are idle.  Each is answered on its own, as soon as it is done, in
+ * order.  One word in the ring, HELD or TAKEN, says which of them it is at, and
+ * which only wait their turn: a death is blamed on the former, the latter go to
+ * others as if nobody had had them (ring.c has the kill windows).
+ *
  * Only between taking and answering does it write to the area of the crew (but
  * for READY and LEAVING, and the text of a failed init): as long as somebody
  * holds a request the ring, and the area with it, is nobody else's.
@@ -31,7 +38,7 @@
 
 /* --------------------------------------------------------------- answers -- */
 
-static void answer(struct bus_reply *r, uint32_t len, uint64_t flags)
+SB_INLINE void answer(struct bus_reply *r, uint32_t len, uint64_t flags)
 {
 	struct bus_request_chan *c = r->c;
 
@@ -74,7 +81,7 @@ static uint32_t put_text(struct bus_reply *r)
 	return cell + 1;
 }
 
-static void answer_error(struct bus_reply *r, int code)
+static SB_NOINLINE void answer_error(struct bus_reply *r, int code)
 {
 	struct bus_request_error error = { .code = code };
 
@@ -83,30 +90,37 @@ static void answer_error(struct bus_reply *r, int code)
 	answer(r, BUS_LEN_ERROR, 0);
 }
 
-static void answer_result(struct bus_reply *r)
+static SB_NOINLINE void answer_other(struct bus_reply *r)
 {
 	if (r->where == BUS_REPLY_IN_CELL) {
 		sb_blob_set_len(&r->c->bus->blob, r->res_cell, r->len);
 		answer(r, 0, SB_FLAG_BLOB);
 	} else {
-		answer(r, r->where == BUS_REPLY_IN_ROOM ? (uint32_t)r->len : 0,
-		       0);
+		answer(r, 0, 0);
 	}
+}
+
+SB_INLINE void answer_result(struct bus_reply *r)
+{
+	if (sb_likely(r->where == BUS_REPLY_IN_ROOM))
+		answer(r, (uint32_t)r->len, 0);
+	else
+		answer_other(r);
 }
 
 /* --------------------------------------------------------------- serving -- */
 
-/* Find the request that we took.  0 or -EPROTO. */
-static int find_request(struct bus_reply *r, const void **req, size_t *len)
+/* The request that we took, or its result, lies in a cell; or it makes no
+ * sense.  0 or -EPROTO. */
+static SB_NOINLINE int find_cells(struct bus_reply *r, uint64_t seq,
+				  unsigned char *slot, const void **req,
+				  size_t *len)
 {
 	const struct bus_request_layout *l = &r->c->layout;
 	const struct sb_blob *blob = &r->c->bus->blob;
-	unsigned char *slot = sb_ring_slot(&r->c->end, r->pos)->data;
-	uint64_t seq = sb_ring_seq(&r->c->end, r->pos), blob_len;
+	uint64_t blob_len;
 	uint32_t cell;
 
-	r->room = bus_result_area(l, slot);
-	r->req_cell = r->res_cell = SB_BLOB_NONE;
 	if (l->head_bytes) {
 		memcpy(&cell, slot, sizeof(cell));
 		if (!sb_blob_is(blob, cell, r->c->idx, r->pos) ||
@@ -114,8 +128,6 @@ static int find_request(struct bus_reply *r, const void **req, size_t *len)
 			return -EPROTO;
 		r->res_cell = cell;
 	}
-	*req = bus_request_area(l, slot);
-	*len = SB_SEQ_LEN(seq);
 	if (!(seq & SB_SEQ_FLAGS))
 		return *len <= l->request_bytes ? 0 : -EPROTO;
 	memcpy(&cell, *req, sizeof(cell));
@@ -128,7 +140,26 @@ static int find_request(struct bus_reply *r, const void **req, size_t *len)
 	return 0;
 }
 
-static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos)
+/* Find the request that we took.  0 or -EPROTO. */
+SB_INLINE int find_request(struct bus_reply *r, const void **req, size_t *len)
+{
+	const struct bus_request_layout *l = &r->c->layout;
+	struct sb_slot *slot = sb_ring_slot(&r->c->end, r->pos);
+	uint64_t seq = ld_rlx(&slot->seq);
+
+	r->room = bus_result_area(l, slot->data);
+	r->req_cell = r->res_cell = SB_BLOB_NONE;
+	*req = bus_request_area(l, slot->data);
+	*len = SB_SEQ_LEN(seq);
+	if (sb_likely(!(seq & SB_SEQ_FLAGS) && !l->head_bytes &&
+		      *len <= l->request_bytes))
+		return 0;
+	return find_cells(r, seq, slot->data, req, len);
+}
+
+/* @single: it was taken alone, and so somebody may have died on it before. */
+SB_INLINE void serve_one(const struct bus_worker *w, struct bus_reply *r,
+			 uint64_t pos, bool single)
 {
 	struct bus_request_chan *c = w->c;
 	const void *req;
@@ -139,7 +170,7 @@ static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos)
 	r->where = BUS_REPLY_NOWHERE;
 	r->len = 0;
 	r->text[0] = 0;
-	r->attempts = sb_ring_attempts(&c->end, pos);
+	r->attempts = single ? sb_ring_attempts(&c->end, pos) : 0;
 	if (sb_unlikely(find_request(r, &req, &len))) {
 		bus_count(&c->bus->ep->counts.rejected, 1);
 		answer_error(r, -EPROTO);
@@ -156,13 +187,31 @@ static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos)
 	bus_count(&c->bus->ep->counts.put, 1);
 }
 
+/* The @n requests from @pos on, of which we begin one after the other. */
+static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos,
+		  int n)
+{
+	if (sb_likely(n == 1)) {
+		serve_one(w, r, pos, true);
+		return;
+	}
+	for (; n > 0; n--, pos += SB_POS_ONE) {
+		/* Only who shares with nobody knows that it will be his. */
+		if (w->n_sharers == 1)
+			sb_ring_ahead_in_run(&w->c->end, pos);
+		sb_ring_begin(&w->c->end, pos);
+		serve_one(w, r, pos, false);
+	}
+}
+
 /* What an attempt to take says if the place is to be left, or is not ours. */
-#define TOO_MANY 2
-#define STALE    3
+#define TOO_MANY (SB_BATCH_MAX + 1)
+#define STALE    (SB_BATCH_MAX + 2)
 
 struct taking {
 	struct bus_request_chan *c;
 	uint64_t pos;
+	uint32_t prefetch, n_sharers;
 	uint64_t coord;
 	/* of a crew that can be scaled: as many places as there shall be */
 	const _Atomic uint32_t *n_wanted;
@@ -175,19 +224,38 @@ static bool is_stale(const struct taking *t)
 	return sb_unlikely(ld_rlx(&t->c->chan->coord) != t->coord);
 }
 
+/* Does an attempt to take say that there are requests? */
+SB_INLINE bool is_run(int ret)
+{
+	return ret > 0 && ret <= (int)SB_BATCH_MAX;
+}
+
+static void give_back(struct taking *t, int n)
+{
+	for (int k = 0; k < n; k++)
+		sb_ring_give_back(&t->c->end,
+				  t->pos + (uint64_t)k * SB_POS_ONE);
+	sb_wake(&t->c->chan->rx, &t->c->bus->bells, (uint32_t)n);
+}
+
+/* How many there are, from t->pos on; or what is wrong. */
 static int try_take(void *arg, bool sure)
 {
 	struct taking *t = arg;
+	uint32_t n = 1;
 	int ret;
 
 	if (is_stale(t))
 		return STALE;
 	if (t->n_wanted && sb_unlikely(ld_rlx(t->n_wanted) <= t->place))
 		return TOO_MANY;
-	ret = sb_ring_take(&t->c->end, 1, sure, &t->pos);
-	if (ret == 1 && is_stale(t)) {
-		sb_ring_give_back(&t->c->end, t->pos);
-		sb_wake(&t->c->chan->rx, &t->c->bus->bells, 1);
+	/* Only when there is something: a look at tail for each look in vain
+	 * would be in the way of who submits. */
+	if (t->prefetch > 1 && sb_ring_any(&t->c->end))
+		n = sb_ring_share(&t->c->end, t->n_sharers, t->prefetch);
+	ret = sb_ring_take(&t->c->end, n, sure, &t->pos);
+	if (ret > 0 && is_stale(t)) {
+		give_back(t, ret);
 		return STALE;
 	}
 	return ret;
@@ -217,9 +285,11 @@ static int wait_for_request(struct taking *t, struct bus_pace *pace)
 	}
 	if (ret == -EAGAIN || ret == -EBUSY)
 		ret = bus_wait_for(c->bus, &wait, -1);
-	if (ret == 1)
-		bus_pace_learn(pace,
-			       sb_ring_published(&c->end, t->pos + SB_POS_ONE));
+	if (is_run(ret))
+		bus_pace_learn(
+			pace, sb_ring_published(&c->end,
+						t->pos + (uint64_t)ret *
+								 SB_POS_ONE));
 	return ret;
 }
 
@@ -278,7 +348,11 @@ static int leave(const struct bus_worker *w, int status)
 int bus_worker_run(const struct bus_worker *w)
 {
 	struct bus_request_chan *c = w->c;
-	struct taking t = { .c = c, .coord = w->coord, .place = w->place };
+	struct taking t = { .c = c,
+			    .coord = w->coord,
+			    .place = w->place,
+			    .prefetch = w->prefetch,
+			    .n_sharers = w->n_sharers ? w->n_sharers : 1 };
 	struct bus_pace pace = { 0 };
 	struct bus_reply r = { .c = c, .area = w->area, .place_idx = w->place };
 	uint32_t left = w->hooks ? w->hooks->max_tasks : 0;
@@ -299,8 +373,8 @@ int bus_worker_run(const struct bus_worker *w)
 		ret = try_take(&t, false);
 		if (ret == -EAGAIN || ret == -EBUSY)
 			ret = wait_for_request(&t, &pace);
-		if (ret == 1) {
-			serve(w, &r, t.pos);
+		if (is_run(ret)) {
+			serve(w, &r, t.pos, ret);
 			if (left && !--left)
 				return leave(w, BUS_WORKER_RETIRED);
 		} else if (ret == TOO_MANY) {

@@ -23,6 +23,9 @@ struct bus_worker {
 	struct bus_crew_area *area; /* NULL: there is none, as in tests */
 	uint32_t place;
 	const struct bus_crew_config *hooks; /* NULL: a plain one */
+	/* requests that it takes at once, at most, and the workers with whom it
+	 * shares; 0: as 1 */
+	uint32_t prefetch, n_sharers;
 };
 
 /*

@@ -14,6 +14,7 @@
  *	FREE(p) -claim-> FREE(p), pown = {p, producer}     tail := {p+1, me}
  *	        -publish-> FULL(p)                         seq store
  *	        -take-> FULL(p), cown = {p, consumer}      head := {p+1, me}
+ *	        (-begin-> cown := TAKEN)                   of a run of requests
  *	        -free-> FREE(p+N)                          seq store
  *	or, for requests, FULL(p) -answer-> DONE(p) -free-> FREE(p+N), the
  *	latter by the producer.
@@ -62,9 +63,29 @@
  *	published, before the wake              recovery wakes everybody
  *	after the CAS on head, before cown      next taker or recovery records
  *	taken, not freed or answered            PENDING: another takes it
+ *	taken in a run, not begun (HELD)        PENDING, and no attempt more
  *	freed, answered                         nothing to do
  *	after the CAS to PASS or SKIP           as for the claims
  *	PENDING written, gen not yet changed    recovery changes gen
+ *
+ * A consumer may take requests in a run, with one CAS, and work them off one by
+ * one.  Its death is to be blamed on the one that it was at, and only that: a
+ * request that merely lay behind a deadly one must not be given up for it.  So
+ * a run is recorded as HELD, by the taker or who helps it (both see n in head),
+ * and each request becomes TAKEN before its handler runs.  Where a kill finds
+ * the taker:
+ *
+ *	after the CAS on head, before cown, or in the middle of it: whoever
+ *	    helps records the rest as HELD; none was begun, none is blamed
+ *	all HELD: none is blamed
+ *	k is TAKEN and FULL: k is blamed, also if its handler had not quite
+ *	    begun, as with a single take; those behind k are HELD
+ *	k is TAKEN and DONE, k+1 still HELD: between two, none is blamed; that
+ *	    k is answered is seen from seq
+ *
+ * The change from HELD to TAKEN needs no CAS.  While the owner lives nobody else
+ * changes the word: helpers only replace older positions, a scan takes what is
+ * PENDING, a recovery what is of the dead.
  *
  * Order.  First in, first out, with these exceptions: a message whose live
  * producer was passed, or that was given back or redelivered, comes later.
@@ -344,7 +365,9 @@ SB_NOINLINE void sb_ring_help_head(struct sb_ring_end *e, uint64_t hw)
 {
 	uint64_t n = (hw >> 2 & 63) + 1;
 	uint64_t pos = SB_POS(hw) - n * SB_POS_ONE;
-	uint64_t state = (hw & 0xff00) | SB_TAKEN;
+	uint64_t state = (hw & 0xff00) |
+			 (SB_MUTATED(help_held) ? SB_TAKEN
+						: sb_ring_taken_as(e, n));
 
 	if ((hw & 3) == SB_SKIP || (hw & 3) == SB_CLOSED)
 		return;
@@ -573,7 +596,7 @@ void sb_ring_give_back(struct sb_ring_end *e, uint64_t pos)
 	uint64_t old = ld_rlx(own);
 
 	if (SB_POS(old) != pos || SB_OWNER(old) != SB_OWNER(e->me) ||
-	    SB_STATE(old) != SB_TAKEN)
+	    !sb_own_has(old))
 		return;
 	/* Release: what we did to the message is seen by who takes it. */
 	if (cas_acqrel(own, &old, (old & ~UINT64_C(3)) | SB_PENDING) &&
@@ -683,8 +706,7 @@ bool sb_ring_holds(const struct sb_ring_end *e)
 		uint64_t own = ld_acq(&e->cown[i]);
 		uint64_t w = ld_acq(&sb_ring_slot(e, i << 16)->seq);
 
-		if (SB_STATE(own) == SB_TAKEN &&
-		    SB_OWNER(own) == SB_OWNER(e->me) &&
+		if (sb_own_has(own) && SB_OWNER(own) == SB_OWNER(e->me) &&
 		    (w & SB_SEQ_KIND) == (SB_POS(own) | SB_FULL))
 			return true;
 	}
@@ -703,7 +725,7 @@ void sb_ring_count(const struct sb_ring_end *e, uint32_t *n_waiting,
 		if (!slot_unfinished(e, i))
 			continue;
 		if ((w & 3) == SB_FULL &&
-		    !(SB_POS(own) == SB_POS(w) && SB_STATE(own) == SB_TAKEN))
+		    !(SB_POS(own) == SB_POS(w) && sb_own_has(own)))
 			++*n_waiting;
 		else
 			++*n_held;

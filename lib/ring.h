@@ -71,13 +71,22 @@ enum {
 
 /* state of cown */
 enum {
-	SB_TAKEN = 1,
+	SB_HELD, /* of an owner: a request taken in a run, and not begun */
+	SB_TAKEN,
 	SB_PENDING,    /* somebody should take it, head is past it */
 	SB_QUARANTINED /* too many died on it */
 };
 #define SB_ATTEMPTS_MAX 63u
 #define SB_ATTEMPTS(w)  ((uint32_t)((w) >> 2) & SB_ATTEMPTS_MAX)
 #define SB_STATE(w)     ((w)&3)
+
+/* Does cown say that somebody has the message?  Before the first take of a
+ * slot the owner is nobody. */
+SB_INLINE bool sb_own_has(uint64_t own)
+{
+	return SB_STATE(own) == SB_TAKEN ||
+	       (SB_STATE(own) == SB_HELD && SB_OWNER(own));
+}
 
 #define SB_BATCH_MAX 64u
 
@@ -224,6 +233,16 @@ SB_INLINE bool sb_ring_starts_line(const struct sb_ring_end *e,
 				   const struct sb_slot *slot)
 {
 	return (uintptr_t)slot % SB_CACHELINE < e->stride;
+}
+
+/* Have the slots of @n positions from @pos on on their way, all at once. */
+SB_INLINE void sb_ring_own_run(const struct sb_ring_end *e, uint64_t pos,
+			       uint32_t n)
+{
+	uint32_t step = SB_CACHELINE / e->stride;
+
+	for (uint32_t k = 0; k < n; k += step ? step : 1)
+		sb_prefetch_own(sb_ring_slot(e, pos + k * SB_POS_ONE));
 }
 
 /* We are about to claim @pos, which is @slot.  Slots below clear_to were taken
@@ -388,11 +407,76 @@ SB_INLINE bool sb_ring_head_recorded(const struct sb_ring_end *e, uint64_t hw)
 }
 
 /*
+ * What a take of @n positions leaves in cown.  Of a run of requests only the
+ * one that is at work is to blame for a death, so that they are held at first;
+ * sb_ring_begin() says which one it is.  A single one is begun as it is taken.
+ * Who helps knows as much: n is in head, and the flags are the ring's.
+ */
+SB_INLINE uint64_t sb_ring_taken_as(const struct sb_ring_end *e, uint64_t n)
+{
+	return n > 1 && e->flags & SB_RING_REQUEST ? SB_HELD : SB_TAKEN;
+}
+
+/* We are about to take up to @n_max from @pos on: have them all on their way,
+ * as far as they were claimed when we looked. */
+SB_INLINE void sb_ring_ahead_of_run(const struct sb_ring_end *e, uint64_t pos,
+				    uint32_t n_max)
+{
+	int64_t n = sb_pos_diff(e->full_to, pos);
+
+	if (n > 0)
+		sb_ring_own_run(e, pos,
+				n < (int64_t)n_max ? (uint32_t)n : n_max);
+}
+
+/* We begin @pos of a run, and the next run will be ours as well. */
+#define SB_RING_RUN_AHEAD (24 * SB_POS_ONE)
+SB_INLINE void sb_ring_ahead_in_run(const struct sb_ring_end *e, uint64_t pos)
+{
+	const struct sb_slot *slot = sb_ring_slot(e, pos + SB_RING_RUN_AHEAD);
+
+	if (sb_ring_starts_line(e, slot) &&
+	    sb_pos_diff(e->full_to, pos + SB_RING_RUN_AHEAD) > 0)
+		sb_prefetch_own(slot);
+}
+
+/* Is the next message there?  A hint, and cheap. */
+SB_INLINE bool sb_ring_any(const struct sb_ring_end *e)
+{
+	uint64_t h = SB_POS(ld_rlx(&e->ring->head));
+
+	return (ld_rlx(&sb_ring_slot(e, h)->seq) & SB_SEQ_KIND) ==
+	       (h | SB_FULL);
+}
+
+/*
+ * sb_ring_share - how many of what is there is a fair share for one of
+ * @n_sharers, at most @most and at least 1
+ *
+ * A hint.  A look at tail takes its line away from the producer, so look only
+ * when what we know of is not enough for all.
+ */
+SB_INLINE uint32_t sb_ring_share(struct sb_ring_end *e, uint32_t n_sharers,
+				 uint32_t most)
+{
+	uint64_t head = SB_POS(ld_rlx(&e->ring->head));
+	int64_t n = sb_pos_diff(e->full_to, head);
+
+	if (n < (int64_t)n_sharers * most) {
+		e->full_to = SB_POS(ld_rlx(&e->ring->tail));
+		n = sb_pos_diff(e->full_to, head);
+	}
+	n = (n + n_sharers - 1) / n_sharers;
+	return n < 1 ? 1 : n < (int64_t)most ? (uint32_t)n : most;
+}
+
+/*
  * sb_ring_take - take up to @n_max messages in a row, from *@pos on
  * @sure: look twice before saying that it is empty (as before a sleep)
  *
- * Every position must then be freed, answered or given back.  Its length is
- * sb_ring_len().  Returns how many, 1 .. SB_BATCH_MAX, or
+ * Every position must then be freed, answered or given back; each of several
+ * requests begun before that.  Its length is in sb_ring_seq().  Returns how
+ * many, 1 .. SB_BATCH_MAX, or
  *   -EAGAIN  empty
  *   -EBUSY   the first message is being written; ask again soon, also if
  *            nobody wakes you: a writer that takes too long is passed
@@ -435,6 +519,7 @@ SB_INLINE int sb_ring_take(struct sb_ring_end *e, uint32_t n_max, bool sure,
 		    (!e->n_unresolved || SB_MUTATED(older_first))) {
 			uint64_t q = h + SB_POS_ONE;
 
+			sb_ring_ahead_of_run(e, h, n_max);
 			for (; n < n_max && n < SB_BATCH_MAX && n <= e->mask;
 			     n++, q += SB_POS_ONE)
 				if ((ld_acq(&sb_ring_slot(e, q)->seq) &
@@ -453,10 +538,22 @@ SB_INLINE int sb_ring_take(struct sb_ring_end *e, uint32_t n_max, bool sure,
 		*pos = h;
 		for (uint64_t k = 0; k < n; k++, h += SB_POS_ONE)
 			st_rel(&e->cown[sb_ring_idx(e, h)],
-			       h | e->me | SB_TAKEN);
+			       h | e->me | sb_ring_taken_as(e, n));
 		return (int)n;
 	}
 	return -EAGAIN;
+}
+
+/*
+ * sb_ring_begin - we begin with one of the requests that we took together
+ *
+ * Until then our death does not count as one of it.  A plain store: the word is
+ * ours, recorded by the take, and whoever still helps with that finds it so.
+ */
+SB_INLINE void sb_ring_begin(struct sb_ring_end *e, uint64_t pos)
+{
+	if (!SB_MUTATED(begin))
+		st_rel(&e->cown[sb_ring_idx(e, pos)], pos | e->me | SB_TAKEN);
 }
 
 /* Length and flags of a message that we took, as in seq.  The length may be

@@ -14,7 +14,8 @@
  *	R3 taken, not finished: TAKEN -> PENDING, one attempt more, so that
  *	   another takes it where it lies; nothing is copied, no room is needed.
  *	   After max_attempts: QUARANTINED, and the slot is answered with that,
- *	   or freed where nobody waits for answers
+ *	   or freed where nobody waits for answers.  HELD -> PENDING, and no
+ *	   attempt more: it lay behind the one that its taker was at
  *	R4 requests whose producer is dead: pown -> nobody
  *	R5 fence; answers that nobody will collect: DONE -> FREE, also those
  *	   whose worker, or recoverer, died before it could look at pown
@@ -65,12 +66,13 @@ static void hand_over(struct sb_ring_end *e, uint64_t i, uint64_t own,
 	uint64_t w = ld_acq(&sb_ring_slot(e, p)->seq);
 	uint64_t attempts = SB_ATTEMPTS(own);
 	bool full = (w & SB_SEQ_KIND) == (p | SB_FULL);
+	bool begun = SB_STATE(own) == SB_TAKEN || SB_MUTATED(r3_held);
 
 	if (!full && (w & SB_SEQ_KIND) != (p | SB_TOMB))
 		return; /* finished before it died */
-	if (attempts < SB_ATTEMPTS_MAX && !SB_MUTATED(r3_counts))
+	if (begun && attempts < SB_ATTEMPTS_MAX && !SB_MUTATED(r3_counts))
 		attempts++;
-	if (full && e->max_attempts && attempts >= e->max_attempts)
+	if (begun && full && e->max_attempts && attempts >= e->max_attempts)
 		state = SB_QUARANTINED;
 	if (SB_MUTATED(r3_cas))
 		own = ld_acq(&e->cown[i]);
@@ -127,7 +129,7 @@ SB_NOINLINE void sb_ring_recover(struct sb_ring_end *e, uint32_t id,
 		if (SB_OWNER(own) == id && !SB_MUTATED(r2))
 			bury_claim(e, own, what);
 		taken = ld_acq(&e->cown[i]);
-		if (SB_STATE(taken) == SB_TAKEN && SB_OWNER(taken) == id &&
+		if (sb_own_has(taken) && SB_OWNER(taken) == id &&
 		    !SB_MUTATED(r3))
 			hand_over(e, i, taken, what);
 		taken = ld_acq(&e->cown[i]);

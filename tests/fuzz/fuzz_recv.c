@@ -185,13 +185,18 @@ static void wait_for_all(void)
 
 static void request(struct fuzz_in *in, uint32_t op)
 {
-	struct bus_worker worker = { .c = &f.serve, .handler = handle };
+	struct bus_worker worker = { .c = &f.serve,
+				     .handler = handle,
+				     .prefetch = op & 32 ? 8 : 1 };
+	static const uint64_t ids[3] = { 7, 8, 9 };
 	struct bus_stats stats = BUS_STATS_INIT;
-	struct bus_result r;
+	struct bus_result r, many[3];
 	int ret;
 
 	switch (op & 15) {
 	case 0:
+		check(bus_submit_many(f.coord, ids, out, fuzz_u8(in), 3, 0));
+		break;
 	case 1:
 		check(bus_submit(f.coord, op, out, fuzz_u8(in) * 5, 0));
 		break;
@@ -201,6 +206,12 @@ static void request(struct fuzz_in *in, uint32_t op)
 		check(bus_worker_run(&worker));
 		break;
 	case 5:
+		ret = op & 16 ? bus_collect_many(f.coord, many, 3, 0)
+			      : bus_collect_many_any(f.coord, many, 3, 0);
+		check(ret);
+		for (int i = 0; i < ret; i++)
+			fuzz_touch(many[i].data, many[i].len_bytes);
+		break;
 	case 6:
 	case 7:
 		ret = op & 16 ? bus_collect(f.coord, &r, 0)

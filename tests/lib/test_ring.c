@@ -709,6 +709,136 @@ Test(ring, deadly_request_is_quarantined)
 	cr_assert_eq(sb_ring_attempts(&c, pos), 0);
 }
 
+/* A run of requests: put and take @n. */
+static uint64_t take_run(uint32_t n)
+{
+	uint64_t pos = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		cr_assert_eq(put(&p, i), 0);
+	cr_assert_eq(sb_ring_take(&c, n, true, &pos), (int)n);
+	return pos;
+}
+
+/* @d takes a message that comes again, and answers. */
+static void assert_again(uint64_t pos, uint32_t attempts)
+{
+	uint64_t again, val;
+
+	cr_assert_eq(take(&d, &again, &val), 1);
+	cr_assert_eq(again, pos);
+	cr_assert_eq(sb_ring_attempts(&d, again), attempts);
+	cr_assert_not(sb_ring_answer(&d, again, 0, 0));
+	sb_ring_free(&p, again);
+}
+
+Test(ring, only_the_request_at_work_is_blamed)
+{
+	uint64_t pos;
+
+	make(LOG_N, SB_RING_REQUEST, 1, NEAR_WRAP);
+	pos = take_run(4);
+	sb_ring_begin(&c, pos);
+	cr_assert_not(sb_ring_answer(&c, pos, 0, 0));
+	sb_ring_begin(&c, pos + SB_POS_ONE);
+	sb_ring_recover(&r, C, &what);
+	cr_assert_eq(what.n_quarantined, 1);
+	cr_assert_eq(what.n_redelivered, 2);
+	assert_again(pos + 2 * SB_POS_ONE, 0);
+	assert_again(pos + 3 * SB_POS_ONE, 0);
+	cr_assert(sb_ring_seq(&p, pos + SB_POS_ONE) & SB_FLAG_QUAR);
+	sb_ring_free(&p, pos);
+	sb_ring_free(&p, pos + SB_POS_ONE);
+	assert_whole(N_SLOTS);
+}
+
+/* Between two of a run, and before the first. */
+Test(ring, a_death_between_requests_is_blamed_on_none)
+{
+	uint64_t pos;
+
+	make(LOG_N, SB_RING_REQUEST, 1, 0);
+	pos = take_run(2);
+	sb_ring_recover(&r, C, &what);
+	assert_again(pos, 0);
+	assert_again(pos + SB_POS_ONE, 0);
+	pos = take_run(3);
+	sb_ring_begin(&c, pos);
+	cr_assert_not(sb_ring_answer(&c, pos, 0, 0));
+	sb_ring_free(&p, pos);
+	sb_ring_recover(&r, C, &what);
+	assert_again(pos + SB_POS_ONE, 0);
+	assert_again(pos + 2 * SB_POS_ONE, 0);
+	cr_assert_eq(what.n_quarantined, 0);
+	assert_whole(N_SLOTS);
+}
+
+/* The taker was killed before it could write down what it took. */
+Test(ring, a_run_that_was_not_recorded_is_blamed_on_none)
+{
+	uint64_t pos, was[3];
+
+	make(LOG_N, SB_RING_REQUEST, 1, 0);
+	for (uint64_t i = 0; i < 3; i++)
+		was[i] = c.cown[sb_ring_idx(&c, ring->head) + i];
+	pos = take_run(3);
+	for (uint64_t i = 0; i < 3; i++)
+		c.cown[sb_ring_idx(&c, pos) + i] = was[i];
+	sb_ring_recover(&r, C, &what);
+	for (uint64_t i = 0; i < 3; i++)
+		assert_again(pos + i * SB_POS_ONE, 0);
+	assert_whole(N_SLOTS);
+}
+
+/* What is one-way is read at once. */
+Test(ring, all_of_a_one_way_run_are_blamed)
+{
+	uint64_t pos = take_run(3), again, val;
+
+	sb_ring_recover(&r, C, &what);
+	for (uint64_t i = 0; i < 3; i++) {
+		cr_assert_eq(take(&d, &again, &val), 1);
+		cr_assert_eq(again, pos + i * SB_POS_ONE);
+		cr_assert_eq(sb_ring_attempts(&d, again), 1);
+		sb_ring_free(&d, again);
+	}
+	assert_whole(N_SLOTS);
+}
+
+Test(ring, requests_of_a_run_are_held_and_can_be_given_back)
+{
+	uint32_t n_waiting, n_held;
+	uint64_t pos;
+
+	make(LOG_N, SB_RING_REQUEST, 1, 0);
+	pos = take_run(3);
+	sb_ring_count(&r, &n_waiting, &n_held);
+	cr_assert_eq(n_waiting, 0);
+	cr_assert_eq(n_held, 3);
+	cr_assert(sb_ring_holds(&c));
+	for (uint64_t i = 0; i < 3; i++)
+		sb_ring_give_back(&c, pos + i * SB_POS_ONE);
+	cr_assert_not(sb_ring_holds(&c));
+	for (uint64_t i = 0; i < 3; i++)
+		assert_again(pos + i * SB_POS_ONE, 0);
+	assert_whole(N_SLOTS);
+}
+
+Test(ring, a_fair_share_is_rounded_up)
+{
+	uint64_t pos;
+
+	cr_assert_eq(sb_ring_share(&c, 3, 64), 1); /* to ask for */
+	for (uint64_t i = 0; i < 7; i++)
+		cr_assert_eq(put(&p, i), 0);
+	cr_assert_eq(sb_ring_share(&c, 1, 64), 7);
+	cr_assert_eq(sb_ring_share(&c, 1, 4), 4);
+	cr_assert_eq(sb_ring_share(&c, 2, 64), 4);
+	cr_assert_eq(sb_ring_share(&c, 100, 64), 1);
+	cr_assert_eq(sb_ring_take(&c, 4, true, &pos), 4);
+	cr_assert_eq(sb_ring_share(&c, 2, 64), 2);
+}
+
 /* There is nobody to tell. */
 Test(ring, deadly_one_way_message_is_dropped)
 {

@@ -88,7 +88,9 @@ struct msg {
 	uint64_t pos;
 	uint32_t cell; /* or SB_BLOB_NONE */
 	bool published, cancelled, orphan, taken, finished;
-	unsigned int n_deaths; /* of consumers that held it */
+	bool begun;
+	unsigned int n_deaths;  /* of consumers that were at it */
+	unsigned int n_counted; /* of those, as the ring says */
 };
 
 static struct {
@@ -299,6 +301,18 @@ static void publish_one(struct task *t, uint64_t pos)
 	wake_all(CONSUMER);
 }
 
+/* A consumer has one request at work: a death is blamed on one at most. */
+static void check_blame(void)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < run.n_msgs; i++)
+		n += run.msgs[i].n_counted;
+	if (run.request && n > run.n_consumer_deaths)
+		fail("%u deaths are blamed on requests, and %u died", n,
+		     run.n_consumer_deaths);
+}
+
 /* Look for one answer to us.  False when there was none. */
 static bool collect_one(struct task *t)
 {
@@ -313,6 +327,8 @@ static bool collect_one(struct task *t)
 			fail("the answer to %u lies elsewhere", i);
 		if (seq & SB_FLAG_QUAR) {
 			total.quarantined++;
+			m->n_counted = run.max_attempts;
+			check_blame();
 			if (!run.max_attempts ||
 			    run.n_consumer_deaths < run.max_attempts)
 				fail("message %u quarantined too early", i);
@@ -381,7 +397,7 @@ static void in_order(struct msg *m)
 	*last = i;
 }
 
-static struct msg *taken(struct task *t, uint64_t pos)
+static struct msg *taken(struct task *t, uint64_t pos, bool run_of_many)
 {
 	uint64_t i = data_of(pos)[0];
 	struct msg *m = &run.msgs[i];
@@ -399,8 +415,11 @@ static struct msg *taken(struct task *t, uint64_t pos)
 	check_cell(t, m);
 	m->holder = t;
 	m->taken = true;
-	if (sb_ring_attempts(&t->end, pos) < m->n_deaths)
+	m->begun = !run_of_many;
+	m->n_counted = sb_ring_attempts(&t->end, pos);
+	if (m->n_counted < m->n_deaths)
 		fail("message %u: death not counted", (unsigned int)i);
+	check_blame();
 	return m;
 }
 
@@ -416,7 +435,13 @@ static void finish(struct task *t, uint64_t pos)
 		fail("message %u was overwritten while we had it",
 		     (unsigned int)i);
 	check_cell(t, m);
-	if (!run.ordered && once_in(10)) {
+	if (run.request && !m->begun && (run.ordered || !once_in(10))) {
+		sb_ring_begin(&t->end, pos);
+		m->begun = true;
+		sched_point();
+	}
+	/* What was not begun can be given back, and not answered. */
+	if (!run.ordered && (!m->begun || once_in(10))) {
 		m->holder = NULL;
 		sb_ring_give_back(&t->end, pos);
 		wake_all(CONSUMER);
@@ -472,7 +497,8 @@ static void consume(struct task *t)
 				     sure, &pos);
 
 		for (int k = 0; k < n; k++)
-			taken(t, pos + (uint64_t)k * SB_POS_ONE);
+			taken(t, pos + (uint64_t)k * SB_POS_ONE,
+			      run.request && n > 1);
 		if (t->end.freed_tomb) {
 			t->end.freed_tomb = false;
 			wake_all(PRODUCER);
@@ -618,7 +644,7 @@ static void kill_task(struct task *t)
 		if (m->holder != t)
 			continue;
 		m->holder = NULL;
-		if ((seq & SB_SEQ_KIND) == (m->pos | SB_FULL))
+		if ((seq & SB_SEQ_KIND) == (m->pos | SB_FULL) && m->begun)
 			m->n_deaths++;
 	}
 	if (t->kind == RECOVERER) {

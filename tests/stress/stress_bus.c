@@ -9,6 +9,8 @@
  *	        all that was put has been worked on.
  *	coord   a coordinator with 4 workers, one of them killed every
  *	        millisecond; each request is answered exactly once.
+ *	many    the same with requests in batches and workers that take runs;
+ *		also, no more deaths are blamed on requests than there were.
  *	threads as queue, but threads, each with an endpoint of its own; they
  *	        "die" by leaving with what they hold.  This is what TSan
  *	        follows.
@@ -16,7 +18,7 @@
  * How often is a matter of luck and load; what must hold is not.
  *
  * usage: stress_bus [--threads|--processes] [--seconds=S] [--seed=N]
- * Without a mode all four, under TSan only threads.
+ * Without a mode all five, under TSan only threads.
  */
 #include "config.h"
 
@@ -739,6 +741,138 @@ static void stress_coord(void)
 	bus_close(bus);
 }
 
+/* ---------------------------------------------------- requests in batches -- */
+
+#define RUN_MAX 24u
+
+struct small {
+	uint64_t id, not_id;
+};
+
+static int answer_small(void *ctx, const void *req, size_t len,
+			struct bus_reply *r)
+{
+	struct small m = { 0, 0 };
+
+	(void)ctx;
+	T_CHECK(len == sizeof(m));
+	memcpy(&m, req, sizeof(m));
+	T_CHECK(m.not_id == ~m.id);
+	if (m.id % 97 == 0) {
+		bus_reply_error(r, "no");
+		return 7;
+	}
+	m.id = m.id * 3 + 1;
+	return bus_reply_put(r, &m.id, sizeof(m.id));
+}
+
+static void check_small(const struct bus_result *r)
+{
+	uint64_t product;
+
+	T_CHECK(r->id > 0 && r->id < N_IDS);
+	T_CHECK(add_acqrel(&sh->entry[r->id].seen, 1) == 0);
+	if (r->id % 97 == 0) {
+		T_CHECK(r->kind == BUS_RESULT_ERROR && r->code == 7);
+		return;
+	}
+	T_CHECK(r->kind == BUS_RESULT_OK && r->len_bytes == sizeof(product));
+	memcpy(&product, r->data, sizeof(product));
+	T_CHECK(product == r->id * 3 + 1);
+}
+
+/* Returns how many went. */
+static uint64_t submit_batch(struct bus_coord *co, uint64_t id)
+{
+	struct small reqs[RUN_MAX];
+	uint64_t ids[RUN_MAX];
+	uint32_t n = 1 + (uint32_t)(rnd(&seed) % RUN_MAX);
+	int ret;
+
+	for (uint32_t i = 0; i < n; i++) {
+		ids[i] = id + i;
+		reqs[i] = (struct small){ ids[i], ~ids[i] };
+	}
+	if (rnd(&seed) % 8 == 0) {
+		ret = bus_submit(co, id, reqs, sizeof(reqs[0]), 0);
+		ret = ret ? ret : 1;
+	} else {
+		ret = bus_submit_many(co, ids, reqs, sizeof(reqs[0]), n,
+				      rnd(&seed) % 2 ? 0 : PATIENCE);
+	}
+	if (ret < 0)
+		check("submit many", ret, 0, -EAGAIN, -ETIMEDOUT);
+	return ret < 0 ? 0 : (uint64_t)ret;
+}
+
+/* Returns how many there were; *@n_attempts: deaths that they were blamed for.
+ */
+static int collect_batch(struct bus_coord *co, uint64_t *n_attempts)
+{
+	struct bus_result r[RUN_MAX];
+	uint64_t how = rnd(&seed) % 8;
+	int ret;
+
+	if (how == 0)
+		ret = bus_collect_any(co, r, PERIOD_NS);
+	else if (how < 4)
+		ret = bus_collect_many(co, r, RUN_MAX, PERIOD_NS);
+	else
+		ret = bus_collect_many_any(co, r, RUN_MAX, PERIOD_NS);
+	if (how == 0 && !ret)
+		ret = 1;
+	if (ret < 0)
+		check("collect many", ret, 0, -ETIMEDOUT, -ENODATA);
+	for (int i = 0; i < ret; i++) {
+		*n_attempts += r[i].attempts;
+		check_small(&r[i]);
+	}
+	return ret;
+}
+
+static void stress_many(void)
+{
+	uint64_t end = sb_now_ns() + (uint64_t)(seconds * 1e9), next_kill = 0;
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+	uint64_t n_kills = 0, n_attempts = 0, n_results = 0, id = 1;
+	struct bus_coord *co;
+	int ret = 0;
+
+	new_ledger();
+	make_bus(40);
+	c.handler = answer_small;
+	c.n_workers = 4;
+	c.window = 64;
+	c.prefetch = 2 + rnd(&seed) % 30;
+	c.max_attempts = 60;
+	check("start", bus_coord_start(bus, "m", &c, &co), 0, 0, 0);
+	while (ret != -ENODATA) {
+		uint64_t now = sb_now_ns();
+
+		if (now > next_kill && may_kill(n_results)) {
+			next_kill = now + rnd(&seed) % (2 * PERIOD_NS);
+			kill_a_worker(co);
+			n_kills++;
+		}
+		if (now < end && id < N_IDS - RUN_MAX)
+			id += submit_batch(co, id);
+		ret = rnd(&seed) % 2 || now >= end
+			      ? collect_batch(co, &n_attempts)
+			      : 0;
+		n_results += ret > 0 ? (uint64_t)ret : 0;
+		if (now < end)
+			ret = 0;
+	}
+	for (uint64_t i = 1; i < id; i++)
+		T_CHECK(ld_acq(&sh->entry[i].seen) == 1);
+	T_CHECK(n_attempts <= n_kills);
+	check("stop", bus_coord_stop(co, -1), 0, 0, 0);
+	printf("many: %" PRIu64 " requests, prefetch %u, %" PRIu64
+	       " kills, %" PRIu64 " blamed\n",
+	       id - 1, (unsigned int)c.prefetch, n_kills, n_attempts);
+	bus_close(bus);
+}
+
 int main(int argc, char **argv)
 {
 #ifdef SB_TSAN
@@ -776,6 +910,7 @@ int main(int argc, char **argv)
 		stress_queue(false, 256);
 		stress_join();
 		stress_coord();
+		stress_many();
 	}
 	return 0;
 }

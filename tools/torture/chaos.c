@@ -396,6 +396,7 @@ static void be_client(uint64_t *seed)
 	c.init = init_worker;
 	c.n_workers = N_WORKERS;
 	c.window = 32;
+	c.prefetch = 1 + *seed % 4;
 	c.result_bytes = BIG;
 	c.max_attempts = 60;
 	c.backoff_ns = 1; /* most die within a second */

@@ -47,6 +47,8 @@
 #define SMALL      16u
 #define BIG        600u /* in a cell */
 #define N_REQUESTS 2
+#define N_MANY     4 /* in one call */
+#define WINDOW     4
 #define MAX_EP     6
 #define N_BIG      4u /* cells of the largest class, see make_bus() */
 #define K_MAX      200000
@@ -82,6 +84,7 @@ struct op {
 	uint32_t kind;
 	uint32_t request_len;
 	uint32_t max_attempts;
+	bool many;   /* requests in one call, and workers that prefetch */
 	bool coord;  /* the victim is a coordinator */
 	bool reaps;  /* it recovers another that is dead */
 	bool drops;  /* messages may be dropped */
@@ -105,7 +108,9 @@ static struct shared {
 	_Atomic uint32_t submitted, client_ready, client_done;
 	_Atomic uint32_t n_inits, init_id[2];
 	_Atomic uint32_t had_victim;
-	_Atomic uint32_t n_answers[N_REQUESTS];
+	_Atomic uint32_t n_answers[N_MANY];
+	_Atomic uint32_t n_entered; /* handlers of the victim */
+	_Atomic uint32_t n_blamed;
 } *sh;
 
 struct row {
@@ -452,6 +457,8 @@ static int handler(void *ctx, const void *req, size_t len,
 	uint64_t i;
 
 	(void)ctx;
+	if (getpid() == sh->victim_pid)
+		sh->n_entered++;
 	memcpy(&i, req, sizeof(i));
 	if (len != x.op->request_len)
 		i = 99;
@@ -502,7 +509,8 @@ static void start_coord(void)
 	c.handler = handler;
 	c.init = init_worker;
 	c.n_workers = x.op->pair ? 2 : 1;
-	c.window = 4;
+	c.window = WINDOW;
+	c.prefetch = x.op->many ? 64 : 1;
 	c.max_attempts = x.op->max_attempts;
 	c.result_bytes = x.op->kind == LARGE ? BIG : 0;
 	T_CHECK(bus_coord_start(bus, "r", &c, &coord) == 0);
@@ -517,12 +525,57 @@ static int submit(uint64_t i)
 	return bus_submit(coord, i, req, x.op->request_len, POINT_HUNG_NS);
 }
 
+static uint32_t n_requests(void)
+{
+	return x.op->many ? N_MANY : N_REQUESTS;
+}
+
+/* Returns how many went. */
+static int submit_many(uint64_t from, uint32_t n, int64_t timeout_ns)
+{
+	static unsigned char reqs[2 * N_MANY * BIG];
+	uint64_t ids[2 * N_MANY];
+	uint32_t len = x.op->request_len;
+
+	for (uint64_t i = 0; i < n; i++) {
+		ids[i] = from + i;
+		t_fill(reqs + i * len, len, ids[i]);
+		memcpy(reqs + i * len, &ids[i], sizeof(ids[i]));
+	}
+	return bus_submit_many(coord, ids, reqs, len, n, timeout_ns);
+}
+
+static void submit_all(void)
+{
+	uint32_t done = 0;
+
+	while (x.op->many && done < N_MANY) {
+		int n = submit_many(done, N_MANY - done,
+				    POINT_HUNG_NS);
+
+		T_CHECK(n > 0);
+		done += (uint32_t)n;
+	}
+	for (uint64_t i = 0; i < N_REQUESTS && !x.op->many; i++)
+		T_CHECK(submit(i) == 0);
+}
+
+/* The victim takes them in order.  It was at the last one of which it called
+ * the handler, or had begun with the next one; the others are not to blame. */
+static bool rightly_blamed(const struct bus_result *r)
+{
+	if (x.op->max_attempts != 1 || sh->n_blamed++)
+		return false;
+	return !x.op->many || r->id == sh->n_entered ||
+	       r->id + 1 == sh->n_entered;
+}
+
 static bool right_answer(const struct bus_result *r)
 {
 	uint64_t i = UINT64_MAX;
 
 	if (r->kind == BUS_RESULT_DEATH)
-		return x.op->max_attempts == 1;
+		return rightly_blamed(r);
 	if (x.op->kind == ERROR)
 		return r->kind == BUS_RESULT_ERROR &&
 		       r->code == 7 + (int)r->id && r->len_bytes == 2 &&
@@ -536,26 +589,37 @@ static bool right_answer(const struct bus_result *r)
 
 static void answered(const struct bus_result *r)
 {
-	if (r->id >= N_REQUESTS || !right_answer(r))
+	if (r->id >= n_requests() || !right_answer(r))
 		sh->wrong++;
 	else
 		sh->n_answers[r->id]++;
 }
 
+/* Returns how many. */
 static int collect(struct bus_result *r)
 {
 	int ret;
 
+	if (x.op->many && x.peer != POLL)
+		return bus_collect_many(coord, r, N_MANY, -1);
+	if (x.op->many) {
+		while ((ret = bus_collect_many_any(coord, r, N_MANY, 0)) ==
+		       -EAGAIN)
+			sched_yield();
+		return ret;
+	}
+
 	if (x.peer != POLL)
-		return bus_collect(coord, r, -1);
-	while ((ret = bus_collect_any(coord, r, 0)) == -EAGAIN)
-		sched_yield();
-	return ret;
+		ret = bus_collect(coord, r, -1);
+	else
+		while ((ret = bus_collect_any(coord, r, 0)) == -EAGAIN)
+			sched_yield();
+	return ret ? ret : 1;
 }
 
 static int client_main(void *arg)
 {
-	struct bus_result r;
+	struct bus_result r[N_MANY];
 
 	(void)arg;
 	bus->config.wait = x.peer == URING ? BUS_WAIT_URING : BUS_WAIT_FUTEX;
@@ -565,14 +629,16 @@ static int client_main(void *arg)
 	sh->client_ready = 1;
 	while (!sh->go)
 		point_nap();
-	for (uint64_t i = 0; i < N_REQUESTS; i++)
-		T_CHECK(submit(i) == 0);
+	submit_all();
 	sh->submitted = 1;
-	for (int i = 0; i < N_REQUESTS; i++) {
-		T_CHECK(collect(&r) == 0);
-		answered(&r);
+	for (uint32_t done = 0; done < n_requests();) {
+		int n = collect(r);
+
+		T_CHECK(n > 0);
+		for (int i = 0; i < n; i++, done++)
+			answered(&r[i]);
 	}
-	T_CHECK(bus_collect_any(coord, &r, 0) == -ENODATA);
+	T_CHECK(bus_collect_any(coord, r, 0) == -ENODATA);
 	sh->client_done = 1;
 	T_CHECK(bus_coord_stop(coord, POINT_HUNG_NS) == 0);
 	bus_close(bus);
@@ -587,6 +653,19 @@ static void do_requests(void)
 		submit(i);
 	for (int i = 0; i < N_REQUESTS; i++)
 		bus_collect(coord, &r, -1);
+}
+
+/* More than the window: results are put aside, in the middle of it. */
+static void do_many(void)
+{
+	struct bus_result r[N_MANY];
+	uint32_t n = 0;
+
+	while (n < WINDOW + 2)
+		n += (uint32_t)submit_many(n, WINDOW + 2 - n, -1);
+	n -= (uint32_t)bus_collect_many(coord, r, 3, -1);
+	while (n)
+		n -= (uint32_t)bus_collect_many_any(coord, r, N_MANY, -1);
 }
 
 static void before_stop(void)
@@ -957,7 +1036,7 @@ static void check_client(void)
 	status = t_wait(x.client);
 	if (status)
 		point_bad(torture_verdict(status), "the coordinator failed");
-	for (int i = 0; i < N_REQUESTS; i++) {
+	for (uint32_t i = 0; i < n_requests(); i++) {
 		if (sh->n_answers[i] > 1)
 			BAD(duplicated, "answered twice");
 		if (sh->n_answers[i] < 1)
@@ -1100,6 +1179,10 @@ static const struct op ops[] = {
 	  .coord = true, .request_len = 8, .sleep_in = { [EMPTY] = GET } },
 	{ "coord-blob", 1u << EMPTY, 4, 0, SMALL, start_coord, do_requests,
 	  .coord = true, .request_len = BIG, .kind = LARGE },
+	{ "coord-many", 1u << EMPTY, 4, 0, SMALL, start_coord, do_many,
+	  .coord = true, .many = true, .request_len = 8 },
+	{ "coord-many-blob", 1u << EMPTY, 4, 0, SMALL, start_coord, do_many,
+	  .coord = true, .many = true, .request_len = 8, .kind = LARGE },
 	{ "coord-start", 1u << EMPTY, 4, 0, SMALL, NULL, start_coord,
 	  .coord = true, .request_len = 8 },
 	{ "coord-stop", 1u << EMPTY, 4, 0, SMALL, before_stop, do_stop,
@@ -1127,6 +1210,16 @@ static const struct op ops[] = {
 	  .kind = ERROR, .request_len = 8 },
 	{ "worker-blob", M_TWO, 4, 0, SMALL, NULL, NULL, .worker = true,
 	  .kind = LARGE, .request_len = BIG },
+	{ "worker-many", M_TWO, 4, 0, SMALL, NULL, NULL, .worker = true,
+	  .many = true, .request_len = 8 },
+	{ "worker-many-pair", M_TWO, 4, 0, SMALL, NULL, NULL, .worker = true,
+	  .many = true, .pair = true, .request_len = 8 },
+	{ "worker-many-error", 1u << ONE, 4, 0, SMALL, NULL, NULL,
+	  .worker = true, .many = true, .kind = ERROR, .request_len = 8 },
+	{ "worker-many-blob", 1u << ONE, 4, 0, SMALL, NULL, NULL,
+	  .worker = true, .many = true, .kind = LARGE, .request_len = 8 },
+	{ "worker-many-poison", 1u << ONE, 4, 0, SMALL, NULL, NULL,
+	  .worker = true, .many = true, .request_len = 8, .max_attempts = 1 },
 	{ "worker-poison", 1u << ONE, 4, 0, SMALL, NULL, NULL, .worker = true,
 	  .request_len = BIG, .max_attempts = 1 },
 	{ "put", M_ALL, 4, 0, SMALL, NULL, do_put,

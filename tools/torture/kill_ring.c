@@ -393,6 +393,8 @@ static void do_get(void)
 			uint64_t i = data_of(pos)[0];
 
 			if (x.request) {
+				if (n > 1)
+					sb_ring_begin(e, pos);
 				data_of(pos)[1] = answer_to(i);
 				sb_ring_answer(e, pos, 16, 0);
 			} else {
@@ -597,6 +599,17 @@ static void check_ring(void)
 	}
 }
 
+/* The victim answered one after the other: it died of one of them at most. */
+static void check_blame(void)
+{
+	uint32_t n = 0;
+
+	for (uint64_t i = 0; i < n_slots(); i++)
+		n += SB_ATTEMPTS(x.client.cown[i]);
+	if (n > 1)
+		bad(&row->t.wrong, "one death is blamed on several requests");
+}
+
 /* ---------------------------------------------------------------- cases -- */
 
 struct op {
@@ -710,6 +723,8 @@ static void survive(void)
 		go_on_unaware();
 	sb_ring_recover(&x.helper, RECOVERER, &what);
 	sb_ring_recover(&x.helper, VICTIM, &what);
+	if (x.op->fn == do_get && x.request)
+		check_blame();
 	x.closed = sb_ring_closed(&x.client);
 	if (x.op->fn == do_abort && x.closed) {
 		/* What lies there is dropped. */

@@ -1,0 +1,126 @@
+/*
+ * coord.h - the inside of a coordinator, for coord.c and coord_many.c
+ */
+#ifndef BUS_COORD_H
+#define BUS_COORD_H
+
+#include "bus/crew.h"
+#include "bus/pace.h"
+#include "lib/clock.h"
+
+/* A request that was submitted and not yet collected.  Of most only the first
+ * four are ever written: a free entry has what is below them as it is for a
+ * request without cells that nobody died on. */
+struct bus_entry {
+	uint64_t id;
+	uint64_t pos;
+	uint32_t next, prev;
+	uint32_t cell[2]; /* of the request, of the result */
+	void *stash; /* struct bus_result and its data, or NULL */
+	/* DEATH: who was last */
+	int32_t pid, signal, exit_status;
+};
+
+/* What a collect has lent to the caller, beside what is in buf. */
+struct bus_loan {
+	uint32_t cell[2];
+	void *stash;
+};
+
+struct bus_coord {
+	struct bus_request_chan c; /* first: the hottest */
+	struct bus_coord_config config;
+	struct bus *bus;
+	struct bus_coord *next;
+	bool foreign; /* we are a forked child of the coordinator */
+
+	/* Requests outstanding, a list by age, in which positions only grow.
+	 * Index 0 is its head. */
+	struct bus_entry *entry;
+	uint32_t n_entries, free_entry;
+	uint32_t n_outstanding;
+	uint32_t n_in_ring; /* slots in use: of them, not stashed, and last */
+	bool has_last;      /* see bus_coord_free_last() */
+	uint64_t last_pos;
+	struct bus_pace pace;
+
+	/* of collects of many */
+	uint32_t look_after; /* the entry before those that came last */
+	uint32_t n_looks;    /* since the last one at all */
+	uint64_t done_to;    /* prefetch below this position */
+	uint32_t n_blind;    /* lines until the next look ahead */
+
+	/* what the last collect lent to the caller: room for n_room results,
+	 * payload_bytes each */
+	unsigned char *buf;
+	struct bus_loan *loan;
+	uint32_t n_room, n_loans;
+
+	struct bus_crew crew;
+};
+
+/* First thing in every call. */
+SB_INLINE int bus_coord_check(struct bus_coord *co)
+{
+	int ret = bus_check(co->bus);
+
+	if (sb_unlikely(ret))
+		return ret;
+	return sb_unlikely(co->foreign) ? -EINVAL : 0;
+}
+
+/* Absolute, of a call's timeout; 0 for 0. */
+SB_INLINE uint64_t bus_coord_deadline(int64_t timeout_ns)
+{
+	return timeout_ns ? sb_deadline(timeout_ns) : 0;
+}
+
+/*
+ * Free the slot of the result that was collected last.  Not at once: the
+ * store takes the slot's line away from the worker, and the CAS of the next
+ * submit would wait for it.  Just before the next request is written it costs
+ * least, as that is often in the same line.
+ */
+SB_INLINE void bus_coord_free_last(struct bus_coord *co)
+{
+	if (!co->has_last)
+		return;
+	co->has_last = false;
+	sb_ring_free(&co->c.end, co->last_pos);
+	co->n_in_ring--;
+}
+
+SB_INLINE bool bus_coord_is_done(const struct bus_coord *co,
+				 const struct bus_entry *e, uint64_t *seq)
+{
+	*seq = 0;
+	return e->stash || sb_ring_answered(&co->c.end, e->pos, seq);
+}
+
+/* One worker, and no request was ever passed, given back or left by the dead:
+ * then they are answered in the order of their submission, and only the oldest
+ * is worth a look. */
+SB_INLINE bool bus_coord_in_file(const struct bus_coord *co)
+{
+	return co->crew.n_places == 1 && ld_rlx(&co->c.end.ring->gen) == 1;
+}
+
+/* More entries; 0 or -ENOMEM. */
+int bus_coord_grow(struct bus_coord *co);
+
+/* Room for @n results that are lent; 0, or -ENOMEM and it is as it was.  Only
+ * while nothing is lent. */
+int bus_coord_room(struct bus_coord *co, uint32_t n);
+
+/* Copy one answered request to the heap, so that its slot is free.  0, or
+ * -EAGAIN when none is answered, or -ENOMEM. */
+int bus_coord_stash(struct bus_coord *co);
+
+/* Give entry @i, which is done, to the caller; short data goes to @buf. */
+void bus_coord_deliver(struct bus_coord *co, uint32_t i, uint64_t seq,
+		       struct bus_result *r, void *buf);
+
+/* What was lent is given back. */
+void bus_coord_end_loans(struct bus_coord *co);
+
+#endif

@@ -1,0 +1,589 @@
+/*
+ * test_coord_many.c - tests of bus/coord_many.c, and of prefetch; Criterion
+ * suite "coord_many"
+ *
+ * A request says what the worker is to do; its rest is any bytes, which come
+ * back.  Waits that could hang have a deadline, T_LONG, that only a hang
+ * reaches.
+ */
+#include "config.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tests/bus/t_bus.h"
+
+#define MS  1000000
+#define MAX 256
+
+enum what {
+	ECHO,     /* the request */
+	FAIL,     /* code n, a text */
+	DIE,      /* SIGKILL */
+	DIE_ONCE, /* SIGKILL the first n times */
+	PID,      /* its pid, after n ms */
+	ATTEMPTS, /* how many died on it */
+	NAP,      /* n ms */
+	BIG       /* n bytes, t_fill */
+};
+
+struct order {
+	uint32_t what;
+	int32_t n;
+	uint64_t mark;
+};
+
+static struct bus *bus;
+static struct bus_coord *coord;
+static struct bus_result results[MAX];
+static uint64_t ids[MAX];
+static struct order orders[MAX];
+
+static void setup(void)
+{
+	bus = t_bus();
+	for (uint32_t i = 0; i < MAX; i++) {
+		ids[i] = i;
+		orders[i] = (struct order){ ECHO, 0, i * 3 + 1 };
+	}
+}
+
+static void teardown(void)
+{
+	bus_coord_stop(coord, 0);
+	bus_close(bus);
+}
+
+TestSuite(coord_many, .init = setup, .fini = teardown, .timeout = 200.0);
+
+static void nap(long ms)
+{
+	nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * MS }, NULL);
+}
+
+static int handler(void *ctx, const void *req, size_t len, struct bus_reply *r)
+{
+	struct order o = { ECHO, 0, 0 };
+	void *room;
+	int i;
+
+	(void)ctx;
+	if (len >= sizeof(o))
+		memcpy(&o, req, sizeof(o));
+	switch (o.what) {
+	case FAIL:
+		bus_reply_error(r, "no");
+		return o.n;
+	case DIE_ONCE:
+		if ((int)bus_reply_attempts(r) >= o.n)
+			break;
+		/* fall through */
+	case DIE:
+		kill(getpid(), SIGKILL);
+		return 0;
+	case PID:
+		nap(o.n);
+		i = getpid();
+		return bus_reply_put(r, &i, sizeof(i));
+	case ATTEMPTS:
+		i = (int)bus_reply_attempts(r);
+		return bus_reply_put(r, &i, sizeof(i));
+	case NAP:
+		nap(o.n);
+		break;
+	case BIG:
+		room = bus_reply_room(r, (size_t)o.n);
+		if (!room)
+			return 99;
+		t_fill(room, (size_t)o.n, o.mark);
+		return 0;
+	}
+	return bus_reply_put(r, req, len);
+}
+
+static struct bus_coord_config settings(uint32_t n_workers, uint32_t prefetch)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+
+	c.handler = handler;
+	c.n_workers = n_workers;
+	c.prefetch = prefetch;
+	c.window = 64;
+	c.result_bytes = sizeof(struct order);
+	return c;
+}
+
+static void start_with(const struct bus_coord_config *c)
+{
+	cr_assert_eq(bus_coord_start(bus, "c", c, &coord), 0);
+}
+
+static void start(uint32_t n_workers, uint32_t prefetch)
+{
+	struct bus_coord_config c = settings(n_workers, prefetch);
+
+	start_with(&c);
+}
+
+static void stop(void)
+{
+	cr_assert_eq(bus_coord_stop(coord, T_LONG), 0);
+	coord = NULL;
+	cr_assert_eq(t_stats(bus).blob_bytes_used, 0);
+}
+
+/* Submit orders @from up to @to, waiting for room. */
+static void submit(uint32_t from, uint32_t to)
+{
+	while (from < to) {
+		int n = bus_submit_many(coord, ids + from, orders + from,
+					sizeof(*orders), to - from, T_LONG);
+
+		cr_assert_gt(n, 0);
+		from += (uint32_t)n;
+	}
+}
+
+static void assert_echo(const struct bus_result *r)
+{
+	struct order o;
+
+	cr_assert_eq(r->kind, BUS_RESULT_OK);
+	cr_assert_eq(r->len_bytes, sizeof(o));
+	memcpy(&o, r->data, sizeof(o));
+	cr_assert_eq(o.mark, r->id * 3 + 1);
+}
+
+static uint32_t collect_some(uint32_t n, bool any)
+{
+	int ret = any ? bus_collect_many_any(coord, results, n, T_LONG)
+		      : bus_collect_many(coord, results, n, T_LONG);
+
+	cr_assert_gt(ret, 0);
+	cr_assert_leq((uint32_t)ret, n);
+	return (uint32_t)ret;
+}
+
+/* Arguments and limits ------------------------------------------------------
+ */
+
+Test(coord_many, prefetch_has_limits)
+{
+	struct bus_coord_config c = settings(1, 65);
+
+	cr_assert_eq(bus_coord_start(bus, "c", &c, &coord), -EINVAL);
+	c.prefetch = UINT64_C(1) << 32;
+	cr_assert_eq(bus_coord_start(bus, "c", &c, &coord), -EINVAL);
+	c.prefetch = 64;
+	start_with(&c);
+	submit(0, 10);
+	stop();
+}
+
+/* Programs that do not know of prefetch have what they had. */
+Test(coord_many, older_settings_take_one_by_one)
+{
+	struct bus_coord_config c = settings(1, 0);
+
+	c.size = offsetof(struct bus_coord_config, prefetch);
+	c.prefetch = 1000;
+	c.reserved = 77; /* what was padding */
+	start_with(&c);
+	submit(0, 10);
+	stop();
+}
+
+Test(coord_many, nothing_to_do_is_done_at_once)
+{
+	start(1, 8);
+	cr_assert_eq(bus_submit_many(coord, NULL, NULL, 8, 0, -1), 0);
+	cr_assert_eq(bus_collect_many(coord, NULL, 0, -1), 0);
+	cr_assert_eq(bus_collect_many(coord, results, 4, -1), -ENODATA);
+	cr_assert_eq(bus_collect_many_any(coord, results, 4, 0), -ENODATA);
+	stop();
+}
+
+Test(coord_many, too_large_a_request_is_refused)
+{
+	start(1, 8);
+	cr_assert_eq(
+		bus_submit_many(coord, ids, orders, T_MESSAGE_MAX + 1, 3, -1),
+		-EMSGSIZE);
+	cr_assert_eq(bus_coord_outstanding(coord), 0);
+	stop();
+}
+
+Test(coord_many, no_result_in_time)
+{
+	start(1, 4);
+	orders[0] = (struct order){ NAP, 500, 1 };
+	submit(0, 3);
+	cr_assert_eq(bus_collect_many(coord, results, 9, 0), -EAGAIN);
+	cr_assert_eq(bus_collect_many_any(coord, results, 9, MS), -ETIMEDOUT);
+	cr_assert_eq(bus_collect_many(coord, results, 9, MS), -ETIMEDOUT);
+	stop();
+}
+
+/* Requests and results ------------------------------------------------------
+ */
+
+static void stream(uint32_t n_workers, uint32_t prefetch, uint32_t batch)
+{
+	uint32_t sent = 0, got = 0;
+
+	start(n_workers, prefetch);
+	while (got < MAX) {
+		uint32_t n = MAX - sent < batch ? MAX - sent : batch, k;
+
+		if (n && sent - got + n <= 64) {
+			submit(sent, sent + n);
+			sent += n;
+			continue;
+		}
+		k = collect_some(batch, false);
+		for (uint32_t i = 0; i < k; i++) {
+			cr_assert_eq(results[i].id, got++);
+			assert_echo(&results[i]);
+		}
+	}
+	cr_assert_eq(bus_coord_outstanding(coord), 0);
+	stop();
+}
+
+Test(coord_many, results_come_in_order)
+{
+	static const uint32_t n[] = { 1, 2, 7, 32, 64 };
+
+	for (size_t i = 0; i < lengthof(n); i++)
+		for (size_t k = 0; k < lengthof(n); k++)
+			stream(1 + (uint32_t)(i + k) % 3, n[i], n[k]);
+}
+
+Test(coord_many, no_more_than_the_window_without_waiting)
+{
+	start(1, 16);
+	orders[0] = (struct order){ NAP, 500, 1 };
+	cr_assert_eq(bus_submit_many(coord, ids, orders, sizeof(*orders), 2, 0),
+		     2);
+	/* The worker is busy, and holds what it took behind that. */
+	cr_assert_eq(bus_submit_many(coord, ids + 2, orders + 2,
+				     sizeof(*orders), 100, 0),
+		     62);
+	cr_assert_eq(bus_submit_many(coord, ids, orders, sizeof(*orders), 5, 0),
+		     -EAGAIN);
+	cr_assert_eq(
+		bus_submit_many(coord, ids, orders, sizeof(*orders), 5, MS),
+		-ETIMEDOUT);
+	cr_assert_eq(bus_coord_outstanding(coord), 64);
+	stop();
+}
+
+/* Who submits without collecting does not wait for himself. */
+Test(coord_many, results_in_the_way_are_put_aside)
+{
+	struct bus_coord_config c = settings(2, 4);
+	uint32_t got = 0;
+
+	c.window = 4;
+	start_with(&c);
+	orders[20] = (struct order){ FAIL, 5, 0 };
+	submit(0, MAX);
+	cr_assert_eq(bus_coord_outstanding(coord), MAX);
+	while (got < MAX) {
+		uint32_t n = collect_some(50, false);
+
+		for (uint32_t i = 0; i < n; i++, got++) {
+			cr_assert_eq(results[i].id, got);
+			if (got != 20) {
+				assert_echo(&results[i]);
+				continue;
+			}
+			cr_assert_eq(results[i].kind, BUS_RESULT_ERROR);
+			cr_assert_eq(results[i].code, 5);
+			cr_assert_eq(memcmp(results[i].data, "no", 2), 0);
+		}
+	}
+	stop();
+}
+
+/* Results that are lent hold up nothing. */
+Test(coord_many, results_stay_while_the_window_is_filled_again)
+{
+	uint32_t n = 0;
+
+	start(1, 64);
+	submit(0, 64);
+	cr_assert_eq(bus_collect(coord, results, T_LONG), 0);
+	while (bus_coord_outstanding(coord)) {
+		n = collect_some(64, true);
+		for (uint32_t i = 0; i < n; i++)
+			assert_echo(&results[i]);
+	}
+	cr_assert_eq(bus_submit_many(coord, ids + 64, orders + 64,
+				     sizeof(*orders), 64, 0),
+		     64);
+	nap(20);
+	for (uint32_t i = 0; i < n; i++)
+		assert_echo(&results[i]);
+	stop();
+}
+
+Test(coord_many, requests_and_results_in_cells)
+{
+	struct bus_coord_config c = settings(2, 8);
+	unsigned char *reqs = calloc(20, 700);
+	uint32_t got = 0, sent = 0;
+
+	c.result_bytes = 600;
+	start_with(&c);
+	for (uint32_t i = 0; i < 20; i++)
+		memcpy(reqs + i * 700,
+		       &(struct order){ BIG, (int32_t)i * 30, i },
+		       sizeof(struct order));
+	while (got < 20) {
+		uint32_t n;
+
+		if (sent < 20) {
+			int ret = bus_submit_many(coord, ids + sent,
+						  reqs + sent * 700, 700,
+						  20 - sent, T_LONG);
+
+			cr_assert_gt(ret, 0);
+			sent += (uint32_t)ret;
+		}
+		n = collect_some(20, false);
+		for (uint32_t i = 0; i < n; i++, got++) {
+			cr_assert_eq(results[i].id, got);
+			cr_assert_eq(results[i].kind, BUS_RESULT_OK);
+			cr_assert_eq(results[i].len_bytes, got * 30);
+			cr_assert(t_is(results[i].data, got * 30, got));
+		}
+	}
+	free(reqs);
+	stop();
+}
+
+Test(coord_many, any_order_finds_all_behind_a_slow_one)
+{
+	bool seen[MAX] = { false };
+	uint32_t got = 0, sent = 1;
+
+	start(2, 1);
+	orders[0] = (struct order){ NAP, 100, 1 };
+	submit(0, 1);
+	while (got < MAX) {
+		uint32_t n = MAX - sent < 9 ? MAX - sent : 9;
+
+		if (n && sent - got + n <= 64) {
+			submit(sent, sent + n);
+			sent += n;
+		}
+		n = collect_some(9, true);
+		for (uint32_t i = 0; i < n; i++, got++) {
+			cr_assert_not(seen[results[i].id]);
+			seen[results[i].id] = true;
+		}
+	}
+	cr_assert_eq(bus_coord_outstanding(coord), 0);
+	stop();
+}
+
+/* Every way to submit and to collect, at random, against a list. */
+Test(coord_many, all_ways_can_be_mixed)
+{
+	static bool outstanding[4000];
+	uint32_t oldest = 0, sent = 0, n_out = 0;
+	uint64_t rng = 12345;
+
+	start(3, 5);
+	while (sent < 3900 || n_out) {
+		uint32_t n, way;
+		int ret;
+
+		rng = rng * UINT64_C(6364136223846793005) + 1442695;
+		way = (uint32_t)(rng >> 60) % 6;
+		n = 1 + (uint32_t)(rng >> 40) % 20;
+		if (sent >= 3900)
+			way = 2 + way % 4;
+		for (uint32_t i = 0; i < n && way < 2; i++) {
+			ids[i] = sent + i;
+			orders[i].mark = ids[i] * 3 + 1;
+		}
+		if (way == 0)
+			ret = bus_submit(coord, ids[0], &orders[0],
+					 sizeof(orders[0]), T_LONG)
+				      ? -1
+				      : 1;
+		else if (way == 1)
+			ret = bus_submit_many(coord, ids, orders,
+					      sizeof(orders[0]), n, T_LONG);
+		else if (way == 2)
+			ret = -bus_collect(coord, results, T_LONG);
+		else if (way == 3)
+			ret = -bus_collect_any(coord, results, T_LONG);
+		else if (way == 4)
+			ret = bus_collect_many(coord, results, n, T_LONG);
+		else
+			ret = bus_collect_many_any(coord, results, n, T_LONG);
+		if (way < 2) {
+			cr_assert_gt(ret, 0);
+			for (int i = 0; i < ret; i++)
+				outstanding[sent++] = true;
+			n_out += (uint32_t)ret;
+			continue;
+		}
+		if (!n_out) {
+			cr_assert_eq(abs(ret), ENODATA);
+			continue;
+		}
+		ret = way < 4 ? ret + 1 : ret;
+		cr_assert_gt(ret, 0);
+		for (int i = 0; i < ret; i++) {
+			uint64_t id = results[i].id;
+
+			cr_assert(outstanding[id]);
+			outstanding[id] = false;
+			assert_echo(&results[i]);
+			while (oldest < sent && !outstanding[oldest])
+				oldest++;
+			if (way % 2 == 0)
+				cr_assert_gt(oldest, id);
+		}
+		n_out -= (uint32_t)ret;
+		cr_assert_eq(bus_coord_outstanding(coord), n_out);
+	}
+	stop();
+}
+
+/* Prefetch ------------------------------------------------------------------
+ */
+
+/* With prefetch a worker takes its share, not all that is there. */
+Test(coord_many, work_is_shared)
+{
+	int first = 0, pid;
+	bool two = false;
+
+	for (int i = 0; i < 8; i++)
+		orders[i] = (struct order){ PID, 60, 0 };
+	start(2, 64);
+	submit(0, 8);
+	for (uint32_t got = 0; got < 8;) {
+		uint32_t n = collect_some(8, true);
+
+		for (uint32_t i = 0; i < n; i++, got++) {
+			memcpy(&pid, results[i].data, sizeof(pid));
+			two = two || (first && pid != first);
+			first = pid;
+		}
+	}
+	cr_assert(two);
+	stop();
+}
+
+/* Only what was at work has died. */
+Test(coord_many, what_lies_behind_a_deadly_one_is_not_blamed)
+{
+	for (uint32_t prefetch = 2; prefetch <= 64; prefetch *= 2) {
+		struct bus_coord_config c = settings(2, prefetch);
+		uint32_t got = 0;
+
+		c.max_attempts = 1 + prefetch % 3;
+		for (uint32_t i = 0; i < 40; i++)
+			orders[i].what = i == 10 || i == 11 ? DIE : ATTEMPTS;
+		start_with(&c);
+		submit(0, 40);
+		while (got < 40) {
+			uint32_t n = collect_some(40, false);
+
+			for (uint32_t i = 0; i < n; i++, got++) {
+				struct bus_result *r = &results[i];
+				int attempts = -1;
+
+				cr_assert_eq(r->id, got);
+				if (got == 10 || got == 11) {
+					cr_assert_eq(r->kind, BUS_RESULT_DEATH);
+					cr_assert_eq(r->attempts,
+						     c.max_attempts);
+					cr_assert_eq(r->signal, SIGKILL);
+					cr_assert_eq(r->len_bytes,
+						     sizeof(struct order));
+					continue;
+				}
+				cr_assert_eq(r->kind, BUS_RESULT_OK);
+				cr_assert_eq(r->attempts, 0);
+				memcpy(&attempts, r->data, sizeof(attempts));
+				cr_assert_eq(attempts, 0);
+			}
+		}
+		stop();
+	}
+}
+
+Test(coord_many, requests_that_kill_now_and_then_are_answered)
+{
+	uint32_t got = 0;
+
+	for (uint32_t i = 0; i < 200; i++)
+		if (i % 9 == 4)
+			orders[i] = (struct order){ DIE_ONCE, 1 + i % 2,
+						    i * 3 + 1 };
+	start(3, 16);
+	submit(0, 200);
+	while (got < 200) {
+		uint32_t n = collect_some(30, false);
+
+		for (uint32_t i = 0; i < n; i++, got++) {
+			cr_assert_eq(results[i].id, got);
+			cr_assert_eq(results[i].attempts,
+				     got % 9 == 4 ? 1 + got % 2 : 0);
+			assert_echo(&results[i]);
+		}
+	}
+	stop();
+}
+
+/* Killed from outside, whenever: each is answered once, and with never more
+ * than a death for each kill. */
+Test(coord_many, workers_killed_at_random)
+{
+	struct bus_coord_config c = settings(3, 32);
+	uint32_t sent = 0, n_out = 0, attempts = 0, n_kills = 0;
+	static unsigned char n_answers[30000];
+	pid_t pids[3];
+
+	c.max_attempts = 60;
+	start_with(&c);
+	while (sent < lengthof(n_answers) || n_out) {
+		uint32_t n = lengthof(n_answers) - sent < 20
+				     ? (uint32_t)lengthof(n_answers) - sent
+				     : 20;
+
+		for (uint32_t i = 0; i < n; i++) {
+			ids[i] = sent + i;
+			orders[i].mark = ids[i] * 3 + 1;
+		}
+		if (n && n_out + n <= 64) {
+			submit(0, n);
+			sent += n;
+			n_out += n;
+		}
+		if (sent / 300 > n_kills &&
+		    bus_coord_workers(coord, pids, 3) > 0) {
+			kill(pids[n_kills % 3], SIGKILL);
+			n_kills++;
+		}
+		n = collect_some(25, n_kills % 2);
+		for (uint32_t i = 0; i < n; i++) {
+			assert_echo(&results[i]);
+			attempts += results[i].attempts;
+			cr_assert_eq(n_answers[results[i].id]++, 0);
+		}
+		n_out -= n;
+	}
+	cr_assert_leq(attempts, n_kills);
+	stop();
+}
