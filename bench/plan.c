@@ -562,11 +562,12 @@ static void plan_mpmc(struct plan *plan, const struct options *options)
 }
 
 /* Whether requests are also to be handed over many at a time, if nothing was
- * said that speaks against it. */
-static bool wants_many_calls(const struct options *options)
+ * said that speaks against it, and as many may be outstanding. */
+static bool wants_many_calls(const struct options *options, unsigned inflight)
 {
 	return !options->batch && options->rate <= 0 &&
-	       options->kills_per_s <= 0 && !options->ours_given;
+	       options->kills_per_s <= 0 && !options->ours_given &&
+	       inflight >= DEFAULT_BATCH;
 }
 
 static void plan_farm(struct plan *plan, const struct options *options)
@@ -591,7 +592,7 @@ static void plan_farm(struct plan *plan, const struct options *options)
 		snprintf(added->title, sizeof(added->title), "%u worker%s",
 			 spec.workers, spec.workers > 1 ? "s" : "");
 		add_ours(added, options, 1u << WAIT_ADAPTIVE);
-		if (wants_many_calls(options))
+		if (wants_many_calls(options, spec.inflight))
 			add_entry(added, options, &transport_shmbus,
 				  added->entry[0].wait, DEFAULT_BATCH);
 		/* Rivals that have bursts are rows of their own. */

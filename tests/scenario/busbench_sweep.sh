@@ -51,8 +51,9 @@ whole 'group_by(.bytes) | all(.[]; map(.transport) ==
 	["shmbus-pipe", "shmbus", "vyukov", "pipe"])'
 expect 0 sweep farm workers 1:3 $short --rival vyukov
 all "$clean"
-whole '[.[] | [.workers, .transport]] == [[1, "shmbus"], [1, "vyukov"],
-	[2, "shmbus"], [2, "vyukov"], [3, "shmbus"], [3, "vyukov"]]'
+whole 'group_by(.workers) | map(.[0].workers) == [1, 2, 3] and
+	all(.[]; map([.transport, .batch]) ==
+	[["shmbus", null], ["shmbus", 32], ["vyukov", null]])'
 expect 0 sweep mpmc slots 64,4K $short --rival vyukov
 all "$clean and .slots == .sweep_value and .producers == 2"
 whole '[.[].slots] == [64, 64, 4096, 4096]'
@@ -62,7 +63,8 @@ expect 0 sweep rtt wait spin,futex $short --rival pipe
 whole 'map(select(.transport == "shmbus") | .wait) == ["spin", "futex"]'
 all '.sweep_value == "spin" or .sweep_value == "futex"'
 expect 0 sweep farm inflight 1:1K:x32 $short --rival none
-whole 'map(.inflight) == [1, 32, 1024]'
+whole 'map([.inflight, .batch]) == [[1, null], [32, null], [32, 32],
+	[1024, null], [1024, 32]]'
 expect 0 sweep pool method submit,imap $short --workers 1 --rival none
 whole 'map(.method) == ["submit", "farm", "imap", "farm"]'
 expect 0 sweep pool chunk 1,64 $short --workers 1 --rival none
