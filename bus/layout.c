@@ -52,7 +52,7 @@ uint64_t bus_layout_fingerprint(void)
 		offsetof(struct sb_ring, gen),
 		BUS_CHANNELS_MAX,
 		SB_EP_MAX,
-		3, /* protocol: change it when words change their meaning */
+		4, /* protocol: change it when words change their meaning */
 	};
 	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
 
