@@ -17,6 +17,12 @@ skip()
 	exit 77
 }
 
+# For the long ones: not where all is tested a second time.
+skip_if_quick()
+{
+	test -z "${CHECK_QUICK-}" || skip "CHECK_QUICK is set"
+}
+
 test -x "$BUSBENCH" || skip "there is no program '$BUSBENCH'"
 command -v jq >/dev/null || skip "jq is not installed"
 unset BUS_WAIT BUSBENCH_PYTHON BUSBENCH_GNUPLOT # the tests choose

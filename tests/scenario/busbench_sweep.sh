@@ -3,9 +3,10 @@
 #
 # Runs from `make check`; by hand:
 # BUSBENCH=bench/busbench sh busbench_sweep.sh.
-# Exit 0, 1, or 77 without a program to test or without jq.
+# Exit 0, 1, or 77 without a program to test, without jq or with CHECK_QUICK.
 
 . "$(dirname "$0")/busbench_lib.sh"
+skip_if_quick
 
 clean=".status == \"ok\" and $unharmed"
 short="--duration 0.02 --runs 1 --format json"
