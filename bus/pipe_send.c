@@ -56,8 +56,7 @@ SB_INLINE size_t send_some(struct bus_pipe *p, const void *msgs, size_t len,
 {
 	size_t sent;
 
-	if (sb_unlikely(p->tx_gen != sb_fork_gen || len > p->small_bytes ||
-			!peer_listens(p)))
+	if (sb_unlikely(len > p->small_bytes || !may_send(p)))
 		return 0;
 	sent = sb_spsc_put_run(&p->tx, msgs, len, n, BUS_REC_PLAIN);
 	if (!sent)
@@ -210,7 +209,7 @@ static SB_NOINLINE int sent_and_look(struct bus_pipe *p)
 	return 0;
 }
 
-/* Any other. */
+/* What the shortest way is too short for. */
 static SB_NOINLINE int send_longer(struct bus_pipe *p, const void *buf,
 				   size_t len_bytes, int64_t timeout_ns)
 {
