@@ -812,6 +812,9 @@ static bool run_once(long k)
 		BAD(wrong, "it cannot be stopped");
 	sh->stopped = 1;
 	others_go_on();
+	/* As if it got the processor late. */
+	for (uint32_t i = 0; k % 2 && i < 2 * N_SLOTS && !sh->over; i++)
+		give();
 	if (!x.ended)
 		kill(walk.victim, SIGCONT);
 	point_watch("somebody hangs when it goes on");
