@@ -476,10 +476,25 @@ int bus_coord_stash(struct bus_coord *co)
 	return -EAGAIN;
 }
 
+/* Are there cells of the size of the one that we would lend, without it, for a
+ * request and its result?  By the cell and not by what is in it: a short result
+ * may lie in one of the largest, and those be the ones that are short. */
+static bool can_do_without(const struct bus_coord *co,
+			   const struct bus_loan *loan)
+{
+	const struct sb_blob *blob = &co->bus->blob;
+	uint32_t cell = loan->cell[loan->cell[0] == SB_BLOB_NONE];
+
+	return cell == SB_BLOB_NONE ||
+	       sb_blob_spare(blob, sb_blob_cell_bytes(blob, cell), 2);
+}
+
 /*
  * The result lies in a cell: it stays there until the next collect.  The other
- * cell is free at once; and if ours was the last of its size, the caller gets
- * a copy, as others may be waiting for just that one, and we next.
+ * cell is free at once; and if ours is one of the last of its size, the caller
+ * gets a copy, as others may be waiting for just that one, and we next: a
+ * caller who holds the results of a whole run may submit, and wait, while there
+ * is nobody but himself to free what he waits for.
  */
 static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 		       struct bus_result *r)
@@ -494,8 +509,8 @@ static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 			drop_cell(co, e->cell[i]);
 			loan->cell[i] = SB_BLOB_NONE;
 		}
-	if (r->len_bytes && !sb_blob_spare(blob, r->len_bytes))
-		loan->stash = malloc(r->len_bytes);
+	if (!can_do_without(co, loan))
+		loan->stash = malloc(r->len_bytes + !r->len_bytes);
 	if (loan->stash) {
 		memcpy(loan->stash, r->data, r->len_bytes);
 		r->data = loan->stash;

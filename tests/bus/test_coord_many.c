@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "bus/coord.h"
 #include "tests/bus/t_bus.h"
 
 #define MS  1000000
@@ -364,6 +365,73 @@ Test(coord_many, requests_and_results_in_cells)
 	}
 	free(reqs);
 	stop();
+}
+
+static void wait_all_done(void)
+{
+	uint64_t seq;
+
+	for (uint32_t i = coord->entry[0].next; i; i = coord->entry[i].next)
+		while (!bus_coord_is_done(coord, &coord->entry[i], &seq))
+			nap(1);
+}
+
+static void assert_big(const struct bus_result *r)
+{
+	const struct order *o = &orders[r->id];
+
+	cr_assert_eq(r->kind, BUS_RESULT_OK);
+	cr_assert_eq(r->len_bytes, o->n);
+	cr_assert(t_is(r->data, r->len_bytes, o->mark));
+}
+
+/* Collect at once as many results as there are cells of the largest size, and
+ * submit requests of @req_bytes while they are lent. */
+static void lend_all_and_submit(int32_t len, size_t req_bytes)
+{
+	struct bus_coord_config c = settings(1, 1);
+	unsigned char *reqs = calloc(2, T_MESSAGE_MAX);
+
+	c.result_bytes = T_MESSAGE_MAX;
+	for (uint32_t i = 0; i < 6; i++)
+		orders[i] = (struct order){ BIG, len, i };
+	memcpy(reqs, &orders[4], sizeof(*orders));
+	memcpy(reqs + req_bytes, &orders[5], sizeof(*orders));
+	start_with(&c);
+	submit(0, 4);
+	cr_assert_eq(bus_submit(coord, 4, reqs, sizeof(*orders), 0), -EAGAIN,
+		     "there are more cells than this test believes");
+	wait_all_done();
+	cr_assert_eq(bus_collect_many(coord, results, 8, T_LONG), 4);
+	for (uint32_t sent = 0; sent < 2;) {
+		int n = bus_submit_many(coord, ids + 4 + sent,
+					reqs + sent * req_bytes, req_bytes,
+					2 - sent, T_LONG);
+
+		cr_assert_gt(n, 0, "%d", n);
+		sent += (uint32_t)n;
+	}
+	for (uint32_t i = 0; i < 4; i++)
+		assert_big(&results[i]);
+	for (uint32_t got = 0; got < 2;) {
+		uint32_t n = collect_some(2, false);
+
+		for (uint32_t i = 0; i < n; i++, got++)
+			assert_big(&results[i]);
+	}
+	free(reqs);
+	stop();
+}
+
+/* Who waits for a cell does not wait for what he holds himself. */
+Test(coord_many, short_results_in_large_cells_leave_some)
+{
+	lend_all_and_submit(3000, sizeof(struct order));
+}
+
+Test(coord_many, results_leave_cells_for_a_request_and_its_result)
+{
+	lend_all_and_submit(60000, 60000);
 }
 
 Test(coord_many, any_order_finds_all_behind_a_slow_one)
