@@ -935,8 +935,10 @@ static void kill_all(struct bus_coord *co)
 	wait_stopped_for_sure(co, bus_crew_dying, SB_FOREVER);
 	if (!bus_crew_live(&co->crew))
 		return;
+	sb_ring_recall(&co->c.end);
 	take_back(co);
 	wait_stopped_for_sure(co, bus_crew_live, sb_now_ns() + PARTING_NS);
+	take_back(co); /* of a run; what comes later is drained by the next */
 }
 
 int bus_coord_kill_all(struct bus_coord *co)

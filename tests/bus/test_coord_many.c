@@ -28,7 +28,9 @@ enum what {
 	PID,      /* its pid, after n ms */
 	ATTEMPTS, /* how many died on it */
 	NAP,      /* n ms */
-	BIG       /* n bytes, t_fill */
+	BIG,      /* n bytes, t_fill */
+	GATED     /* counted in board->n_begun; waits for the gate; n: before
+		   * that it becomes somebody else, and so outlives its parent */
 };
 
 struct order {
@@ -37,6 +39,11 @@ struct order {
 	uint64_t mark;
 };
 
+struct board {
+	_Atomic uint32_t n_begun, gate, pid;
+};
+
+static struct board *board;
 static struct bus *bus;
 static struct bus_coord *coord;
 static struct bus_result results[MAX];
@@ -46,6 +53,9 @@ static struct order orders[MAX];
 static void setup(void)
 {
 	bus = t_bus();
+	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	T_CHECK(board != MAP_FAILED);
 	for (uint32_t i = 0; i < MAX; i++) {
 		ids[i] = i;
 		orders[i] = (struct order){ ECHO, 0, i * 3 + 1 };
@@ -56,6 +66,8 @@ static void teardown(void)
 {
 	bus_coord_stop(coord, 0);
 	bus_close(bus);
+	st_rel(&board->gate, 1); /* for whoever outlives us */
+	munmap(board, sizeof(*board));
 }
 
 TestSuite(coord_many, .init = setup, .fini = teardown, .timeout = 200.0);
@@ -101,6 +113,15 @@ static int handler(void *ctx, const void *req, size_t len, struct bus_reply *r)
 			return 99;
 		t_fill(room, (size_t)o.n, o.mark);
 		return 0;
+	case GATED:
+		if (o.n && (setresgid(65534, 65534, 65534) ||
+			    setresuid(65534, 65534, 65534)))
+			return 99;
+		st_rel(&board->pid, (uint32_t)getpid());
+		add_acqrel(&board->n_begun, 1);
+		while (!ld_acq(&board->gate))
+			nap(1);
+		break;
 	}
 	return bus_reply_put(r, req, len);
 }
@@ -589,6 +610,89 @@ Test(coord_many, what_lies_behind_a_deadly_one_is_not_blamed)
 		}
 		stop();
 	}
+}
+
+/* Becomes somebody who may not kill its worker, which has a run in hand. */
+static int stop_as_another(void *arg)
+{
+	pid_t worker;
+
+	(void)arg;
+	alarm(60);
+	for (uint32_t i = 0; i < 40; i++)
+		orders[i].what = GATED;
+	start(1, 64);
+	T_CHECK(bus_submit_many(coord, ids, orders, sizeof(*orders), 40, 0) ==
+		40);
+	while (!ld_acq(&board->n_begun))
+		nap(1);
+	T_CHECK(bus_coord_workers(coord, &worker, 1) == 1);
+	if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ||
+	    kill(worker, 0) == 0)
+		return T_SKIP;
+	T_CHECK(bus_coord_stop(coord, 0) == -ETIMEDOUT);
+	coord = NULL;
+	st_rel(&board->gate, 1);
+	t_wait(worker);
+	T_CHECK(ld_acq(&board->n_begun) == 1);
+	return 0;
+}
+
+Test(coord_many, what_lies_in_a_run_is_not_begun_after_the_stop)
+{
+	struct bus_coord_config c = settings(1, 64);
+	int status = t_wait(t_fork(stop_as_another, NULL));
+
+	st_rel(&board->gate, 1);
+	if (status == T_SKIP)
+		cr_skip_test("nobody else to be here");
+	cr_assert_eq(status, 0);
+	/* and it is in nobody's way */
+	start_with(&c);
+	cr_assert_eq(t_stats(bus).n_channels, 1);
+	submit(0, 40);
+	for (uint32_t got = 0; got < 40;) {
+		uint32_t n = collect_some(40, false);
+
+		for (uint32_t i = 0; i < n; i++, got++)
+			assert_echo(&results[i]);
+	}
+	stop();
+}
+
+static int leave_orphan(void *arg)
+{
+	(void)arg;
+	for (uint32_t i = 0; i < 40; i++)
+		orders[i] = (struct order){ GATED, 1, 0 };
+	start(1, 64);
+	T_CHECK(bus_submit_many(coord, ids, orders, sizeof(*orders), 40, 0) ==
+		40);
+	while (!ld_acq(&board->n_begun))
+		nap(1);
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+static bool orphan_is_gone(void *arg)
+{
+	(void)arg;
+	return sb_proc_dead((struct sb_proc_id){ .pid = ld_acq(&board->pid) });
+}
+
+/* Nor after the coordinator's death is seen. */
+Test(coord_many, what_lies_in_a_run_is_not_begun_for_a_dead_one)
+{
+	if (geteuid())
+		cr_skip_test("nobody else to be here");
+	cr_assert_eq(t_wait(t_fork(leave_orphan, NULL)), -SIGKILL);
+	cr_assert_not(orphan_is_gone(NULL));
+	start(1, 64);
+	cr_assert_eq(t_stats(bus).n_channels, 2);
+	st_rel(&board->gate, 1);
+	cr_assert(t_eventually(orphan_is_gone, NULL, 30000));
+	cr_assert_eq(ld_acq(&board->n_begun), 1);
+	stop();
 }
 
 Test(coord_many, requests_that_kill_now_and_then_are_answered)
