@@ -161,11 +161,30 @@ static void drop_cell(struct bus_coord *co, uint32_t cell)
 	sb_wake(&bus->map->header->blob_rx, &bus->bells, SB_EP_MAX);
 }
 
+/* Are there cells for the request and for its result?  A look. */
+static bool both_spare(const struct submit *s)
+{
+	const struct bus_request_chan *c = &s->co->c;
+	uint64_t less = s->len, more = c->layout.result_bytes;
+
+	if (less > more) {
+		less = more;
+		more = s->len;
+	}
+	return sb_blob_spare(&c->bus->blob, more, 1) &&
+	       sb_blob_spare(&c->bus->blob, less, 2);
+}
+
 static int claim_cells(struct submit *s)
 {
 	struct bus_request_chan *c = &s->co->c;
 	int ret = 0;
 
+	/* Who waits looks first: to take the one and to give it back would wake
+	 * all who wait for cells, and so himself. */
+	if (s->blocking && s->len > c->layout.request_bytes &&
+	    c->layout.head_bytes && s->cell[0] == SB_BLOB_NONE && !both_spare(s))
+		return -EAGAIN;
 	if (s->len > c->layout.request_bytes && s->cell[0] == SB_BLOB_NONE) {
 		ret = sb_blob_claim(&c->bus->blob, s->len, &s->cell[0]);
 		if (ret)
@@ -510,9 +529,10 @@ static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 			loan->cell[i] = SB_BLOB_NONE;
 		}
 	if (!can_do_without(co, loan))
-		loan->stash = malloc(r->len_bytes + !r->len_bytes);
+		loan->stash = malloc(r->len_bytes + 1);
 	if (loan->stash) {
 		memcpy(loan->stash, r->data, r->len_bytes);
+		((char *)loan->stash)[r->len_bytes] = 0; /* of a text */
 		r->data = loan->stash;
 		drop_cells(co->bus, loan->cell);
 		loan->cell[0] = loan->cell[1] = SB_BLOB_NONE;
