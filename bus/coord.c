@@ -183,7 +183,8 @@ static int claim_cells(struct submit *s)
 	/* Who waits looks first: to take the one and to give it back would wake
 	 * all who wait for cells, and so himself. */
 	if (s->blocking && s->len > c->layout.request_bytes &&
-	    c->layout.head_bytes && s->cell[0] == SB_BLOB_NONE && !both_spare(s))
+	    c->layout.head_bytes && s->cell[0] == SB_BLOB_NONE &&
+	    !both_spare(s))
 		return -EAGAIN;
 	if (s->len > c->layout.request_bytes && s->cell[0] == SB_BLOB_NONE) {
 		ret = sb_blob_claim(&c->bus->blob, s->len, &s->cell[0]);

@@ -352,8 +352,7 @@ static int leave(const struct bus_worker *w, int status)
 {
 	if (w->hooks && w->hooks->exit)
 		w->hooks->exit(w->hooks->ctx);
-	if (w->c->bus->fork_gen == sb_fork_gen &&
-	    !sb_ring_recalled(&w->c->end))
+	if (w->c->bus->fork_gen == sb_fork_gen && !sb_ring_recalled(&w->c->end))
 		set_life(w, BUS_PLACE_LEAVING);
 	return status;
 }

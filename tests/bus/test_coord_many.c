@@ -402,7 +402,7 @@ static void assert_big(const struct bus_result *r)
 	const struct order *o = &orders[r->id];
 
 	cr_assert_eq(r->kind, BUS_RESULT_OK);
-	cr_assert_eq(r->len_bytes, o->n);
+	cr_assert_eq(r->len_bytes, (size_t)o->n);
 	cr_assert(t_is(r->data, r->len_bytes, o->mark));
 }
 
