@@ -127,6 +127,7 @@ static void find_abandoned(struct bus *bus)
 			     bus_ep_lives(bus->map, ld_acq(&c->coord))))
 			continue;
 		sb_ring_close(end);
+		sb_ring_recall(end);
 		drain(bus, end);
 		bus_channel_idle(bus, i);
 	}

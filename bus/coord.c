@@ -161,11 +161,31 @@ static void drop_cell(struct bus_coord *co, uint32_t cell)
 	sb_wake(&bus->map->header->blob_rx, &bus->bells, SB_EP_MAX);
 }
 
+/* Are there cells for the request and for its result?  A look. */
+static bool both_spare(const struct submit *s)
+{
+	const struct bus_request_chan *c = &s->co->c;
+	uint64_t less = s->len, more = c->layout.result_bytes;
+
+	if (less > more) {
+		less = more;
+		more = s->len;
+	}
+	return sb_blob_spare(&c->bus->blob, more, 1) &&
+	       sb_blob_spare(&c->bus->blob, less, 2);
+}
+
 static int claim_cells(struct submit *s)
 {
 	struct bus_request_chan *c = &s->co->c;
 	int ret = 0;
 
+	/* Who waits looks first: to take the one and to give it back would wake
+	 * all who wait for cells, and so himself. */
+	if (s->blocking && s->len > c->layout.request_bytes &&
+	    c->layout.head_bytes && s->cell[0] == SB_BLOB_NONE &&
+	    !both_spare(s))
+		return -EAGAIN;
 	if (s->len > c->layout.request_bytes && s->cell[0] == SB_BLOB_NONE) {
 		ret = sb_blob_claim(&c->bus->blob, s->len, &s->cell[0]);
 		if (ret)
@@ -476,10 +496,25 @@ int bus_coord_stash(struct bus_coord *co)
 	return -EAGAIN;
 }
 
+/* Are there cells of the size of the one that we would lend, without it, for a
+ * request and its result?  By the cell and not by what is in it: a short result
+ * may lie in one of the largest, and those be the ones that are short. */
+static bool can_do_without(const struct bus_coord *co,
+			   const struct bus_loan *loan)
+{
+	const struct sb_blob *blob = &co->bus->blob;
+	uint32_t cell = loan->cell[loan->cell[0] == SB_BLOB_NONE];
+
+	return cell == SB_BLOB_NONE ||
+	       sb_blob_spare(blob, sb_blob_cell_bytes(blob, cell), 2);
+}
+
 /*
  * The result lies in a cell: it stays there until the next collect.  The other
- * cell is free at once; and if ours was the last of its size, the caller gets
- * a copy, as others may be waiting for just that one, and we next.
+ * cell is free at once; and if ours is one of the last of its size, the caller
+ * gets a copy, as others may be waiting for just that one, and we next: a
+ * caller who holds the results of a whole run may submit, and wait, while there
+ * is nobody but himself to free what he waits for.
  */
 static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 		       struct bus_result *r)
@@ -494,10 +529,11 @@ static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 			drop_cell(co, e->cell[i]);
 			loan->cell[i] = SB_BLOB_NONE;
 		}
-	if (r->len_bytes && !sb_blob_spare(blob, r->len_bytes))
-		loan->stash = malloc(r->len_bytes);
+	if (!can_do_without(co, loan))
+		loan->stash = malloc(r->len_bytes + 1);
 	if (loan->stash) {
 		memcpy(loan->stash, r->data, r->len_bytes);
+		((char *)loan->stash)[r->len_bytes] = 0; /* of a text */
 		r->data = loan->stash;
 		drop_cells(co->bus, loan->cell);
 		loan->cell[0] = loan->cell[1] = SB_BLOB_NONE;
@@ -920,8 +956,10 @@ static void kill_all(struct bus_coord *co)
 	wait_stopped_for_sure(co, bus_crew_dying, SB_FOREVER);
 	if (!bus_crew_live(&co->crew))
 		return;
+	sb_ring_recall(&co->c.end);
 	take_back(co);
 	wait_stopped_for_sure(co, bus_crew_live, sb_now_ns() + PARTING_NS);
+	take_back(co); /* of a run; what comes later is drained by the next */
 }
 
 int bus_coord_kill_all(struct bus_coord *co)

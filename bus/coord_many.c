@@ -266,14 +266,17 @@ static void unlink_run(struct bus_coord *co, uint32_t first, uint32_t last,
 	bus_count(&co->bus->ep->counts.got, n);
 }
 
-/* Is the answer @seq to @e a result in the slot, and nobody died on it? */
+/* Is the answer @seq to @e a result in the slot, and nobody died on it?  gen is
+ * looked at behind the answer: whoever took the request from one who died did
+ * so after it had changed, and that may have been a moment ago. */
 SB_INLINE bool is_plain(const struct bus_coord *co, const struct bus_entry *e,
-			uint64_t seq, bool deaths)
+			uint64_t seq)
 {
 	return !(seq & SB_SEQ_FLAGS) &&
 	       SB_SEQ_LEN(seq) <= co->c.layout.inline_bytes &&
 	       (e->cell[0] & e->cell[1]) == SB_BLOB_NONE &&
-	       !(deaths && sb_ring_attempts(&co->c.end, e->pos));
+	       (sb_likely(ld_rlx(&co->c.end.ring->gen) == 1) ||
+		!sb_ring_attempts(&co->c.end, e->pos));
 }
 
 /*
@@ -284,7 +287,6 @@ static uint32_t collect_plain(struct collecting *c, uint32_t first)
 {
 	struct bus_coord *co = c->co;
 	struct sb_ring_end *end = &co->c.end;
-	bool deaths = ld_rlx(&end->ring->gen) != 1;
 	uint32_t i = first, last = 0, n = c->n;
 	uint64_t last_pos = 0;
 
@@ -298,7 +300,7 @@ static uint32_t collect_plain(struct collecting *c, uint32_t first)
 		ahead_of_collect(co, e->pos, slot);
 		seq = ld_acq(&slot->seq); /* C1 */
 		if ((seq & SB_SEQ_KIND) != (e->pos | SB_DONE) || e->stash ||
-		    !is_plain(co, e, seq, deaths))
+		    !is_plain(co, e, seq))
 			break;
 		*r = (struct bus_result){ .id = e->id,
 					  .exit_status = -1,

@@ -846,8 +846,8 @@ BUS_API int bus_coord_start(struct bus *bus, const char *name,
  * @timeout_ns: when it is over, workers that are still busy are killed
  *
  * Results that were not collected are dropped.  A caller that has changed its
- * user may not kill its workers any more: they are left alone, and end when what
- * they have in hand is over.  Returns 0, or -ETIMEDOUT when workers had to be
+ * user may not kill its workers any more: they are left alone, and end when the
+ * request that they are at is over.  Returns 0, or -ETIMEDOUT when workers had to be
  * killed.  NULL does nothing.
  */
 BUS_API int bus_coord_stop(struct bus_coord *coord, int64_t timeout_ns);

@@ -24,7 +24,8 @@
  * the ring is, as another coordinator may have it by now.  That word was
  * written before the first of the other's requests was published, so the look
  * after the take is sure; the one before it lets a worker that is too late
- * leave.
+ * leave.  One that has a run in hand when its coordinator stops, or dies, and
+ * cannot be killed, finishes the request that it is at and gives back the rest.
  */
 #include "config.h"
 
@@ -187,23 +188,6 @@ SB_INLINE void serve_one(const struct bus_worker *w, struct bus_reply *r,
 	bus_count(&c->bus->ep->counts.put, 1);
 }
 
-/* The @n requests from @pos on, of which we begin one after the other. */
-static void serve(const struct bus_worker *w, struct bus_reply *r, uint64_t pos,
-		  int n)
-{
-	if (sb_likely(n == 1)) {
-		serve_one(w, r, pos, true);
-		return;
-	}
-	for (; n > 0; n--, pos += SB_POS_ONE) {
-		/* Only who shares with nobody knows that it will be his. */
-		if (w->n_sharers == 1)
-			sb_ring_ahead_in_run(&w->c->end, pos);
-		sb_ring_begin(&w->c->end, pos);
-		serve_one(w, r, pos, false);
-	}
-}
-
 /* What an attempt to take says if the place is to be left, or is not ours. */
 #define TOO_MANY (SB_BATCH_MAX + 1)
 #define STALE    (SB_BATCH_MAX + 2)
@@ -218,10 +202,14 @@ struct taking {
 	uint32_t place;
 };
 
-/* The ring is another coordinator's, or soon will be. */
-static bool is_stale(const struct taking *t)
+/* Does nobody wait for our answers any more?  STALE: the ring is another
+ * coordinator's.  -EPIPE: it soon will be, as ours is dead, or has stopped and
+ * could not kill us.  Else 0. */
+SB_INLINE int is_over(const struct taking *t)
 {
-	return sb_unlikely(ld_rlx(&t->c->chan->coord) != t->coord);
+	if (sb_unlikely(ld_rlx(&t->c->chan->coord) != t->coord))
+		return STALE;
+	return sb_unlikely(sb_ring_recalled(&t->c->end)) ? -EPIPE : 0;
 }
 
 /* Does an attempt to take say that there are requests? */
@@ -243,10 +231,10 @@ static int try_take(void *arg, bool sure)
 {
 	struct taking *t = arg;
 	uint32_t n = 1;
-	int ret;
+	int ret = is_over(t), over;
 
-	if (is_stale(t))
-		return STALE;
+	if (sb_unlikely(ret))
+		return ret;
 	if (t->n_wanted && sb_unlikely(ld_rlx(t->n_wanted) <= t->place))
 		return TOO_MANY;
 	/* Only when there is something: a look at tail for each look in vain
@@ -254,11 +242,34 @@ static int try_take(void *arg, bool sure)
 	if (t->prefetch > 1 && sb_ring_any(&t->c->end))
 		n = sb_ring_share(&t->c->end, t->n_sharers, t->prefetch);
 	ret = sb_ring_take(&t->c->end, n, sure, &t->pos);
-	if (ret > 0 && is_stale(t)) {
+	over = ret > 0 ? is_over(t) : 0;
+	if (sb_unlikely(over)) {
 		give_back(t, ret);
-		return STALE;
+		return over;
 	}
 	return ret;
+}
+
+/* The @n requests that we took, of which we begin one after the other; and none
+ * any more once nobody waits for them. */
+static void serve(const struct bus_worker *w, struct bus_reply *r,
+		  struct taking *t, int n)
+{
+	if (sb_likely(n == 1)) {
+		serve_one(w, r, t->pos, true);
+		return;
+	}
+	for (; n > 0; n--, t->pos += SB_POS_ONE) {
+		if (sb_unlikely(is_over(t))) {
+			give_back(t, n);
+			return;
+		}
+		/* Only who shares with nobody knows that it will be his. */
+		if (t->n_sharers == 1)
+			sb_ring_ahead_in_run(&t->c->end, t->pos);
+		sb_ring_begin(&t->c->end, t->pos);
+		serve_one(w, r, t->pos, false);
+	}
 }
 
 static bool more_to_take(void *arg, uint32_t i)
@@ -335,12 +346,13 @@ static int begin(const struct bus_worker *w)
 	return ret;
 }
 
-/* Leave in good order. */
+/* Leave in good order; and without a trace where the area may be the next
+ * crew's by now. */
 static int leave(const struct bus_worker *w, int status)
 {
 	if (w->hooks && w->hooks->exit)
 		w->hooks->exit(w->hooks->ctx);
-	if (w->c->bus->fork_gen == sb_fork_gen)
+	if (w->c->bus->fork_gen == sb_fork_gen && !sb_ring_recalled(&w->c->end))
 		set_life(w, BUS_PLACE_LEAVING);
 	return status;
 }
@@ -374,7 +386,7 @@ int bus_worker_run(const struct bus_worker *w)
 		if (ret == -EAGAIN || ret == -EBUSY)
 			ret = wait_for_request(&t, &pace);
 		if (is_run(ret)) {
-			serve(w, &r, t.pos, ret);
+			serve(w, &r, &t, ret);
 			if (left && !--left)
 				return leave(w, BUS_WORKER_RETIRED);
 		} else if (ret == TOO_MANY) {

@@ -179,14 +179,16 @@ bool sb_blob_is_own(const struct sb_blob *b, uint32_t cell)
 	return cell < b->n_cells && ld_rlx(&b->owner[cell]) == owned_by(b->me);
 }
 
-bool sb_blob_spare(const struct sb_blob *b, uint64_t len_bytes)
+bool sb_blob_spare(const struct sb_blob *b, uint64_t len_bytes, uint32_t n)
 {
 	for (uint32_t i = 0; i < b->n_classes; i++) {
 		const struct sb_blob_class *c = &b->class_[i];
 
 		for (uint32_t k = 0;
 		     c->cell_bytes >= len_bytes && k < c->n_cells; k++)
-			if ((ld_rlx(&b->owner[c->first_cell + k]) & 3) == FREE)
+			if ((ld_rlx(&b->owner[c->first_cell + k]) & 3) ==
+				    FREE &&
+			    !--n)
 				return true;
 	}
 	return false;

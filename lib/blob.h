@@ -91,8 +91,8 @@ bool sb_blob_is_own(const struct sb_blob *b, uint32_t cell);
 /* Our cell is not needed any more. */
 void sb_blob_drop(struct sb_blob *b, uint32_t cell);
 
-/* Would sb_blob_claim find one now?  A look, nothing is claimed. */
-bool sb_blob_spare(const struct sb_blob *b, uint64_t len_bytes);
+/* Would sb_blob_claim find @n of them now?  A look, nothing is claimed. */
+bool sb_blob_spare(const struct sb_blob *b, uint64_t len_bytes, uint32_t n);
 
 /* Our cell now goes with position @pos of @channel, which we have claimed. */
 void sb_blob_hand(struct sb_blob *b, uint32_t cell, uint32_t channel,

@@ -112,7 +112,8 @@ struct sb_ring {
 	alignas(SB_FAR) _Atomic uint64_t gen; /* changes after a PENDING
 					       * appeared */
 	_Atomic uint64_t orphans; /* changes after a producer's death */
-	_Atomic uint32_t closing; /* hint for wake-ups; tail is the truth */
+	_Atomic uint32_t closing; /* hint for wake-ups; tail is the truth.  1
+				   * closed, 2 aborted or recalled */
 
 	/* n_slots words each of pown, pskip | cown, then the slots */
 	alignas(SB_FAR) unsigned char rest[];
@@ -617,6 +618,23 @@ void sb_ring_abort(struct sb_ring_end *e);
 int sb_ring_reopen(struct sb_ring_end *e);
 
 bool sb_ring_closed(const struct sb_ring_end *e);
+
+/*
+ * sb_ring_recall   - of a closed ring of requests: nobody waits for answers any
+ *                    more, so what was taken in a run shall not be begun
+ * sb_ring_recalled - was it?  Then give it back.  A hint, that comes late
+ *
+ * It is over when the ring is opened again.
+ */
+SB_INLINE void sb_ring_recall(struct sb_ring_end *e)
+{
+	st_rel(&e->ring->closing, 2);
+}
+
+SB_INLINE bool sb_ring_recalled(const struct sb_ring_end *e)
+{
+	return ld_rlx(&e->ring->closing) == 2;
+}
 
 /* Is any message not finished yet: claimed, published, taken, pending?  A
  * snapshot; looks at every slot. */

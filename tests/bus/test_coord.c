@@ -499,6 +499,20 @@ Test(coord, an_error_has_a_code_and_a_text)
 	}
 }
 
+/* What is got next, of so many bytes, was used before. */
+static void soil_heap(size_t from, size_t to)
+{
+	void *p[100];
+	size_t n = 0;
+
+	for (; from < to; from += 8) {
+		p[n] = malloc(from);
+		memset(p[n++], 'x', from);
+	}
+	while (n)
+		free(p[--n]);
+}
+
 Test(coord, an_error_arrives_though_no_cell_is_free_for_its_text)
 {
 	struct bus_config c = t_config();
@@ -518,10 +532,43 @@ Test(coord, an_error_arrives_though_no_cell_is_free_for_its_text)
 	cr_assert_eq(result.kind, BUS_RESULT_ERROR);
 	cr_assert_eq(result.code, 4);
 	cr_assert_eq(result.len_bytes, 0);
+	/* in the last one: the caller gets a copy, which ends as the text does */
+	soil_heap(200, 300);
+	cr_assert_eq(bus_queue_get(all, byte, 100, NULL, 0), 0);
+	submit(3, FAIL_LONG, 4);
+	collect(3);
+	cr_assert_gt(result.len_bytes, 200);
+	cr_assert_eq(strlen(result.data), result.len_bytes);
 	cr_assert_eq(bus_queue_abort(all), 0);
 	submit(2, FAIL_LONG, 4);
 	collect(2);
 	cr_assert_gt(result.len_bytes, 200);
+	stop();
+}
+
+/* One cell is free where two are needed: to take it and give it back would wake
+ * us ourselves, again and again. */
+Test(coord, who_waits_for_two_cells_sleeps)
+{
+	struct bus_coord_config c = settings(1);
+	struct bus_queue *q = t_queue(bus, "q", 8, 8, 0);
+	char *large = calloc(1, T_MESSAGE_MAX);
+	uint64_t n_parks;
+
+	c.result_bytes = T_MESSAGE_MAX;
+	start_with(&c);
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(bus_queue_put(q, large, T_MESSAGE_MAX, 0), 0);
+	n_parks = t_stats(bus).n_parks;
+	cr_assert_eq(bus_submit(coord, 1, large, T_MESSAGE_MAX, 300 * MS),
+		     -ETIMEDOUT);
+	n_parks = t_stats(bus).n_parks - n_parks;
+	cr_assert_lt(n_parks, 50, "%d", (int)n_parks);
+	cr_assert_eq(bus_queue_get(q, large, T_MESSAGE_MAX, NULL, 0), 0);
+	cr_assert_eq(bus_submit(coord, 1, large, T_MESSAGE_MAX, T_LONG), 0);
+	collect(1);
+	cr_assert_eq(bus_queue_abort(q), 0);
+	free(large);
 	stop();
 }
 

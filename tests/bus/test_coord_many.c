@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "bus/coord.h"
 #include "tests/bus/t_bus.h"
 
 #define MS  1000000
@@ -27,7 +28,9 @@ enum what {
 	PID,      /* its pid, after n ms */
 	ATTEMPTS, /* how many died on it */
 	NAP,      /* n ms */
-	BIG       /* n bytes, t_fill */
+	BIG,      /* n bytes, t_fill */
+	GATED     /* counted in board->n_begun; waits for the gate; n: before
+		   * that it becomes somebody else, and so outlives its parent */
 };
 
 struct order {
@@ -36,6 +39,11 @@ struct order {
 	uint64_t mark;
 };
 
+struct board {
+	_Atomic uint32_t n_begun, gate, pid;
+};
+
+static struct board *board;
 static struct bus *bus;
 static struct bus_coord *coord;
 static struct bus_result results[MAX];
@@ -45,6 +53,9 @@ static struct order orders[MAX];
 static void setup(void)
 {
 	bus = t_bus();
+	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	T_CHECK(board != MAP_FAILED);
 	for (uint32_t i = 0; i < MAX; i++) {
 		ids[i] = i;
 		orders[i] = (struct order){ ECHO, 0, i * 3 + 1 };
@@ -55,6 +66,8 @@ static void teardown(void)
 {
 	bus_coord_stop(coord, 0);
 	bus_close(bus);
+	st_rel(&board->gate, 1); /* for whoever outlives us */
+	munmap(board, sizeof(*board));
 }
 
 TestSuite(coord_many, .init = setup, .fini = teardown, .timeout = 200.0);
@@ -100,6 +113,15 @@ static int handler(void *ctx, const void *req, size_t len, struct bus_reply *r)
 			return 99;
 		t_fill(room, (size_t)o.n, o.mark);
 		return 0;
+	case GATED:
+		if (o.n && (setresgid(65534, 65534, 65534) ||
+			    setresuid(65534, 65534, 65534)))
+			return 99;
+		st_rel(&board->pid, (uint32_t)getpid());
+		add_acqrel(&board->n_begun, 1);
+		while (!ld_acq(&board->gate))
+			nap(1);
+		break;
 	}
 	return bus_reply_put(r, req, len);
 }
@@ -366,6 +388,73 @@ Test(coord_many, requests_and_results_in_cells)
 	stop();
 }
 
+static void wait_all_done(void)
+{
+	uint64_t seq;
+
+	for (uint32_t i = coord->entry[0].next; i; i = coord->entry[i].next)
+		while (!bus_coord_is_done(coord, &coord->entry[i], &seq))
+			nap(1);
+}
+
+static void assert_big(const struct bus_result *r)
+{
+	const struct order *o = &orders[r->id];
+
+	cr_assert_eq(r->kind, BUS_RESULT_OK);
+	cr_assert_eq(r->len_bytes, (size_t)o->n);
+	cr_assert(t_is(r->data, r->len_bytes, o->mark));
+}
+
+/* Collect at once as many results as there are cells of the largest size, and
+ * submit requests of @req_bytes while they are lent. */
+static void lend_all_and_submit(int32_t len, size_t req_bytes)
+{
+	struct bus_coord_config c = settings(1, 1);
+	unsigned char *reqs = calloc(2, T_MESSAGE_MAX);
+
+	c.result_bytes = T_MESSAGE_MAX;
+	for (uint32_t i = 0; i < 6; i++)
+		orders[i] = (struct order){ BIG, len, i };
+	memcpy(reqs, &orders[4], sizeof(*orders));
+	memcpy(reqs + req_bytes, &orders[5], sizeof(*orders));
+	start_with(&c);
+	submit(0, 4);
+	cr_assert_eq(bus_submit(coord, 4, reqs, sizeof(*orders), 0), -EAGAIN,
+		     "there are more cells than this test believes");
+	wait_all_done();
+	cr_assert_eq(bus_collect_many(coord, results, 8, T_LONG), 4);
+	for (uint32_t sent = 0; sent < 2;) {
+		int n = bus_submit_many(coord, ids + 4 + sent,
+					reqs + sent * req_bytes, req_bytes,
+					2 - sent, T_LONG);
+
+		cr_assert_gt(n, 0, "%d", n);
+		sent += (uint32_t)n;
+	}
+	for (uint32_t i = 0; i < 4; i++)
+		assert_big(&results[i]);
+	for (uint32_t got = 0; got < 2;) {
+		uint32_t n = collect_some(2, false);
+
+		for (uint32_t i = 0; i < n; i++, got++)
+			assert_big(&results[i]);
+	}
+	free(reqs);
+	stop();
+}
+
+/* Who waits for a cell does not wait for what he holds himself. */
+Test(coord_many, short_results_in_large_cells_leave_some)
+{
+	lend_all_and_submit(3000, sizeof(struct order));
+}
+
+Test(coord_many, results_leave_cells_for_a_request_and_its_result)
+{
+	lend_all_and_submit(60000, 60000);
+}
+
 Test(coord_many, any_order_finds_all_behind_a_slow_one)
 {
 	bool seen[MAX] = { false };
@@ -521,6 +610,89 @@ Test(coord_many, what_lies_behind_a_deadly_one_is_not_blamed)
 		}
 		stop();
 	}
+}
+
+/* Becomes somebody who may not kill its worker, which has a run in hand. */
+static int stop_as_another(void *arg)
+{
+	pid_t worker;
+
+	(void)arg;
+	alarm(60);
+	for (uint32_t i = 0; i < 40; i++)
+		orders[i].what = GATED;
+	start(1, 64);
+	T_CHECK(bus_submit_many(coord, ids, orders, sizeof(*orders), 40, 0) ==
+		40);
+	while (!ld_acq(&board->n_begun))
+		nap(1);
+	T_CHECK(bus_coord_workers(coord, &worker, 1) == 1);
+	if (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534) ||
+	    kill(worker, 0) == 0)
+		return T_SKIP;
+	T_CHECK(bus_coord_stop(coord, 0) == -ETIMEDOUT);
+	coord = NULL;
+	st_rel(&board->gate, 1);
+	t_wait(worker);
+	T_CHECK(ld_acq(&board->n_begun) == 1);
+	return 0;
+}
+
+Test(coord_many, what_lies_in_a_run_is_not_begun_after_the_stop)
+{
+	struct bus_coord_config c = settings(1, 64);
+	int status = t_wait(t_fork(stop_as_another, NULL));
+
+	st_rel(&board->gate, 1);
+	if (status == T_SKIP)
+		cr_skip_test("nobody else to be here");
+	cr_assert_eq(status, 0);
+	/* and it is in nobody's way */
+	start_with(&c);
+	cr_assert_eq(t_stats(bus).n_channels, 1);
+	submit(0, 40);
+	for (uint32_t got = 0; got < 40;) {
+		uint32_t n = collect_some(40, false);
+
+		for (uint32_t i = 0; i < n; i++, got++)
+			assert_echo(&results[i]);
+	}
+	stop();
+}
+
+static int leave_orphan(void *arg)
+{
+	(void)arg;
+	for (uint32_t i = 0; i < 40; i++)
+		orders[i] = (struct order){ GATED, 1, 0 };
+	start(1, 64);
+	T_CHECK(bus_submit_many(coord, ids, orders, sizeof(*orders), 40, 0) ==
+		40);
+	while (!ld_acq(&board->n_begun))
+		nap(1);
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+static bool orphan_is_gone(void *arg)
+{
+	(void)arg;
+	return sb_proc_dead((struct sb_proc_id){ .pid = ld_acq(&board->pid) });
+}
+
+/* Nor after the coordinator's death is seen. */
+Test(coord_many, what_lies_in_a_run_is_not_begun_for_a_dead_one)
+{
+	if (geteuid())
+		cr_skip_test("nobody else to be here");
+	cr_assert_eq(t_wait(t_fork(leave_orphan, NULL)), -SIGKILL);
+	cr_assert_not(orphan_is_gone(NULL));
+	start(1, 64);
+	cr_assert_eq(t_stats(bus).n_channels, 2);
+	st_rel(&board->gate, 1);
+	cr_assert(t_eventually(orphan_is_gone, NULL, 30000));
+	cr_assert_eq(ld_acq(&board->n_begun), 1);
+	stop();
 }
 
 Test(coord_many, requests_that_kill_now_and_then_are_answered)

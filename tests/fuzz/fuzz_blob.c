@@ -108,7 +108,7 @@ static void step(struct fuzz_in *in, struct state *s)
 	case 11:
 		sb_blob_count(b, &bytes, &used);
 		FUZZ_CHECK(used <= bytes && bytes <= POOL_BYTES);
-		(void)sb_blob_spare(b, fuzz_number(in));
+		(void)sb_blob_spare(b, fuzz_number(in), 1 + fuzz_u8(in) % 4);
 		break;
 	case 12: /* a number that a peer wrote */
 		*cell = (uint32_t)fuzz_number(in);
