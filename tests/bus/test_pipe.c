@@ -1028,7 +1028,12 @@ Test(pipe, a_writer_that_dies_in_the_middle_of_a_message_is_told_once)
 static int opens_and_dies(void *arg)
 {
 	T_CHECK(bus_pipe_open(bus, "p", NULL, 0, &a) == 0);
-	return dies_in_the_middle(arg);
+	T_CHECK(send_n(a, 30, 1, 0) == 0);
+	half(1500);
+	if (arg)
+		t_gate_wait(arg);
+	kill(getpid(), SIGKILL);
+	return 0;
 }
 
 static int opens_and_leaves(void *arg)
@@ -1046,15 +1051,19 @@ Test(pipe, a_half_message_is_told_also_if_another_came_and_went)
 
 	c.slot_bytes = 1024;
 	for (int i = 0; i < 4; i++) {
+		struct t_gate seen;
 		pid_t child;
 
 		cr_assert_eq(bus_pipe_open(bus, "p", &c, 1, &b), 0);
-		child = t_fork(opens_and_dies, NULL);
+		t_gate_init(&seen);
+		child = t_fork(opens_and_dies, &seen);
 		recv_n(b, 30, 1);
 		if (i & 1)
 			cr_assert_eq(bus_pipe_recv(b, in, 2000, NULL, 0),
 				     -EAGAIN);
+		t_gate_open(&seen);
 		t_wait(child);
+		t_gate_close(&seen);
 		t_join(t_fork(opens_and_leaves, NULL));
 		if (i & 2) {
 			cr_assert_eq(bus_pipe_open(bus, "p", NULL, 0, &a), 0);
