@@ -548,9 +548,9 @@ void bus_coord_deliver(struct bus_coord *co, uint32_t i, uint64_t seq,
 
 	if (e->stash) {
 		*r = *(struct bus_result *)e->stash;
-		co->loan[co->n_loans++] = (struct bus_loan){
-			{ SB_BLOB_NONE, SB_BLOB_NONE }, e->stash
-		};
+		co->loan[co->n_loans++] =
+			(struct bus_loan){ { SB_BLOB_NONE, SB_BLOB_NONE },
+					   e->stash };
 		e->stash = NULL;
 	} else {
 		read_answer(co, e, seq, r);
@@ -618,23 +618,22 @@ static bool oldest_done(struct bus_coord *co)
 	return i && bus_coord_is_done(co, &co->entry[i], &seq);
 }
 
-static int collect_wait(struct collect *c, int64_t timeout_ns)
+int bus_coord_await(struct bus_coord *co, int (*try_)(void *arg, bool sure),
+		    void *arg, int64_t timeout_ns)
 {
-	struct bus_coord *co = c->co;
-	struct sb_wait wait = { .try_ = try_collect,
-				.arg = c,
+	struct sb_wait wait = { .try_ = try_,
+				.arg = arg,
 				.sets = { &co->c.chan->done },
 				.n_sets = 1 };
 	int ret = -EAGAIN;
 
 	if (co->pace.steps && timeout_ns) {
 		bus_pace_pause(co->pace.steps);
-		ret = try_collect(c, false);
+		ret = try_(arg, false);
 	}
 	if (ret == -EAGAIN)
-		ret = bus_crew_wait(&co->crew, &wait, bus_coord_deadline(timeout_ns));
-	if (!ret)
-		bus_pace_learn(&co->pace, oldest_done(co));
+		ret = bus_crew_wait(&co->crew, &wait,
+				    bus_coord_deadline(timeout_ns));
 	return ret;
 }
 
@@ -651,7 +650,12 @@ static int collect(struct bus_coord *co, struct bus_result *r, bool in_order,
 	if (!co->n_outstanding)
 		return -ENODATA;
 	ret = try_collect(&c, false);
-	return ret == -EAGAIN ? collect_wait(&c, timeout_ns) : ret;
+	if (ret == -EAGAIN) {
+		ret = bus_coord_await(co, try_collect, &c, timeout_ns);
+		if (!ret)
+			bus_pace_learn(&co->pace, oldest_done(co));
+	}
+	return ret;
 }
 
 int bus_coord_take(struct bus_coord *co, struct bus_result *result)

@@ -16,7 +16,7 @@ struct bus_entry {
 	uint64_t pos;
 	uint32_t next, prev;
 	uint32_t cell[2]; /* of the request, of the result */
-	void *stash; /* struct bus_result and its data, or NULL */
+	void *stash;      /* struct bus_result and its data, or NULL */
 	/* DEATH: who was last */
 	int32_t pid, signal, exit_status;
 };
@@ -119,6 +119,11 @@ int bus_coord_stash(struct bus_coord *co);
 /* Give entry @i, which is done, to the caller; short data goes to @buf. */
 void bus_coord_deliver(struct bus_coord *co, uint32_t i, uint64_t seq,
 		       struct bus_result *r, void *buf);
+
+/* Wait until @try_ finds an answer: first as long as the pace says, for more to
+ * come together.  0, -ETIMEDOUT, ..., as of bus_crew_wait(). */
+int bus_coord_await(struct bus_coord *co, int (*try_)(void *arg, bool sure),
+		    void *arg, int64_t timeout_ns);
 
 /* What was lent is given back. */
 void bus_coord_end_loans(struct bus_coord *co);

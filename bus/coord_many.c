@@ -409,27 +409,6 @@ static int try_collect(void *arg, bool sure)
 	return c->n ? 0 : -EAGAIN;
 }
 
-static int collect_wait(struct collecting *c, int64_t timeout_ns)
-{
-	struct bus_coord *co = c->co;
-	struct sb_wait wait = { .try_ = try_collect,
-				.arg = c,
-				.sets = { &co->c.chan->done },
-				.n_sets = 1 };
-	int ret = -EAGAIN;
-
-	if (co->pace.steps && timeout_ns) {
-		bus_pace_pause(co->pace.steps);
-		ret = try_collect(c, false);
-	}
-	if (ret == -EAGAIN)
-		ret = bus_crew_wait(&co->crew, &wait,
-				    bus_coord_deadline(timeout_ns));
-	if (!ret)
-		bus_pace_learn(&co->pace, c->n > 1);
-	return ret;
-}
-
 static int collect_many(struct bus_coord *co, struct bus_result *results,
 			size_t n, bool in_order, int64_t timeout_ns)
 {
@@ -447,8 +426,11 @@ static int collect_many(struct bus_coord *co, struct bus_result *results,
 	if (sb_unlikely(bus_coord_room(co, c.want)))
 		c.want = co->n_room;
 	ret = try_collect(&c, false);
-	if (ret == -EAGAIN)
-		ret = collect_wait(&c, timeout_ns);
+	if (ret == -EAGAIN) {
+		ret = bus_coord_await(co, try_collect, &c, timeout_ns);
+		if (!ret)
+			bus_pace_learn(&co->pace, c.n > 1);
+	}
 	if (ret)
 		return ret;
 	/* Most often as many are submitted next. */

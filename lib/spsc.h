@@ -552,18 +552,16 @@ typedef uint64_t sb_spsc_word_any __attribute__((aligned(1), may_alias));
 typedef uint64_t sb_spsc_pair_any
 	__attribute__((vector_size(16), aligned(1), may_alias));
 
-SB_INLINE void sb_spsc_copy_pair(unsigned char *to, const unsigned char *from)
-{
-	*(sb_spsc_pair_any *)(void *)to =
-		*(const sb_spsc_pair_any *)(const void *)from;
-}
-
-/* The same by two loads, also where a compiler would make one of them. */
-SB_INLINE void sb_spsc_copy_words(unsigned char *to, const unsigned char *from)
+/* By one load; or by @words, volatile, also where a compiler would make one of
+ * the two. */
+SB_INLINE void sb_spsc_copy_pair(unsigned char *to, const unsigned char *from,
+				 bool words)
 {
 	const volatile sb_spsc_word_any *f = (const void *)from;
 
-	*(sb_spsc_pair_any *)(void *)to = (sb_spsc_pair_any){ f[0], f[1] };
+	*(sb_spsc_pair_any *)(void *)to =
+		words ? (sb_spsc_pair_any){ f[0], f[1] }
+		      : *(const sb_spsc_pair_any *)(const void *)from;
 }
 
 /* The last bytes of @n, from @i on, in pieces that lie where a word, half a
@@ -589,25 +587,32 @@ SB_INLINE void sb_spsc_copy_tail(unsigned char *to, const unsigned char *from,
 		to[i] = from[i];
 }
 
-/*
- * Copies of up to SB_SPSC_SHORT bytes, without a call: out of a slot, and into
- * one.  Of none the pointers may be NULL.
- */
-SB_INLINE void sb_spsc_copy_out(void *to, const void *from, size_t n)
+/* @words is a constant. */
+SB_INLINE void sb_spsc_copy_pairs(void *to, const void *from, size_t n,
+				  bool words)
 {
 	unsigned char *t = to;
 	const unsigned char *f = from;
 	size_t i = 0;
 
 	for (; i + 32 <= n; i += 32) {
-		sb_spsc_copy_pair(t + i, f + i);
-		sb_spsc_copy_pair(t + i + 16, f + i + 16);
+		sb_spsc_copy_pair(t + i, f + i, words);
+		sb_spsc_copy_pair(t + i + 16, f + i + 16, words);
 	}
 	if (n & 16) {
-		sb_spsc_copy_pair(t + i, f + i);
+		sb_spsc_copy_pair(t + i, f + i, words);
 		i += 16;
 	}
 	sb_spsc_copy_tail(t, f, i, n);
+}
+
+/*
+ * Copies of up to SB_SPSC_SHORT bytes, without a call: out of a slot, and into
+ * one.  Of none the pointers may be NULL.
+ */
+SB_INLINE void sb_spsc_copy_out(void *to, const void *from, size_t n)
+{
+	sb_spsc_copy_pairs(to, from, n, false);
 }
 
 /*
@@ -618,23 +623,10 @@ SB_INLINE void sb_spsc_copy_out(void *to, const void *from, size_t n)
  */
 SB_INLINE void sb_spsc_copy_in(void *to, const void *from, size_t n)
 {
-	unsigned char *t = to;
-	const unsigned char *f = from;
-	size_t i = 0;
-
-	if (sb_unlikely(n > SB_SPSC_FRESH)) {
-		sb_spsc_copy_out(to, from, n);
-		return;
-	}
-	for (; i + 32 <= n; i += 32) {
-		sb_spsc_copy_words(t + i, f + i);
-		sb_spsc_copy_words(t + i + 16, f + i + 16);
-	}
-	if (n & 16) {
-		sb_spsc_copy_words(t + i, f + i);
-		i += 16;
-	}
-	sb_spsc_copy_tail(t, f, i, n);
+	if (sb_likely(n <= SB_SPSC_FRESH))
+		sb_spsc_copy_pairs(to, from, n, true);
+	else
+		sb_spsc_copy_pairs(to, from, n, false);
 }
 
 /* The same for any number. */
