@@ -573,18 +573,19 @@ static uint64_t slice_ns(uint64_t waited)
 static int park_in_slices(struct sb_waiter *w, uint32_t seen, uint64_t ns,
 			  uint64_t waited)
 {
-	uint64_t start = sb_now_ns(), now = start, end = start + ns;
+	uint64_t start = sb_now_ns(), done = 0; /* of ns */
 
-	while (now < end && !w->fired) {
-		uint64_t slice = slice_ns(waited + (now - start));
+	while (done < ns && !w->fired) {
+		uint64_t slice = slice_ns(waited + done);
 		int ret;
 
-		if (slice > end - now)
-			slice = end - now;
+		if (slice > ns - done)
+			slice = ns - done;
 		ret = sb_futex_park(w, seen, slice);
 		if (ret < 0 || ld_rlx(sb_own_bell(w)) != seen)
 			return ret;
-		w->looked_ns = now = sb_now_ns();
+		w->looked_ns = sb_now_ns();
+		done = w->looked_ns - start;
 		poll_watches(w);
 	}
 	return 0;
