@@ -1,5 +1,5 @@
 /*
- * test_queue.c - tests of bus/queue.c; Criterion suite "queue"
+ * test_queue.c - tests of bus/queue*.c; Criterion suite "queue"
  *
  * Waits that could hang have a deadline, T_LONG, that only a hang reaches.
  */
