@@ -477,9 +477,11 @@ int farm_end(struct farm *f, int err)
 		print_all(f);
 	out_flush(f->out);
 	if (f->opt->keep_going && f->summary->n_errors > 0)
-		complain("busscen: %" PRIu64 " lines of %s have an error "
+		complain("busscen: %" PRIu64 " line%s of %s with an error "
 			 "instead of a product",
-			 f->summary->n_errors, pairs_name(f->pairs));
+			 f->summary->n_errors,
+			 f->summary->n_errors == 1 ? "" : "s",
+			 pairs_name(f->pairs));
 	return f->status;
 }
 

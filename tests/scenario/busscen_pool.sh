@@ -118,7 +118,7 @@ test_bad_lines_and_overflows()
 	for farm in $farms 'pool-map --chunk 3'; do
 		expect 1 run $farm --input in --keep-going
 		out_is "2\nerror: not a pair of integers: 'x'\nerror: 9223372036854775807 * 2 does not fit 64 bits\n30\n"
-		err_is 'busscen: 2 lines of in have an error instead of a product\n'
+		err_is 'busscen: 2 lines of in with an error instead of a product\n'
 		expect 2 run $farm --input in
 		out_is '2\n'
 		err_is "in:2: not a pair of integers: 'x'\n"
@@ -196,7 +196,7 @@ test_a_poison_is_quarantined()
 		expect 1 run pool-map --input pairs --poison 500 --keep-going \
 			$args
 		one_is_error 500 "$died_3"
-		err_is 'busscen: 1 lines of pairs have an error instead of a product\n'
+		err_is 'busscen: 1 line of pairs with an error instead of a product\n'
 	done
 	for n in 1 1000; do
 		expect 1 run pool-map --input pairs --poison $n --keep-going
