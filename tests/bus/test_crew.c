@@ -87,6 +87,8 @@ static void teardown(void)
 
 TestSuite(crew, .init = setup, .fini = teardown, .timeout = 200.0);
 
+/* What a worker does ------------------------------------------------------ */
+
 static void nap(long ms)
 {
 	nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000 }, NULL);
@@ -255,6 +257,8 @@ static void left(void *ctx)
 	(void)ctx;
 	add_acqrel(&board->n_exits, 1);
 }
+
+/* What the parent does ---------------------------------------------------- */
 
 static int on_start(void *ctx, uint32_t place)
 {
@@ -1564,6 +1568,8 @@ Test(crew, who_cannot_be_killed_is_left_alone)
 		cr_skip_test("nobody else to be here");
 	cr_assert_eq(status, 0);
 }
+
+/* Children, settings, descriptors ----------------------------------------- */
 
 static int use_parents(void *arg)
 {
