@@ -168,6 +168,11 @@ struct transport {
 		    struct outcome *out);
 	void (*close)(struct lane *lane);
 
+	/* A process that is going to write, or to read, makes its connections
+	 * before the clock runs.  It may wait for the other side to do so.
+	 * NULL: there is nothing to do. */
+	int (*attach)(struct lane *lane, bool writes);
+
 	/*
 	 * Put or get up to @n messages of @bytes each, one after the other in
 	 * @msgs.  With @wait at least one.  Returns how many, or -errno.
@@ -251,6 +256,12 @@ static inline bool transport_is_ours(const struct transport *transport)
 static inline bool transport_is_built(const struct transport *transport)
 {
 	return !transport->package || transport->built;
+}
+
+static inline int transport_attach(const struct transport *transport,
+				   struct lane *lane, bool writes)
+{
+	return transport->attach ? transport->attach(lane, writes) : 0;
 }
 
 /* By name among the rivals, or NULL. */
