@@ -139,8 +139,81 @@ if [ -n "$missing" ]; then
 		--rival "$missing"
 	all 'if .transport | startswith("shmbus") then .status == "ok"
 	     else .status == "absent" and
-	     (.why | test("^install lib[a-z0-9-]+-dev and build")) end'
+	     (.why | test("^install lib[a-z0-9-]+-dev( lib[a-z0-9-]+-dev)* and build")) end'
 	err_has "and build busbench again"
+fi
+
+if jq -es 'any(.[]; .rival == "iceoryx" and .built)' rivals >/dev/null; then
+	echo "= iceoryx brings its daemon, unless there is one or no room for it"
+	ices=iceoryx,iceoryx-poll,iceoryx-mem
+	expect 0 stream --size 8,100000 --duration 0.02 --runs 2 --warmup 0.01 \
+		--rival $ices --format json
+	all "$unharmed"
+	all 'if .ours then .status == "ok" else
+	     .status == "ok" and .messages > 0 or .status == "absent" and
+	     (.why | test("RouDi|has no name|/dev/shm")) end'
+	expect 0 idle --workers 2 --duration 0.02 --runs 1 --rival iceoryx \
+		--format json
+	all 'if .transport == "iceoryx" and .workers == 2 then
+	     .status == "absent" and .why == "a message would go to all workers"
+	     else .status != "failed" end'
+	lock=/tmp/iox-unique-roudi.lock
+	if command -v flock >/dev/null && ! test -e $lock; then
+		flock $lock "$BUSBENCH" rtt --wait adaptive --duration 0.02 \
+			--runs 1 --rival iceoryx --format json >out 2>err
+		some '.transport == "iceoryx" and .status == "absent" and
+		      (.why | test("^a RouDi is running|has no name|/dev/shm"))'
+		rm -f $lock
+	fi
+	cat >small <<-'END'
+	mount -t tmpfs -o size=16m none /dev/shm || exit 77
+	exec "$BUSBENCH" rtt --wait adaptive --duration 0.02 --runs 1 \
+		--rival iceoryx --format json
+	END
+	export BUSBENCH
+	if unshare -rm sh small >out 2>err; then
+		some '.transport == "iceoryx" and .status == "absent" and
+		      (.why | test("^RouDi takes [0-9.]+ MiB of /dev/shm, where 16.0 are free|has no name"))'
+	fi
+	# A member that is killed takes nothing with it but its round, and its
+	# RouDi; all of that vanishes, also with busbench itself.
+	"$BUSBENCH" stream --copy --size 64 --transport pipe --batch 1 \
+		--duration 1 --runs 2 --rival $ices --format json >out 2>err &
+	pid=$!
+	for _ in $(seq 100); do
+		victim=$(ls /tmp | sed -n "s/^busbench\.$pid\.\([0-9]*\)\$/\1/p" |
+			head -1)
+		test -n "$victim" && break
+		sleep 0.1
+	done
+	test -z "$victim" || kill -KILL "$victim"
+	wait $pid || fail "exit status $?"
+	all 'if .ours then .status == "ok" else .status != "hung" end'
+	test -z "$victim" ||
+		some '.status == "failed" and (.why | test("killed by signal 9"))'
+	for signal in INT TERM KILL; do
+		# a script's background commands ignore SIGINT
+		env --default-signal=INT "$BUSBENCH" stream --copy --size 64 \
+			--transport pipe --duration 0.3 --runs 50 \
+			--rival $ices >out 2>err &
+		pid="$pid|$!"
+		sleep 1
+		kill -$signal $!
+		wait $! 2>/dev/null
+	done
+	for _ in $(seq 50); do
+		left=$(ls /tmp | grep -E "^busbench\.($pid)\.")
+		test -z "$left" && break
+		sleep 0.1
+	done
+	test -z "$left" || fail "left behind: $left"
+	# That of a test beside us goes soon.
+	for _ in $(seq 100); do
+		test -e $lock || test -e /dev/shm/iceoryx_mgmt || break
+		sleep 0.1
+	done
+	test ! -e /dev/shm/iceoryx_mgmt || pgrep -x iox-roudi >/dev/null ||
+		fail "left behind: /dev/shm/iceoryx_mgmt"
 fi
 
 echo "= all are all that can, and who is named and cannot is absent"
