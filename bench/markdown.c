@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -61,7 +62,7 @@ static void line(FILE *f, int width, bool right)
 	putc(right ? ':' : '-', f);
 }
 
-static const char ratio_head[] = "shmbus is better by (best rival)";
+static const char ratio_head[] = "shmbus is better by (best rival of like use)";
 
 void markdown_head(FILE *f, const json_t *rows, struct columns *columns)
 {
@@ -92,10 +93,27 @@ void markdown_head(FILE *f, const json_t *rows, struct columns *columns)
 	fputs("|\n", f);
 }
 
+/* What is behind gets bold. */
+static void ratio_cell(FILE *f, const json_t *row)
+{
+	bool behind = table_standing(row) == STANDING_BEHIND;
+	bool also_behind = table_also_standing(row) == STANDING_BEHIND;
+	char ratio[160], also[160], text[400];
+	int len;
+
+	table_ratio(ratio, sizeof(ratio), row);
+	len = snprintf(text, sizeof(text), "%s%s%s", behind ? "**" : "", ratio,
+		       behind ? "**" : "");
+	if (table_also(also, sizeof(also), row))
+		snprintf(text + len, sizeof(text) - (size_t)len, "; %s%s%s",
+			 also_behind ? "**" : "", also,
+			 also_behind ? "**" : "");
+	cell(f, 0, text);
+}
+
 static void figures(FILE *f, const json_t *row, const struct columns *columns)
 {
-	enum standing standing = table_standing(row);
-	char text[240], bold[260];
+	char text[240];
 
 	if (!row_is_ok(row)) {
 		table_why(text, sizeof(text), row);
@@ -112,9 +130,7 @@ static void figures(FILE *f, const json_t *row, const struct columns *columns)
 	}
 	if (row_load(row) == LOAD_IDLE)
 		return;
-	table_ratio(text, sizeof(text), row);
-	snprintf(bold, sizeof(bold), "**%s**", text);
-	cell(f, 0, standing == STANDING_BEHIND ? bold : text);
+	ratio_cell(f, row);
 }
 
 void markdown_row(FILE *f, const json_t *row, bool first,
@@ -149,4 +165,7 @@ void markdown_standings(FILE *f, const struct standings *standings)
 	fprintf(f, "\n%s%s\n", text,
 		json_array_size(standings->behind) ? ":" : ".");
 	markdown_notes(f, standings->behind);
+	if (standings_also(standings, text, sizeof(text)))
+		fprintf(f, "\n%c%s:\n", toupper(text[0]), text + 1);
+	markdown_notes(f, standings->also);
 }

@@ -154,6 +154,7 @@ struct transport {
 	bool ours;
 	bool floor;       /* no rival, but the least that anybody could take */
 	bool batches;     /* put and get take more than one at a time */
+	bool bursts;      /* keeps messages back until it has many */
 	bool lends;       /* send and recv can work in place */
 	unsigned variant; /* see struct spec */
 	unsigned methods; /* METHOD_BIT()s, of a rival that can LOAD_POOL */

@@ -388,6 +388,27 @@ all 'if .ours or .floor then true else .ratio_to_first == null end'
 some '.ours and .ratio > 0 and .best_rival == "pipe"'
 some '(.ours | not) and .ratio > 0'
 
+echo "= a row is compared with those who offer the same, and with all"
+expect 0 rtt stream --size 8 --duration 0.03 --runs 3 --format json \
+	--rival pipe,pipe-batch,vyukov
+all '(.sleeps | type) == "boolean" and (.bursts | type) == "boolean"'
+all '.sleeps == (.wait != "yield" and .wait != "spin")'
+all '.bursts == (.batch > 1 or .transport == "pipe-batch")'
+all 'if .ours and .best_rival then .best_rival_sleeps == (.best_rival != "vyukov")
+     and (.best_rival_bursts or .best_rival != "pipe-batch")
+     else .best_rival_sleeps == null end'
+all '(.best_alike == null) == (.ratio_alike == null)'
+all 'if .ours then true else .best_alike == null end'
+all 'if .sleeps then .best_alike != "vyukov" else true end'
+all 'if .bursts then true else .best_alike != "pipe-batch" end'
+# none is further behind those than behind all
+all 'if .ratio and .ratio_alike then .ratio_alike >= .ratio else true end'
+all 'if .ours and .best_alike == .best_rival then .ratio_alike == .ratio
+     else true end'
+# nobody but vyukov takes part in rtt busy, unless one was near and one far
+all 'if .case == "busy" and .ours then .best_alike == .best_rival else true end'
+some '.ours and .best_alike == "pipe"'
+
 echo "= short messages are also handed over together, by those who can"
 expect 0 stream --size 8,100 --duration 0.02 --runs 1 --format json \
 	--transport pipe,queue --rival spsc,vyukov
@@ -424,7 +445,7 @@ for _ in 1 2 3 4 5 6 7 8; do
 done
 grep -qE '[0-9]x (ahead of|level with|BEHIND) pipe' out ||
 	fail "no standing in the table: $(cat out)"
-grep -q '^shmbus is .* the best rival in ' out || fail "no last word"
+grep -q '^shmbus is .* the best rival of like use in ' out || fail "no last word"
 grep -q "$(printf '\033')" out && fail "colours without a terminal"
 tr -d '\n' <err | grep -q . && fail "progress without a terminal: $(cat err)"
 
