@@ -16,6 +16,7 @@
 #define CASE_WIDTH      18
 #define TRANSPORT_WIDTH 19
 #define WAIT_WIDTH      8
+#define REGIME_WIDTH    6
 
 void markdown_command(FILE *f, const json_t *run)
 {
@@ -80,6 +81,7 @@ void markdown_head(FILE *f, const json_t *rows, struct columns *columns)
 	cell(f, WAIT_WIDTH, "wait");
 	for (unsigned i = 0; i < columns->n; i++)
 		cell(f, columns->column[i].width, columns->column[i].head);
+	cell(f, REGIME_WIDTH, "regime");
 	if (load != LOAD_IDLE)
 		cell(f, 0, ratio_head);
 	fputs("|\n", f);
@@ -88,6 +90,7 @@ void markdown_head(FILE *f, const json_t *rows, struct columns *columns)
 	line(f, WAIT_WIDTH, false);
 	for (unsigned i = 0; i < columns->n; i++)
 		line(f, columns->column[i].width, true);
+	line(f, REGIME_WIDTH, false);
 	if (load != LOAD_IDLE)
 		line(f, (int)strlen(ratio_head), false);
 	fputs("|\n", f);
@@ -119,6 +122,7 @@ static void figures(FILE *f, const json_t *row, const struct columns *columns)
 		table_why(text, sizeof(text), row);
 		for (unsigned i = 1; i < columns->n; i++)
 			cell(f, columns->column[i].width, "");
+		cell(f, REGIME_WIDTH, "");
 		if (row_load(row) != LOAD_IDLE)
 			cell(f, columns->column[0].width, "");
 		cell(f, 0, text);
@@ -128,6 +132,7 @@ static void figures(FILE *f, const json_t *row, const struct columns *columns)
 		column_cell(&columns->column[i], text, sizeof(text), row);
 		cell(f, columns->column[i].width, text);
 	}
+	cell(f, REGIME_WIDTH, row_text(row, "regime"));
 	if (row_load(row) == LOAD_IDLE)
 		return;
 	ratio_cell(f, row);

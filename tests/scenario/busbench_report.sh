@@ -129,6 +129,25 @@ has page.md "# Results" "    busbench --format json # 2026-11-22T08:30:00Z" \
 	"- 64 B: rounds disagree: all of them"
 same_cells page.md
 
+echo "= rounds that were far: their rows say so, near ones beside them too"
+jq -c 'select(.workload != "stream") | select(.status == "ok") |
+	.regime = "far" | .pingpong_ns = 480 | .pingpongs = [480]' results >far
+for page in page.html page.md; do
+	expect 0 far --no-plots --output $page
+	has $page "rtt busy: shmbus (adaptive), 0.80x of spsc, far"
+	grep -q -e '>near<' -e '| near' $page && fail "near rows in $page"
+	expect 0 results far --no-plots --output $page
+	has $page "rtt busy: shmbus (adaptive), 0.80x of spsc, near" \
+		"rtt busy: shmbus (adaptive), 0.80x of spsc, far"
+done
+expect 0 far --no-plots --output page.html
+test "$(grep -c '<span class="regime far">far</span>' page.html)" -eq \
+	"$(wc -l <far)" || fail "rows of HTML that do not say far"
+expect 0 far --no-plots --output page.md
+test "$(grep -c '| far    |' page.md)" -eq "$(wc -l <far)" ||
+	fail "rows of Markdown that do not say far: $(cat page.md)"
+same_cells page.md
+
 echo "= rivals of like use, and the best of all"
 jq -c 'select(.workload == "rtt" or .workload == "farm") |
 	if .workload == "farm" then .ratio = 0.5 | .best_rival = "rte-hts-b32" |
