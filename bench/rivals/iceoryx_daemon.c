@@ -38,9 +38,12 @@
 #define END_MS   3000
 #define POLL_NS  (5 * NS_PER_MS)
 
-/* One that ended just now may have to clean up. */
+/* One that ended just now may have to clean up; one that was still there after
+ * that stays. */
 #define TAKEN_TRIES   40
 #define TAKEN_STEP_NS (50 * NS_PER_MS)
+
+static unsigned taken_tries = TAKEN_TRIES;
 
 static const char shm_folder[] = "/dev/shm";
 
@@ -69,7 +72,7 @@ static void be_daemon(struct iceoryx_pool pool, int ready, int stop)
 
 	dup2(ready, STDERR_FILENO);
 	dup2(ready, STDOUT_FILENO);
-	for (int i = 0; i < TAKEN_TRIES && ret == -EADDRINUSE; i++) {
+	for (unsigned i = 0; i < taken_tries && ret == -EADDRINUSE; i++) {
 		if (i > 0)
 			sleep_ns(TAKEN_STEP_NS);
 		ret = iceoryx_roudi_run(pool, ready, stop);
@@ -247,8 +250,10 @@ static int start(struct iceoryx_pool pool, struct outcome *out)
 	}
 	ret = wait_until_ready(ready[0], out);
 	close(ready[0]);
-	if (ret != 0)
+	if (ret != 0) {
 		iceoryx_daemon_end();
+		taken_tries = 1;
+	}
 	return ret;
 }
 
