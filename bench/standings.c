@@ -94,8 +94,8 @@ bool standings_also(const struct standings *standings, char *buf, size_t size)
 
 	if (also)
 		snprintf(buf, size,
-			 "in %zu more it is BEHIND a rival that never sleeps, "
-			 "or sends in bursts, where it does not",
+			 "in %zu more it is BEHIND rivals that never sleep or "
+			 "send in bursts, unlike it",
 			 also);
 	return also > 0;
 }

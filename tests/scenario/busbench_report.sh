@@ -162,7 +162,7 @@ for page in page.html page.md; do
 	expect 0 like --no-plots --output $page
 	has $page "shmbus is BEHIND the best rival of like use in 1 of 3 rows" \
 		"rtt busy: shmbus (adaptive), 0.80x of mq; 0.09x of spsc (never sleeps), near" \
-		"In 3 more it is BEHIND a rival that never sleeps, or sends in bursts" \
+		"In 3 more it is BEHIND rivals that never sleep or send in bursts" \
 		"farm 2 workers: shmbus (adaptive), 0.50x of rte-hts-b32 (never sleeps, sends in bursts), near"
 done
 has page.html "0.80x BEHIND mq<div class=\"also behind\">0.09x BEHIND spsc (never sleeps)</div>" \
