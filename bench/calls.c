@@ -48,6 +48,20 @@ bool caller_needs_workers(const struct caller *caller)
 	return !caller->transport->calls || caller->transport->calls->serve;
 }
 
+/* First what the other side waits for. */
+int caller_attach(struct caller *caller)
+{
+	const struct transport *transport = caller->transport;
+	int ret;
+
+	if (transport->calls)
+		return 0;
+	ret = transport_attach(transport, caller->requests, false);
+	if (ret < 0)
+		return ret;
+	return transport_attach(transport, caller->answers, true);
+}
+
 static int serve_lanes(struct caller *caller)
 {
 	const struct transport *transport = caller->transport;
@@ -81,9 +95,15 @@ int caller_serve(struct caller *caller)
 
 int caller_start(struct caller *caller)
 {
-	if (caller->transport->calls)
-		return caller->transport->calls->start(caller->calls);
-	return 0;
+	const struct transport *transport = caller->transport;
+	int ret;
+
+	if (transport->calls)
+		return transport->calls->start(caller->calls);
+	ret = transport_attach(transport, caller->requests, true);
+	if (ret < 0)
+		return ret;
+	return transport_attach(transport, caller->answers, false);
 }
 
 int caller_submit(struct caller *caller, uint64_t id, uint64_t a, uint64_t b,

@@ -29,6 +29,9 @@ void caller_close(struct caller *caller);
 bool caller_needs_workers(const struct caller *caller);
 int caller_serve(struct caller *caller);
 
+/* A worker, before it says that it is ready. */
+int caller_attach(struct caller *caller);
+
 /* The coordinator; see struct call_ops. */
 int caller_start(struct caller *caller);
 int caller_submit(struct caller *caller, uint64_t id, uint64_t a, uint64_t b,

@@ -63,8 +63,10 @@ struct job {
 static int work(struct seat *seat)
 {
 	struct job *job = seat->job;
-	int ret;
+	int ret = caller_attach(job->caller);
 
+	if (ret < 0)
+		return ret;
 	seat_ready(seat);
 	ret = caller_serve(job->caller);
 	seat_end(seat);

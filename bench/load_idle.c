@@ -44,10 +44,10 @@ static int read_one(struct seat *seat)
 	struct job *job = seat->job;
 	size_t bytes = job->spec->bytes;
 	void *buf = malloc(bytes);
-	int ret;
+	int ret = transport_attach(job->transport, job->lane, false);
 
-	if (!buf)
-		return -ENOMEM;
+	if (!buf || ret < 0)
+		return buf ? ret : -ENOMEM;
 	watch(seat, getpid());
 	seat_ready(seat);
 	ret = job->transport->get(job->lane, buf, bytes, 1, true);
@@ -60,10 +60,10 @@ static int write_one(struct seat *seat)
 	struct job *job = seat->job;
 	size_t bytes = job->spec->bytes;
 	void *buf = malloc(bytes);
-	int ret;
+	int ret = transport_attach(job->transport, job->lane, true);
 
-	if (!buf)
-		return -ENOMEM;
+	if (!buf || ret < 0)
+		return buf ? ret : -ENOMEM;
 	msg_fill(buf, bytes, MSG_END);
 	seat_ready(seat);
 	seat_wait_stop(seat);
@@ -75,7 +75,10 @@ static int write_one(struct seat *seat)
 static int work(struct seat *seat)
 {
 	struct job *job = seat->job;
+	int ret = caller_attach(&job->caller);
 
+	if (ret < 0)
+		return ret;
 	watch(seat, getpid());
 	seat_ready(seat);
 	return caller_serve(&job->caller);

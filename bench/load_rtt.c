@@ -17,8 +17,10 @@
 
 static int work(struct seat *seat)
 {
-	int ret;
+	int ret = caller_attach(seat->job);
 
+	if (ret < 0)
+		return ret;
 	seat_ready(seat);
 	ret = caller_serve(seat->job);
 	seat_end(seat);

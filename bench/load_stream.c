@@ -59,8 +59,10 @@ static int produce(struct seat *seat)
 {
 	const struct job *job = seat->job;
 	struct source source;
-	int ret = source_open(&source, 0, job->bytes);
+	int ret = transport_attach(job->transport, job->lane, true);
 
+	if (ret == 0)
+		ret = source_open(&source, 0, job->bytes);
 	if (ret < 0)
 		return ret;
 	seat_ready(seat);
@@ -85,8 +87,10 @@ static int consume(struct seat *seat)
 {
 	const struct job *job = seat->job;
 	struct sink sink;
-	int ret = sink_open(&sink, 0, job->bytes);
+	int ret = transport_attach(job->transport, job->lane, false);
 
+	if (ret == 0)
+		ret = sink_open(&sink, 0, job->bytes);
 	if (ret < 0)
 		return ret;
 	seat_ready(seat);

@@ -38,7 +38,7 @@ static int ring(struct seat *seat)
 {
 	struct job *job = seat->job;
 	void *msg = calloc(1, job->bytes);
-	int ret = 0;
+	int ret = transport_attach(job->transport, job->lane, true);
 
 	if (!msg)
 		return -ENOMEM;
@@ -60,10 +60,10 @@ static int answer(struct seat *seat)
 	struct job *job = seat->job;
 	struct stamp *msg = calloc(1, job->bytes);
 	struct tally *tally = seat->tally;
-	int ret;
+	int ret = transport_attach(job->transport, job->lane, false);
 
-	if (!msg)
-		return -ENOMEM;
+	if (!msg || ret < 0)
+		return msg ? ret : -ENOMEM;
 	seat_ready(seat);
 	for (uint64_t seq = 0;; seq++) {
 		ret = job->transport->get(job->lane, msg, job->bytes, 1, true);

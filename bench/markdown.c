@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #define CASE_WIDTH      18
 #define TRANSPORT_WIDTH 19
 #define WAIT_WIDTH      8
+#define REGIME_WIDTH    6
 
 void markdown_command(FILE *f, const json_t *run)
 {
@@ -61,7 +63,7 @@ static void line(FILE *f, int width, bool right)
 	putc(right ? ':' : '-', f);
 }
 
-static const char ratio_head[] = "shmbus is better by (best rival)";
+static const char ratio_head[] = "shmbus is better by (best rival of like use)";
 
 void markdown_head(FILE *f, const json_t *rows, struct columns *columns)
 {
@@ -79,6 +81,7 @@ void markdown_head(FILE *f, const json_t *rows, struct columns *columns)
 	cell(f, WAIT_WIDTH, "wait");
 	for (unsigned i = 0; i < columns->n; i++)
 		cell(f, columns->column[i].width, columns->column[i].head);
+	cell(f, REGIME_WIDTH, "regime");
 	if (load != LOAD_IDLE)
 		cell(f, 0, ratio_head);
 	fputs("|\n", f);
@@ -87,20 +90,39 @@ void markdown_head(FILE *f, const json_t *rows, struct columns *columns)
 	line(f, WAIT_WIDTH, false);
 	for (unsigned i = 0; i < columns->n; i++)
 		line(f, columns->column[i].width, true);
+	line(f, REGIME_WIDTH, false);
 	if (load != LOAD_IDLE)
 		line(f, (int)strlen(ratio_head), false);
 	fputs("|\n", f);
 }
 
+/* What is behind gets bold. */
+static void ratio_cell(FILE *f, const json_t *row)
+{
+	bool behind = table_standing(row) == STANDING_BEHIND;
+	bool also_behind = table_also_standing(row) == STANDING_BEHIND;
+	char ratio[160], also[160], text[400];
+	int len;
+
+	table_ratio(ratio, sizeof(ratio), row);
+	len = snprintf(text, sizeof(text), "%s%s%s", behind ? "**" : "", ratio,
+		       behind ? "**" : "");
+	if (table_also(also, sizeof(also), row))
+		snprintf(text + len, sizeof(text) - (size_t)len, "; %s%s%s",
+			 also_behind ? "**" : "", also,
+			 also_behind ? "**" : "");
+	cell(f, 0, text);
+}
+
 static void figures(FILE *f, const json_t *row, const struct columns *columns)
 {
-	enum standing standing = table_standing(row);
-	char text[240], bold[260];
+	char text[240];
 
 	if (!row_is_ok(row)) {
 		table_why(text, sizeof(text), row);
 		for (unsigned i = 1; i < columns->n; i++)
 			cell(f, columns->column[i].width, "");
+		cell(f, REGIME_WIDTH, "");
 		if (row_load(row) != LOAD_IDLE)
 			cell(f, columns->column[0].width, "");
 		cell(f, 0, text);
@@ -110,11 +132,10 @@ static void figures(FILE *f, const json_t *row, const struct columns *columns)
 		column_cell(&columns->column[i], text, sizeof(text), row);
 		cell(f, columns->column[i].width, text);
 	}
+	cell(f, REGIME_WIDTH, row_text(row, "regime"));
 	if (row_load(row) == LOAD_IDLE)
 		return;
-	table_ratio(text, sizeof(text), row);
-	snprintf(bold, sizeof(bold), "**%s**", text);
-	cell(f, 0, standing == STANDING_BEHIND ? bold : text);
+	ratio_cell(f, row);
 }
 
 void markdown_row(FILE *f, const json_t *row, bool first,
@@ -149,4 +170,7 @@ void markdown_standings(FILE *f, const struct standings *standings)
 	fprintf(f, "\n%s%s\n", text,
 		json_array_size(standings->behind) ? ":" : ".");
 	markdown_notes(f, standings->behind);
+	if (standings_also(standings, text, sizeof(text)))
+		fprintf(f, "\n%c%s:\n", toupper(text[0]), text + 1);
+	markdown_notes(f, standings->also);
 }

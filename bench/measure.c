@@ -78,7 +78,15 @@ double result_ratio(enum load load, const struct result *ours,
 	return result_more_is_better(load, &ours->median) ? a / b : b / a;
 }
 
-const struct result *result_best_rival(const struct case_result *results)
+static bool is_alike(const struct entry *ours, const struct entry *theirs)
+{
+	return (entry_sleeps(theirs) || !entry_sleeps(ours)) &&
+	       (!entry_bursts(theirs) || entry_bursts(ours));
+}
+
+/* @ours NULL: of all. */
+static const struct result *best_rival(const struct case_result *results,
+				       const struct result *ours)
 {
 	enum load load = results->bench_case->spec.load;
 	const struct result *best = NULL;
@@ -89,13 +97,27 @@ const struct result *result_best_rival(const struct case_result *results)
 		if (transport_is_ours(result->entry->transport) ||
 		    result->entry->transport->floor || !is_usable(result) ||
 		    !result_is_clean(result) ||
-		    result->regime != results->regime)
+		    result->regime != results->regime ||
+		    (ours && !is_alike(ours->entry, result->entry)))
 			continue;
 		/* result_ratio() > 1: the first is better. */
 		if (!best || result_ratio(load, result, best) > 1.0)
 			best = result;
 	}
 	return best;
+}
+
+const struct result *result_best_rival(const struct case_result *results)
+{
+	return best_rival(results, NULL);
+}
+
+const struct result *result_best_alike(const struct case_result *results,
+				       const struct result *ours)
+{
+	return transport_is_ours(ours->entry->transport)
+		       ? best_rival(results, ours)
+		       : NULL;
 }
 
 static enum load sort_load; /* qsort() has no context */

@@ -66,4 +66,9 @@ double result_ratio(enum load load, const struct result *ours,
  * rival. */
 const struct result *result_best_rival(const struct case_result *results);
 
+/* The same among those who offer what @ours does: they sleep, if it does; and
+ * each message goes at once, if it does so there. */
+const struct result *result_best_alike(const struct case_result *results,
+				       const struct result *ours);
+
 #endif

@@ -215,7 +215,11 @@ json_t *page_warnings(const json_t *rows)
 	json_array_foreach(rows, i, row)
 		json_array_foreach(json_object_get(row, "warnings"), j,
 				   warning) {
-			text = json_sprintf("%s: %s", row_text(row, "case"),
+			const char *title = row_text(row, "case");
+
+			text = json_sprintf("%s: %s",
+					    *title ? title
+						   : row_text(row, "workload"),
 					    json_string_value(warning));
 			append_once(all, text);
 			json_decref(text);

@@ -61,6 +61,8 @@ static const char style[] =
 	"td.case{font-weight:600}\n"
 	"td.ratio{white-space:normal;min-width:9rem}\n"
 	".env .soft{white-space:nowrap}\n"
+	".also{color:var(--soft);font-weight:400}"
+	".also.behind{color:var(--bad)}.also.ahead{color:var(--good)}\n"
 	".ahead{color:var(--good)}.behind .ratio,td.ratio.behind{"
 	"color:var(--bad);font-weight:600}\n"
 	"tr.behind td{background:var(--badpaper)}\n"
@@ -241,7 +243,9 @@ static void print_head(FILE *f, enum load load, const struct columns *columns)
 		element(f, "<th class=\"n\">", columns->column[i].head,
 			"</th>");
 	fprintf(f, "<th>regime</th>%s</tr></thead>\n<tbody>\n",
-		load == LOAD_IDLE ? "" : "<th>shmbus is better by</th>");
+		load == LOAD_IDLE ? ""
+				  : "<th>shmbus is better by (best rival of "
+				    "like use)</th>");
 }
 
 static void print_ratio(FILE *f, const json_t *row)
@@ -256,8 +260,14 @@ static void print_ratio(FILE *f, const json_t *row)
 
 	table_ratio(text, sizeof(text), row);
 	fprintf(f, "<td class=\"ratio%s\">",
-		classes[standing_of(row_number(row, "ratio"))]);
-	element(f, "", text, "</td>");
+		classes[standing_of(table_figure(row))]);
+	element(f, "", text, "");
+	if (table_also(text, sizeof(text), row)) {
+		fprintf(f, "<div class=\"also%s\">",
+			classes[table_also_standing(row)]);
+		element(f, "", text, "</div>");
+	}
+	fputs("</td>", f);
 }
 
 static void print_cells(FILE *f, const json_t *row,
@@ -429,23 +439,33 @@ static void print_env(FILE *f, const json_t *env)
 	fputs("</table></div>\n", f);
 }
 
+static void print_rows_behind(FILE *f, const json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	if (!json_array_size(rows))
+		return;
+	fputs("<ul>\n", f);
+	json_array_foreach(rows, i, row)
+		element(f, "<li>", json_string_value(row), "</li>\n");
+	fputs("</ul>\n", f);
+}
+
 static void print_standings(FILE *f, const struct standings *standings)
 {
-	json_t *behind;
 	char text[120];
-	size_t i;
 
 	standings_sentence(standings, text, sizeof(text));
 	fprintf(f, "<div class=\"word%s\"><p>",
 		json_array_size(standings->behind) ? " behind" : "");
 	element(f, "", text, ".</p>\n");
-	if (json_array_size(standings->behind)) {
-		fputs("<ul>\n", f);
-		json_array_foreach(standings->behind, i, behind)
-			element(f, "<li>", json_string_value(behind),
-				"</li>\n");
-		fputs("</ul>\n", f);
+	print_rows_behind(f, standings->behind);
+	if (standings_also(standings, text, sizeof(text))) {
+		fprintf(f, "<p>%c", toupper(text[0]));
+		element(f, "", text + 1, ".</p>\n");
 	}
+	print_rows_behind(f, standings->also);
 	fputs("</div>\n", f);
 }
 

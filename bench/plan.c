@@ -115,6 +115,9 @@ static const struct {
 	{ &rival_boost_mem, B(FARM), 0 },
 	{ &rival_zmq, LOAD_ALL, 0 },
 	{ &rival_nng, LOAD_ALL, 0 },
+	{ &rival_iceoryx, LOAD_ALL, 0 },
+	{ &rival_iceoryx_poll, B(RTT) | B(STREAM), 0 },
+	{ &rival_iceoryx_mem, B(STREAM), 0 },
 	{ &rival_python_queue, LOAD_ALL, B(MPMC) },
 	{ &rival_python_pipe, LOAD_ALL, B(RTT) | B(STREAM) },
 	{ &rival_python_pool_map, B(POOL), B(POOL) },
@@ -324,9 +327,9 @@ static void add_rtt_rivals(struct bench_case *bench_case,
 			   const struct options *options, enum way way)
 {
 	static const struct transport *const awake[] = {
-		&rival_vyukov,  &rival_spsc,     &rival_spsc_mem,
-		&rival_ck_spsc, &rival_rte_spsc, &rival_rte_mpmc,
-		&rival_line,
+		&rival_vyukov,  &rival_spsc,         &rival_spsc_mem,
+		&rival_ck_spsc, &rival_rte_spsc,     &rival_rte_mpmc,
+		&rival_line,    &rival_iceoryx_poll,
 	};
 
 	switch (way) {

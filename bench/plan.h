@@ -4,6 +4,8 @@
 #ifndef BENCH_PLAN_H
 #define BENCH_PLAN_H
 
+#include <string.h>
+
 #include "bench/options.h"
 #include "bench/spec.h"
 #include "bench/transport.h"
@@ -36,6 +38,22 @@ struct plan {
 	unsigned n;
 	struct bench_case cases[MAX_CASES];
 };
+
+/* Whether it ever sleeps while it waits. */
+static inline bool entry_sleeps(const struct entry *entry)
+{
+	const struct transport *transport = entry->transport;
+
+	if (transport_is_ours(transport) || !transport->waits)
+		return entry->wait != WAIT_SPIN;
+	return strcmp(transport->waits, "yield") != 0;
+}
+
+/* Whether messages are kept back until there are many to hand over. */
+static inline bool entry_bursts(const struct entry *entry)
+{
+	return entry->batch > 1 || entry->transport->bursts;
+}
 
 /* Add the cases that @options ask for. */
 void plan_add(struct plan *plan, const struct options *options);

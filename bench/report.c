@@ -42,14 +42,6 @@ warn(struct warnings *warnings, const char *format, ...)
 	va_end(args);
 }
 
-static bool never_sleeps(const struct entry *entry)
-{
-	if (transport_is_ours(entry->transport))
-		return entry->wait == WAIT_SPIN;
-	return entry->transport->waits &&
-	       !strcmp(entry->transport->waits, "yield");
-}
-
 /* Behind the other names in @names, as far as there is room. */
 static void __attribute__((format(printf, 3, 4)))
 add_name(char *names, size_t size, const char *format, ...)
@@ -79,7 +71,7 @@ static void warn_of_crowding(struct warnings *warnings,
 	for (unsigned i = 0; i < results->n; i++) {
 		const struct entry *entry = results->result[i].entry;
 
-		if (!never_sleeps(entry) ||
+		if (entry_sleeps(entry) ||
 		    strstr(names, entry->transport->name))
 			continue;
 		add_name(names, sizeof(names), "%s", entry->transport->name);
@@ -413,8 +405,31 @@ static json_t *json_hist(const struct hist *hist)
 	return array;
 }
 
-/* How ours stands: to the best rival, and in a rival's row to the first.  A
- * floor is only compared with the first. */
+/* How a row of ours stands to the best rival of all, and to the best of those
+ * who offer the same. */
+static void add_bests(json_t *row, const struct case_result *results,
+		      const struct result *result, const struct result *best)
+{
+	const struct result *alike = result_best_alike(results, result);
+	enum load load = results->bench_case->spec.load;
+	double ratio = alike ? result_ratio(load, result, alike) : NAN;
+	bool has_alike = isfinite(ratio);
+
+#define SET(key, value) json_object_set_new(row, key, value)
+	SET("best_rival",
+	    best ? json_string(best->entry->transport->name) : json_null());
+	SET("best_rival_sleeps",
+	    best ? json_boolean(entry_sleeps(best->entry)) : json_null());
+	SET("best_rival_bursts",
+	    best ? json_boolean(entry_bursts(best->entry)) : json_null());
+	SET("ratio_alike", real_or_null(ratio));
+	SET("best_alike", has_alike ? json_string(alike->entry->transport->name)
+				    : json_null());
+#undef SET
+}
+
+/* How ours stands, and in a rival's row the first of ours to it.  A floor is
+ * only compared with the first. */
 static void add_ratios(json_t *row, const struct case_result *results,
 		       const struct result *result)
 {
@@ -433,11 +448,12 @@ static void add_ratios(json_t *row, const struct case_result *results,
 		to_first = result_ratio(load, result, first);
 	json_object_set_new(row, "ours", json_boolean(ours));
 	json_object_set_new(row, "floor", json_boolean(floor));
+	json_object_set_new(row, "sleeps",
+			    json_boolean(entry_sleeps(result->entry)));
+	json_object_set_new(row, "bursts",
+			    json_boolean(entry_bursts(result->entry)));
 	json_object_set_new(row, "ratio", real_or_null(ratio));
-	json_object_set_new(row, "best_rival",
-			    ours && isfinite(ratio)
-				    ? json_string(best->entry->transport->name)
-				    : json_null());
+	add_bests(row, results, result, ours && isfinite(ratio) ? best : NULL);
 	json_object_set_new(row, "ratio_to_first", real_or_null(to_first));
 }
 

@@ -63,6 +63,7 @@ void report_md_begin(const json_t *env)
 void report_md_case(const struct case_result *results, const json_t *rows,
 		    const struct warnings *warnings)
 {
+	const char *title = results->bench_case->title;
 	enum load load = results->bench_case->spec.load;
 	json_t *row;
 	size_t i;
@@ -83,10 +84,11 @@ void report_md_case(const struct case_result *results, const json_t *rows,
 		standings_add(&standings, row);
 	}
 	for (unsigned w = 0; w < warnings->n; w++)
-		json_array_append_new(table.notes,
-				      json_sprintf("%s: %s",
-						   results->bench_case->title,
-						   warnings->text[w]));
+		json_array_append_new(
+			table.notes,
+			json_sprintf("%s: %s",
+				     *title ? title : load_names[load],
+				     warnings->text[w]));
 	fflush(stdout);
 }
 

@@ -3,9 +3,10 @@
  *
  * A table for each workload, printed case by case as they are measured, so
  * the columns have fixed widths.  The last column says how many times better
- * shmbus is: in its own rows than the best rival, in a rival's row than that,
- * where the first row of the case stands for shmbus.  On a terminal it is
- * green or red, but nothing is said by colour alone.
+ * shmbus is: in its own rows than the best rival of like use, in a rival's row
+ * than that, where the first row of the case stands for shmbus.  A line below
+ * says how it stands to the best of all, if that is another one.  On a terminal
+ * they are green or red, but nothing is said by colour alone.
  */
 #include "config.h"
 
@@ -76,13 +77,15 @@ static void open_table(enum load load, const json_t *rows)
 	for (unsigned i = 0; i < columns->n; i++)
 		printf(" %*s", columns->column[i].width,
 		       columns->column[i].head);
-	puts(load == LOAD_IDLE ? "" : "  shmbus is better by (best rival)");
+	puts(load == LOAD_IDLE ? ""
+			       : "  shmbus is better by (best rival of like "
+				 "use)");
 	table.open = true;
 	table.load = load;
 	table.flipped = false;
 }
 
-static void print_ratio(const json_t *row)
+static void print_coloured(enum standing standing, const char *text)
 {
 	static const char *const codes[] = {
 		[STANDING_NONE] = "",
@@ -90,11 +93,29 @@ static void print_ratio(const json_t *row)
 		[STANDING_LEVEL] = "",
 		[STANDING_BEHIND] = COLOUR_BAD,
 	};
+
+	printf("%s%s%s", colour(codes[standing]), text, colour(COLOUR_PLAIN));
+}
+
+static void print_ratio(const json_t *row)
+{
 	char text[160];
 
 	table_ratio(text, sizeof(text), row);
-	printf("  %s%s%s", colour(codes[standing_of(row_number(row, "ratio"))]),
-	       text, colour(COLOUR_PLAIN));
+	fputs("  ", stdout);
+	print_coloured(standing_of(table_figure(row)), text);
+}
+
+/* On a line of its own below the row, as lines are long. */
+static void print_also(const json_t *row)
+{
+	char text[160];
+
+	if (row_load(row) == LOAD_IDLE || !table_also(text, sizeof(text), row))
+		return;
+	printf("  %-*s and ", title_width(row), "");
+	print_coloured(table_also_standing(row), text);
+	putchar('\n');
 }
 
 static void print_row(const json_t *row, bool first)
@@ -119,6 +140,7 @@ static void print_row(const json_t *row, bool first)
 	if (row_load(row) != LOAD_IDLE)
 		print_ratio(row);
 	putchar('\n');
+	print_also(row);
 	if (table_remark(text, sizeof(text), row))
 		printf("      %s\n", text);
 }
@@ -175,17 +197,26 @@ void report_text_case(const struct case_result *results, const json_t *rows,
 	fflush(stdout);
 }
 
+static void print_rows_behind(const json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		printf("  %s%s%s\n", colour(COLOUR_BAD), json_string_value(row),
+		       colour(COLOUR_PLAIN));
+}
+
 void report_text_end(void)
 {
 	char text[120];
-	json_t *behind;
-	size_t i;
 
 	close_table();
 	standings_sentence(&standings, text, sizeof(text));
 	printf("\n%s\n", text);
-	json_array_foreach(standings.behind, i, behind)
-		printf("  %s%s%s\n", colour(COLOUR_BAD),
-		       json_string_value(behind), colour(COLOUR_PLAIN));
+	print_rows_behind(standings.behind);
+	if (standings_also(&standings, text, sizeof(text)))
+		printf("%s\n", text);
+	print_rows_behind(standings.also);
 	standings_close(&standings);
 }

@@ -12,33 +12,60 @@
 
 void standings_open(struct standings *standings)
 {
-	*standings = (struct standings){ .behind = json_array() };
+	*standings = (struct standings){ .behind = json_array(),
+					 .also = json_array() };
 }
 
 void standings_close(struct standings *standings)
 {
 	json_decref(standings->behind);
-	standings->behind = NULL;
+	json_decref(standings->also);
+	standings->behind = standings->also = NULL;
+}
+
+/* "0.07x of ck-spsc (never sleeps)", or "" */
+static void print_also(char *buf, size_t size, const json_t *row)
+{
+	char times[24];
+
+	units_times(times, sizeof(times), row_number(row, "ratio"));
+	*buf = '\0';
+	if (table_also_standing(row) == STANDING_BEHIND)
+		snprintf(buf, size, "%s of %s%s", times,
+			 row_text(row, "best_rival"), table_unlike(row));
+}
+
+static void print_alike(char *buf, size_t size, const json_t *row)
+{
+	const char *alike = row_text(row, "best_alike");
+	char times[24];
+
+	units_times(times, sizeof(times), table_figure(row));
+	*buf = '\0';
+	if (table_standing(row) == STANDING_BEHIND)
+		snprintf(buf, size, "%s of %s", times,
+			 *alike ? alike : row_text(row, "best_rival"));
 }
 
 void standings_add(struct standings *standings, const json_t *row)
 {
-	enum standing standing = table_standing(row);
-	char name[160], times[24];
+	char name[160], alike[80], also[120];
+	const char *regime = row_text(row, "regime");
+	json_t *sentence;
 
-	if (standing == STANDING_NONE)
-		return;
-	standings->n++;
-	if (standing != STANDING_BEHIND)
+	standings->n += table_standing(row) != STANDING_NONE;
+	standings->n_all += table_standing(row) != STANDING_NONE ||
+			    table_also_standing(row) != STANDING_NONE;
+	print_alike(alike, sizeof(alike), row);
+	print_also(also, sizeof(also), row);
+	if (!*alike && !*also)
 		return;
 	row_name(row, name, sizeof(name));
-	units_times(times, sizeof(times), row_number(row, "ratio"));
-	json_array_append_new(standings->behind,
-			      json_sprintf("%s (%s), %s of %s%s%s", name,
-					   row_text(row, "wait"), times,
-					   row_text(row, "best_rival"),
-					   *row_text(row, "regime") ? ", " : "",
-					   row_text(row, "regime")));
+	sentence = json_sprintf(
+		"%s (%s), %s%s%s%s%s", name, row_text(row, "wait"), alike,
+		*alike && *also ? "; " : "", also, *regime ? ", " : "", regime);
+	json_array_append_new(*alike ? standings->behind : standings->also,
+			      sentence);
 }
 
 void standings_sentence(const struct standings *standings, char *buf,
@@ -47,13 +74,28 @@ void standings_sentence(const struct standings *standings, char *buf,
 	size_t behind = json_array_size(standings->behind);
 
 	if (!standings->n)
-		snprintf(buf, size, "shmbus had no rival here");
+		snprintf(buf, size, "shmbus had no rival%s here",
+			 standings->n_all ? " of like use" : "");
 	else if (!behind)
 		snprintf(buf, size,
-			 "shmbus is behind the best rival in none of %u rows",
+			 "shmbus is behind the best rival of like use in none "
+			 "of %u rows",
 			 standings->n);
 	else
 		snprintf(buf, size,
-			 "shmbus is BEHIND the best rival in %zu of %u rows",
+			 "shmbus is BEHIND the best rival of like use in %zu "
+			 "of %u rows",
 			 behind, standings->n);
+}
+
+bool standings_also(const struct standings *standings, char *buf, size_t size)
+{
+	size_t also = json_array_size(standings->also);
+
+	if (also)
+		snprintf(buf, size,
+			 "in %zu more it is BEHIND rivals that never sleep or "
+			 "send in bursts, unlike it",
+			 also);
+	return also > 0;
 }

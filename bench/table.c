@@ -324,34 +324,95 @@ enum standing standing_of(double ratio)
 				: STANDING_LEVEL;
 }
 
+/* A file from before there were two bests has only that of all. */
+static bool has_alike(const json_t *row)
+{
+	return json_is_boolean(json_object_get(row, "sleeps"));
+}
+
+double table_figure(const json_t *row)
+{
+	return row_number(row, row_is(row, "ours") && has_alike(row)
+				       ? "ratio_alike"
+				       : "ratio");
+}
+
 enum standing table_standing(const json_t *row)
 {
-	return row_is(row, "ours") ? standing_of(row_number(row, "ratio"))
+	return row_is(row, "ours") ? standing_of(table_figure(row))
 				   : STANDING_NONE;
 }
 
-void table_ratio(char *buf, size_t size, const json_t *row)
+enum standing table_also_standing(const json_t *row)
+{
+	if (!row_is(row, "ours") || !has_alike(row) ||
+	    !strcmp(row_text(row, "best_rival"), row_text(row, "best_alike")))
+		return STANDING_NONE;
+	return standing_of(row_number(row, "ratio"));
+}
+
+const char *table_unlike(const json_t *row)
+{
+	bool awake = row_is(row, "sleeps") && !row_is(row, "best_rival_sleeps");
+	bool bursts =
+		row_is(row, "best_rival_bursts") && !row_is(row, "bursts");
+
+	return awake && bursts ? " (never sleeps, sends in bursts)"
+	       : awake         ? " (never sleeps)"
+	       : bursts        ? " (sends in bursts)"
+			       : "";
+}
+
+static int print_standing(char *buf, size_t size, enum standing standing,
+			  double ratio, const char *rival)
 {
 	static const char *const words[] = {
 		[STANDING_AHEAD] = "ahead of",
 		[STANDING_LEVEL] = "level with",
 		[STANDING_BEHIND] = "BEHIND",
 	};
+	char times[24];
+
+	units_times(times, sizeof(times), ratio);
+	return snprintf(buf, size, "%s %s %s", times, words[standing], rival);
+}
+
+void table_ratio(char *buf, size_t size, const json_t *row)
+{
 	enum standing standing = table_standing(row);
 	double first = row_number(row, "ratio_to_first");
+	const char *alike = row_text(row, "best_alike");
 	char times[24];
 	int len = 0;
 
-	units_times(times, sizeof(times), row_number(row, "ratio"));
+	units_times(times, sizeof(times), table_figure(row));
 	if (row_is(row, "floor"))
 		len = snprintf(buf, size, "the floor, no rival");
+	else if (table_also_standing(row) && !*alike)
+		len = snprintf(buf, size, "no rival of like use");
 	else if (standing == STANDING_NONE)
 		len = snprintf(buf, size, "%s", times);
 	else
-		len = snprintf(buf, size, "%s %s %s", times, words[standing],
-			       row_text(row, "best_rival"));
+		len = print_standing(buf, size, standing, table_figure(row),
+				     *alike ? alike
+					    : row_text(row, "best_rival"));
 	if (isnan(first) || len < 0 || (size_t)len >= size)
 		return;
 	units_times(times, sizeof(times), first);
 	snprintf(buf + len, size - (size_t)len, "; %s the first row", times);
+}
+
+bool table_also(char *buf, size_t size, const json_t *row)
+{
+	enum standing standing = table_also_standing(row);
+	int len;
+
+	if (standing == STANDING_NONE)
+		return false;
+	len = print_standing(buf, size, standing, row_number(row, "ratio"),
+			     row_text(row, "best_rival"));
+	if (len >= 0 && (size_t)len < size)
+		snprintf(buf + len, size - (size_t)len, "%s",
+			 table_unlike(row));
+	return true;
 }

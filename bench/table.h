@@ -59,8 +59,23 @@ enum standing table_standing(const json_t *row);
 /* The same of any row's ratio, also a rival's: for colours. */
 enum standing standing_of(double ratio);
 
-/* "1.35x ahead of vyukov"; "1.35x" in the row of a rival; "the floor, no rival;
+/*
+ * A row of ours is compared twice: with the best rival of like use, who sleeps
+ * if it does and hands over each message at once if it does, which is the
+ * ratio; and, if that is another one, with the best of all.
+ */
+double table_figure(const json_t *row);
+
+/* "1.35x ahead of qb"; "1.35x" in the row of a rival; "the floor, no rival;
  * 1.60x the first row". */
 void table_ratio(char *buf, size_t size, const json_t *row);
+
+/* "0.80x BEHIND ck-spsc (never sleeps)".  False when there is nothing more
+ * to say. */
+bool table_also(char *buf, size_t size, const json_t *row);
+enum standing table_also_standing(const json_t *row);
+
+/* " (never sleeps)": of the best of all rivals, what makes it unlike. */
+const char *table_unlike(const json_t *row);
 
 #endif

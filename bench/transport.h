@@ -154,6 +154,7 @@ struct transport {
 	bool ours;
 	bool floor;       /* no rival, but the least that anybody could take */
 	bool batches;     /* put and get take more than one at a time */
+	bool bursts;      /* keeps messages back until it has many */
 	bool lends;       /* send and recv can work in place */
 	unsigned variant; /* see struct spec */
 	unsigned methods; /* METHOD_BIT()s, of a rival that can LOAD_POOL */
@@ -167,6 +168,11 @@ struct transport {
 	int (*open)(const struct spec *spec, struct lane **lane,
 		    struct outcome *out);
 	void (*close)(struct lane *lane);
+
+	/* A process that is going to write, or to read, makes its connections
+	 * before the clock runs.  It may wait for the other side to do so.
+	 * NULL: there is nothing to do. */
+	int (*attach)(struct lane *lane, bool writes);
 
 	/*
 	 * Put or get up to @n messages of @bytes each, one after the other in
@@ -236,6 +242,9 @@ extern const struct transport rival_boost;
 extern const struct transport rival_boost_mem;
 extern const struct transport rival_zmq;
 extern const struct transport rival_nng;
+extern const struct transport rival_iceoryx;
+extern const struct transport rival_iceoryx_poll;
+extern const struct transport rival_iceoryx_mem;
 extern const struct transport rival_python_queue;
 extern const struct transport rival_python_pipe;
 extern const struct transport rival_python_pool_map;
@@ -251,6 +260,12 @@ static inline bool transport_is_ours(const struct transport *transport)
 static inline bool transport_is_built(const struct transport *transport)
 {
 	return !transport->package || transport->built;
+}
+
+static inline int transport_attach(const struct transport *transport,
+				   struct lane *lane, bool writes)
+{
+	return transport->attach ? transport->attach(lane, writes) : 0;
 }
 
 /* By name among the rivals, or NULL. */

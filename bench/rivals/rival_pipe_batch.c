@@ -221,6 +221,7 @@ const struct transport rival_pipe_batch = {
 		 LOAD_BIT(LOAD_FARM),
 	.waits = "block",
 	.batches = true,
+	.bursts = true,
 	.open = batch_open,
 	.close = batch_close,
 	.put = batch_put,

@@ -171,6 +171,7 @@ const struct transport rival_rte_spsc_mem = {
 const struct transport rival_rte_spsc_b32 = {
 	.name = "rte-spsc-b32",
 	.what = "rte-spsc in bursts of 32",
+	.bursts = true,
 	.loads = LOAD_BIT(LOAD_STREAM),
 	RTE,
 	BURSTS(SPSC | RING_BURSTS),
@@ -179,6 +180,7 @@ const struct transport rival_rte_spsc_b32 = {
 const struct transport rival_rte_spsc_b32_mem = {
 	.name = "rte-spsc-b32-mem",
 	.what = "the same with the memory of our pipe",
+	.bursts = true,
 	.loads = LOAD_BIT(LOAD_STREAM),
 	RTE,
 	BURSTS(SPSC | RING_BURSTS | RING_SAME_MEMORY),
@@ -204,6 +206,7 @@ const struct transport rival_rte_mpmc_mem = {
 const struct transport rival_rte_mpmc_b32 = {
 	.name = "rte-mpmc-b32",
 	.what = "rte-mpmc in bursts of 32",
+	.bursts = true,
 	.loads = LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_FARM),
 	RTE,
 	BURSTS(MPMC | RING_BURSTS),
@@ -220,6 +223,7 @@ const struct transport rival_rte_hts = {
 const struct transport rival_rte_hts_b32 = {
 	.name = "rte-hts-b32",
 	.what = "the same in bursts of 32",
+	.bursts = true,
 	.loads = LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_FARM),
 	RTE,
 	BURSTS(HTS | RING_BURSTS),
@@ -236,6 +240,7 @@ const struct transport rival_rte_rts = {
 const struct transport rival_rte_rts_b32 = {
 	.name = "rte-rts-b32",
 	.what = "the same in bursts of 32",
+	.bursts = true,
 	.loads = LOAD_BIT(LOAD_STREAM) | LOAD_BIT(LOAD_FARM),
 	RTE,
 	BURSTS(RTS | RING_BURSTS),

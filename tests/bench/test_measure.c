@@ -250,3 +250,67 @@ Test(measure, an_open_loop_is_judged_by_its_latency)
 	cr_assert_float_eq(result_value(LOAD_STREAM, &out), 77, 1e-9);
 	cr_assert_not(result_more_is_better(LOAD_STREAM, &out));
 }
+
+static const struct transport awake = { .name = "awake",
+					.waits = "yield",
+					.run = run };
+static const struct transport sleeper = { .name = "sleeper",
+					  .waits = "block",
+					  .run = run };
+static const struct transport burster = {
+	.name = "burster", .waits = "block", .bursts = true, .run = run
+};
+static const struct transport both = {
+	.name = "both", .waits = "yield", .bursts = true, .run = run
+};
+
+/* The rivals above have done the better the less they offer; @of is ours. */
+static const char *best_alike(struct entry of)
+{
+	static struct entry entry[5] = {
+		{ .transport = &ours },
+		{ .transport = &sleeper, .batch = 1 },
+		{ .transport = &burster },
+		{ .transport = &awake, .batch = 1 },
+		{ .transport = &both },
+	};
+	static struct bench_case bench_case = { .spec.load = LOAD_STREAM };
+	static struct case_result made;
+	const struct result *best;
+
+	entry[0] = of;
+	made = (struct case_result){ .bench_case = &bench_case, .n = 5 };
+	for (unsigned i = 0; i < made.n; i++)
+		made.result[i] = (struct result){
+			.entry = &entry[i],
+			.runs = 1,
+			.median = { .seconds = 1, .messages = 100 * (i + 1) }
+		};
+	cr_assert_str_eq(result_best_rival(&made)->entry->transport->name,
+			 "both");
+	cr_assert_null(result_best_alike(&made, &made.result[1]));
+	best = result_best_alike(&made, &made.result[0]);
+	return best ? best->entry->transport->name : "nobody";
+}
+
+/* Who offers less is no measure; who offers more than ours is one. */
+Test(measure, ours_is_compared_with_those_who_offer_the_same)
+{
+	static const enum wait_kind sleeps[] = { WAIT_ADAPTIVE, WAIT_URING,
+						 WAIT_FUTEX };
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct entry one = { .transport = &ours, .wait = sleeps[i] };
+
+		cr_assert_str_eq(best_alike(one), "sleeper");
+		one.batch = 32;
+		cr_assert_str_eq(best_alike(one), "burster");
+	}
+	cr_assert_str_eq(best_alike((struct entry){ .transport = &ours,
+						    .wait = WAIT_SPIN }),
+			 "awake");
+	cr_assert_str_eq(best_alike((struct entry){ .transport = &ours,
+						    .wait = WAIT_SPIN,
+						    .batch = 32 }),
+			 "both");
+}

@@ -139,8 +139,81 @@ if [ -n "$missing" ]; then
 		--rival "$missing"
 	all 'if .transport | startswith("shmbus") then .status == "ok"
 	     else .status == "absent" and
-	     (.why | test("^install lib[a-z0-9-]+-dev and build")) end'
+	     (.why | test("^install lib[a-z0-9-]+-dev( lib[a-z0-9-]+-dev)* and build")) end'
 	err_has "and build busbench again"
+fi
+
+if jq -es 'any(.[]; .rival == "iceoryx" and .built)' rivals >/dev/null; then
+	echo "= iceoryx brings its daemon, unless there is one or no room for it"
+	ices=iceoryx,iceoryx-poll,iceoryx-mem
+	expect 0 stream --size 8,100000 --duration 0.02 --runs 2 --warmup 0.01 \
+		--rival $ices --format json
+	all "$unharmed"
+	all 'if .ours then .status == "ok" else
+	     .status == "ok" and .messages > 0 or .status == "absent" and
+	     (.why | test("RouDi|has no name|/dev/shm")) end'
+	expect 0 idle --workers 2 --duration 0.02 --runs 1 --rival iceoryx \
+		--format json
+	all 'if .transport == "iceoryx" and .workers == 2 then
+	     .status == "absent" and .why == "a message would go to all workers"
+	     else .status != "failed" end'
+	lock=/tmp/iox-unique-roudi.lock
+	if command -v flock >/dev/null && ! test -e $lock; then
+		flock $lock "$BUSBENCH" rtt --wait adaptive --duration 0.02 \
+			--runs 1 --rival iceoryx --format json >out 2>err
+		some '.transport == "iceoryx" and .status == "absent" and
+		      (.why | test("^a RouDi is running|has no name|/dev/shm"))'
+		rm -f $lock
+	fi
+	cat >small <<-'END'
+	mount -t tmpfs -o size=16m none /dev/shm || exit 77
+	exec "$BUSBENCH" rtt --wait adaptive --duration 0.02 --runs 1 \
+		--rival iceoryx --format json
+	END
+	export BUSBENCH
+	if unshare -rm sh small >out 2>err; then
+		some '.transport == "iceoryx" and .status == "absent" and
+		      (.why | test("^RouDi takes [0-9.]+ MiB of /dev/shm, where 16.0 are free|has no name"))'
+	fi
+	# A member that is killed takes nothing with it but its round, and its
+	# RouDi; all of that vanishes, also with busbench itself.
+	"$BUSBENCH" stream --copy --size 64 --transport pipe --batch 1 \
+		--duration 1 --runs 2 --rival $ices --format json >out 2>err &
+	pid=$!
+	for _ in $(seq 100); do
+		victim=$(ls /tmp | sed -n "s/^busbench\.$pid\.\([0-9]*\)\$/\1/p" |
+			head -1)
+		test -n "$victim" && break
+		sleep 0.1
+	done
+	test -z "$victim" || kill -KILL "$victim"
+	wait $pid || fail "exit status $?"
+	all 'if .ours then .status == "ok" else .status != "hung" end'
+	test -z "$victim" ||
+		some '.status == "failed" and (.why | test("killed by signal 9"))'
+	for signal in INT TERM KILL; do
+		# a script's background commands ignore SIGINT
+		env --default-signal=INT "$BUSBENCH" stream --copy --size 64 \
+			--transport pipe --duration 0.3 --runs 50 \
+			--rival $ices >out 2>err &
+		pid="$pid|$!"
+		sleep 1
+		kill -$signal $!
+		wait $! 2>/dev/null
+	done
+	for _ in $(seq 50); do
+		left=$(ls /tmp | grep -E "^busbench\.($pid)\.")
+		test -z "$left" && break
+		sleep 0.1
+	done
+	test -z "$left" || fail "left behind: $left"
+	# That of a test beside us goes soon.
+	for _ in $(seq 100); do
+		test -e $lock || test -e /dev/shm/iceoryx_mgmt || break
+		sleep 0.1
+	done
+	test ! -e /dev/shm/iceoryx_mgmt || pgrep -x iox-roudi >/dev/null ||
+		fail "left behind: /dev/shm/iceoryx_mgmt"
 fi
 
 echo "= all are all that can, and who is named and cannot is absent"
@@ -315,6 +388,27 @@ all 'if .ours or .floor then true else .ratio_to_first == null end'
 some '.ours and .ratio > 0 and .best_rival == "pipe"'
 some '(.ours | not) and .ratio > 0'
 
+echo "= a row is compared with those who offer the same, and with all"
+expect 0 rtt stream --size 8 --duration 0.03 --runs 3 --format json \
+	--rival pipe,pipe-batch,vyukov
+all '(.sleeps | type) == "boolean" and (.bursts | type) == "boolean"'
+all '.sleeps == (.wait != "yield" and .wait != "spin")'
+all '.bursts == (.batch > 1 or .transport == "pipe-batch")'
+all 'if .ours and .best_rival then .best_rival_sleeps == (.best_rival != "vyukov")
+     and (.best_rival_bursts or .best_rival != "pipe-batch")
+     else .best_rival_sleeps == null end'
+all '(.best_alike == null) == (.ratio_alike == null)'
+all 'if .ours then true else .best_alike == null end'
+all 'if .sleeps then .best_alike != "vyukov" else true end'
+all 'if .bursts then true else .best_alike != "pipe-batch" end'
+# none is further behind those than behind all
+all 'if .ratio and .ratio_alike then .ratio_alike >= .ratio else true end'
+all 'if .ours and .best_alike == .best_rival then .ratio_alike == .ratio
+     else true end'
+# nobody but vyukov takes part in rtt busy, unless one was near and one far
+all 'if .case == "busy" and .ours then .best_alike == .best_rival else true end'
+some '.ours and .best_alike == "pipe"'
+
 echo "= short messages are also handed over together, by those who can"
 expect 0 stream --size 8,100 --duration 0.02 --runs 1 --format json \
 	--transport pipe,queue --rival spsc,vyukov
@@ -351,7 +445,7 @@ for _ in 1 2 3 4 5 6 7 8; do
 done
 grep -qE '[0-9]x (ahead of|level with|BEHIND) pipe' out ||
 	fail "no standing in the table: $(cat out)"
-grep -q '^shmbus is .* the best rival in ' out || fail "no last word"
+grep -q '^shmbus is .* the best rival of like use in ' out || fail "no last word"
 grep -q "$(printf '\033')" out && fail "colours without a terminal"
 tr -d '\n' <err | grep -q . && fail "progress without a terminal: $(cat err)"
 

@@ -103,10 +103,12 @@ echo "= HTML: the machine, all rows, who is behind; nothing from elsewhere"
 expect 0 results --no-plots --output page.html --title 'A & B <c>'
 has page.html "<title>A &amp; B &lt;c&gt;</title>" "made &lt;up&gt; &amp; so" \
 	"forbidden here" c0ffee "busbench --format json" "4 on line, 2 allowed" \
-	"BEHIND the best rival in 1 of" "0.80x BEHIND spsc" \
+	"BEHIND the best rival of like use in 1 of" "0.80x BEHIND spsc" \
 	"rtt busy: shmbus (adaptive), 0.80x of spsc, near" \
 	'<span class="regime far">far</span>' "absent: no &lt;mq&gt; here" \
 	"rounds disagree: all of them" "prefers-color-scheme:dark"
+# a file from before there were two bests has one
+grep -q 'class="also' page.html && fail "a second ratio from nowhere"
 # columns and remarks that not every run has
 has page.html '<th class="n">+-95%</th>' '<td class="n">5.0%</td>' \
 	'<th class="n">switches</th>' '<td class="n">0.25</td>' "; closed loop" \
@@ -125,6 +127,50 @@ expect 0 results --no-plots --output page.md --title Results
 has page.md "# Results" "    busbench --format json # 2026-11-22T08:30:00Z" \
 	"### rtt" "**0.80x BEHIND spsc**" "absent: no <mq> here" \
 	"- 64 B: rounds disagree: all of them"
+same_cells page.md
+
+echo "= rounds that were far: their rows say so, near ones beside them too"
+jq -c 'select(.workload != "stream") | select(.status == "ok") |
+	.regime = "far" | .pingpong_ns = 480 | .pingpongs = [480]' results >far
+for page in page.html page.md; do
+	expect 0 far --no-plots --output $page
+	has $page "rtt busy: shmbus (adaptive), 0.80x of spsc, far"
+	grep -q -e '>near<' -e '| near' $page && fail "near rows in $page"
+	expect 0 results far --no-plots --output $page
+	has $page "rtt busy: shmbus (adaptive), 0.80x of spsc, near" \
+		"rtt busy: shmbus (adaptive), 0.80x of spsc, far"
+done
+expect 0 far --no-plots --output page.html
+test "$(grep -c '<span class="regime far">far</span>' page.html)" -eq \
+	"$(wc -l <far)" || fail "rows of HTML that do not say far"
+expect 0 far --no-plots --output page.md
+test "$(grep -c '| far    |' page.md)" -eq "$(wc -l <far)" ||
+	fail "rows of Markdown that do not say far: $(cat page.md)"
+same_cells page.md
+
+echo "= rivals of like use, and the best of all"
+jq -c 'select(.workload == "rtt" or .workload == "farm") |
+	if .workload == "farm" then .ratio = 0.5 | .best_rival = "rte-hts-b32" |
+		.best_rival_sleeps = false | .best_rival_bursts = true |
+		.best_alike = (if .workers < 4 then "pipe" else null end) |
+		.ratio_alike = (if .workers < 4 then 3 else null end)
+	else .ratio = 0.09 | .best_rival = "spsc" | .best_rival_sleeps = false |
+		.best_rival_bursts = false | .best_alike = "mq" |
+		.ratio_alike = 0.8 end |
+	.sleeps = true | .bursts = false' results >like
+for page in page.html page.md; do
+	expect 0 like --no-plots --output $page
+	has $page "shmbus is BEHIND the best rival of like use in 1 of 3 rows" \
+		"rtt busy: shmbus (adaptive), 0.80x of mq; 0.09x of spsc (never sleeps), near" \
+		"In 3 more it is BEHIND rivals that never sleep or send in bursts" \
+		"farm 2 workers: shmbus (adaptive), 0.50x of rte-hts-b32 (never sleeps, sends in bursts), near"
+done
+has page.html "0.80x BEHIND mq<div class=\"also behind\">0.09x BEHIND spsc (never sleeps)</div>" \
+	"3.00x ahead of pipe<div class=\"also behind\">0.50x BEHIND rte-hts-b32 (never sleeps, sends in bursts)</div>" \
+	"no rival of like use<div class=\"also behind\">0.50x BEHIND"
+has page.md "| **0.80x BEHIND mq**; **0.09x BEHIND spsc (never sleeps)** |" \
+	"| 3.00x ahead of pipe; **0.50x BEHIND rte-hts-b32 (never sleeps, sends in bursts)** |" \
+	"| no rival of like use; **0.50x BEHIND rte"
 same_cells page.md
 
 echo "= several files: each has its own tables"
