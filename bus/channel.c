@@ -559,9 +559,11 @@ static void *look_up(struct bus *bus, uint32_t idx, uint64_t least,
 		return NULL;
 	*off = *(volatile uint64_t *)&map->dir[idx].off;
 	*bytes = *(volatile uint64_t *)&map->dir[idx].bytes;
-	if (*off < map->off.chan || *off % SB_FAR || *bytes < least ||
-	    *off - map->off.chan > map->sizes.chan_bytes ||
-	    *bytes > map->sizes.chan_bytes - (*off - map->off.chan))
+	if (*off < map->off.chan || *off % SB_FAR || *bytes < least)
+		return NULL;
+	if ((*off - map->off.chan > map->sizes.chan_bytes ||
+	     *bytes > map->sizes.chan_bytes - (*off - map->off.chan)) &&
+	    !SB_MUTATED(check_entry))
 		return NULL;
 	return (unsigned char *)map->seg.base + *off;
 }

@@ -122,7 +122,9 @@ SB_INLINE int bus_queue_read_message(struct bus_queue *q, uint64_t pos,
 	msg->cell = SB_BLOB_NONE;
 	msg->data = slot->data;
 	msg->len_bytes = len;
-	if (sb_likely(!(seq & SB_SEQ_FLAGS) && len <= q->end.payload_bytes))
+	if (sb_likely(!(seq & SB_SEQ_FLAGS) &&
+		      (len <= q->end.payload_bytes ||
+		       SB_MUTATED(check_message_len))))
 		return 0;
 	return bus_queue_read_cell(q, pos, seq, msg);
 }

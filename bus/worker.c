@@ -130,7 +130,9 @@ static SB_NOINLINE int find_cells(struct bus_reply *r, uint64_t seq,
 		r->res_cell = cell;
 	}
 	if (!(seq & SB_SEQ_FLAGS))
-		return *len <= l->request_bytes ? 0 : -EPROTO;
+		return *len <= l->request_bytes || SB_MUTATED(check_request_len)
+			       ? 0
+			       : -EPROTO;
 	memcpy(&cell, *req, sizeof(cell));
 	if (!sb_blob_is(blob, cell, r->c->idx, r->pos) || cell == r->res_cell ||
 	    sb_blob_get_len(blob, cell, &blob_len))

@@ -30,7 +30,8 @@
 /*
  * A safeguard has a name where its absence could be overlooked.  The test
  * programs that define SB_MUTANT, a string, are built without the one that it
- * names, and have to notice (tests/README.md).  Everybody else: false.
+ * names, and have to notice (tests/README.md).  Everybody else: false.  A
+ * check_* is one of what a peer may have written, which fuzzing has to notice.
  */
 #ifdef SB_MUTANT
 #define SB_MUTATED(name) (__builtin_strcmp(SB_MUTANT, #name) == 0)

@@ -184,7 +184,8 @@ int sb_ring_attach(struct sb_ring_end *e, struct sb_ring *ring, size_t bytes,
 	    stride !=
 		    sb_ring_stride(stride - (uint32_t)sizeof(struct sb_slot)) ||
 	    (flags & ~SB_RING_FLAGS) || max_attempts > SB_ATTEMPTS_MAX ||
-	    sb_ring_bytes(log_n, stride) > bytes)
+	    (sb_ring_bytes(log_n, stride) > bytes &&
+	     !SB_MUTATED(check_ring_bytes)))
 		return -EPROTO;
 	*e = (struct sb_ring_end){
 		.stride = stride,

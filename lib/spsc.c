@@ -188,8 +188,10 @@ static enum word word_is(uint64_t h, uint32_t slot_bytes, uint32_t lap,
 		return NONSENSE;
 	if (h & SB_SPSC_SEAL)
 		return off ? SEAL : NONSENSE;
-	return sb_spsc_pad(h & SB_SPSC_LEN) + 16 <= slot_bytes - off ? RECORD
-								     : NONSENSE;
+	if (sb_spsc_pad(h & SB_SPSC_LEN) + 16 > slot_bytes - off &&
+	    !SB_MUTATED(check_record))
+		return NONSENSE;
+	return RECORD;
 }
 
 /* --------------------------------------------------------------- writer -- */

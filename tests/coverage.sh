@@ -17,6 +17,8 @@
 # support/coverage.h.
 
 minimum=${1:-0}
+# As gcov names files: configure has called it /x/build/.. perhaps.
+srcdir=$(cd "$srcdir" && pwd -P) || exit 1
 need()
 {
 	command -v "$1" >/dev/null && return

@@ -1,7 +1,7 @@
 #!/bin/sh
 # mutants.sh - do the tests notice when a safeguard is missing?
 #
-#	mutants.sh [--all | --kill] [NAME...]
+#	mutants.sh [--all | --kill | --fuzz] [NAME...]
 #
 # For each SB_MUTATED(NAME) in lib/ and in the explorers, and each NO_NAME in
 # the models: run the explorer that has it, and if that finds nothing, the
@@ -13,6 +13,10 @@
 # without the safeguard, in mutants.d: a minute or two each.  It says at which
 # point it was seen first, and exits 1 when something was not.  KILL_FLAGS are
 # more options, as --only bus; SECONDS_KILL is how long it may take.
+#
+# --fuzz: not those either, but the checks of what a hostile peer may have
+# written, SB_MUTATED(check_...), by `make fuzz`, which must fail.  It says in
+# which target, and in what way.  FUZZ_RUNS: how many inputs, of all targets.
 set -eu
 
 src=$(cd "$(dirname "$0")/.." && pwd)
@@ -20,6 +24,7 @@ seconds=${SECONDS_EACH:-30}
 all=false
 missed=0
 only_kill=false
+only_fuzz=false
 case ${1-} in
 --all)
 	all=true
@@ -29,13 +34,17 @@ case ${1-} in
 	only_kill=true
 	shift
 	;;
+--fuzz)
+	only_fuzz=true
+	shift
+	;;
 esac
 
 names()
 {
 	cd "$src"
 	grep -oh 'SB_MUTATED([a-z0-9_]*)' lib/*.[ch] tests/stress/*.c |
-		sed 's/.*(\(.*\))/\1/; /^name$/d' # lib/def.h says what it is
+		sed 's/.*(\(.*\))/\1/; /^name$/d; /^check_/d' # see lib/def.h
 	grep -oh 'NO_[a-z][a-z0-9_]*' tests/model/*.pml | sed 's/NO_//'
 }
 
@@ -69,7 +78,24 @@ model()
 names_of_lib()
 {
 	grep -oh 'SB_MUTATED([a-z0-9_]*)' "$src"/lib/*.[ch] |
-		sed 's/.*(\(.*\))/\1/; /^name$/d'
+		sed 's/.*(\(.*\))/\1/; /^name$/d; /^check_/d'
+}
+
+names_of_checks()
+{
+	grep -oh 'SB_MUTATED(check_[a-z0-9_]*)' "$src"/lib/*.[ch] \
+		"$src"/bus/*.[ch] | sed 's/.*(\(.*\))/\1/'
+}
+
+# Prints the target that fails without it, and what is not so.
+fuzz_at()
+{
+	FUZZ_MUTANT=$1 nice -n 10 ${MAKE:-make} -s fuzz \
+		FUZZ_RUNS="${FUZZ_RUNS:-1000000}" >mutants.log 2>&1 || return 0
+	sed -n 's/.*not so: /not so: /p
+		s/.*ERROR: AddressSanitizer: \([a-zA-Z-]*\).*/\1/p
+		s/.*\(a call took\) .*/\1 too long/p' mutants.log | head -1
+	sed -n 's/^fuzz: \([a-z]*\) failed.*/\1/p' mutants.log | head -1
 }
 
 build_without()
@@ -116,6 +142,19 @@ if $only_kill; then
 		at=$(kill_at "$name") || exit 1
 		test -n "$at" || missed=1
 		printf '%-16s %-52s %3d s\n' "$name" "${at:-not by kill}" \
+			$(($(date +%s) - start))
+	done
+	rm -f mutants.log
+	exit $missed
+fi
+
+if $only_fuzz; then
+	${MAKE:-make} -s fuzz FUZZ_RUNS=100 >/dev/null # what all have in common
+	for name in ${*:-$(names_of_checks | sort -u)}; do
+		start=$(date +%s)
+		at=$(fuzz_at "$name" | tr '\n' ' ')
+		test -n "$at" || missed=1
+		printf '%-18s %-56s %3d s\n' "$name" "${at:-MISSED}" \
 			$(($(date +%s) - start))
 	done
 	rm -f mutants.log

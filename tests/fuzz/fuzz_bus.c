@@ -7,7 +7,6 @@
 #include "tests/fuzz/fuzz_bus.h"
 
 #define REQUEST_BYTES 24u
-#define RESULT_BYTES  600u /* in a cell */
 
 static int nothing(void *ctx, const void *req, size_t len_bytes,
 		   struct bus_reply *reply)
@@ -26,7 +25,7 @@ static void open_queue(struct fuzz_bus *f, const char *name, uint32_t n_slots,
 	struct bus_queue_config c = BUS_QUEUE_CONFIG_INIT;
 
 	c.n_slots = n_slots;
-	c.slot_bytes = 24;
+	c.slot_bytes = FUZZ_SLOT_BYTES;
 	c.flags = flags;
 	FUZZ_CHECK(!bus_queue_open(f->a, name, &c, a));
 	FUZZ_CHECK(!bus_queue_open(f->b, name, NULL, b));
@@ -53,13 +52,14 @@ static void start_coord(struct fuzz_bus *f)
 	c.n_workers = 1;
 	c.window = 4;
 	c.request_bytes = REQUEST_BYTES;
-	c.result_bytes = RESULT_BYTES;
+	c.result_bytes = FUZZ_RESULT_BYTES;
 	FUZZ_CHECK(!bus_coord_start(f->a, "w", &c, &f->coord));
 	idx = bus_channel_find(f->b, "w");
 	FUZZ_CHECK(idx >= 0);
 	f->serve.bus = f->b;
 	f->serve.idx = (uint32_t)idx;
-	bus_request_plan(REQUEST_BYTES, RESULT_BYTES, &spec, &f->serve.layout);
+	bus_request_plan(REQUEST_BYTES, FUZZ_RESULT_BYTES, &spec,
+			 &f->serve.layout);
 	FUZZ_CHECK(!bus_channel_attach(f->b, (uint32_t)idx, &f->serve.chan,
 				       &f->serve.end));
 }
@@ -134,7 +134,7 @@ void fuzz_bus_make(struct fuzz_bus *f)
 	c.spin = BUS_SPIN_NEVER;
 	c.max_endpoints = 4;
 	c.channel_bytes = 40960;
-	c.max_message_bytes = 1024;
+	c.max_message_bytes = FUZZ_MESSAGE_MAX;
 	c.blob_bytes = 16384;
 	FUZZ_CHECK(!bus_create(NULL, &c, &f->a));
 	FUZZ_CHECK(!bus_attach(f->a, &f->b));
@@ -172,14 +172,14 @@ static size_t place(struct fuzz_in *in, const struct fuzz_bus *f)
 	}
 }
 
-void fuzz_bus_poke(struct fuzz_in *in, struct fuzz_bus *f)
+size_t fuzz_bus_poke(struct fuzz_in *in, struct fuzz_bus *f)
 {
 	size_t off = place(in, f);
 	uint32_t how = fuzz_u8(in);
 	uint64_t w;
 
 	if (off > f->bytes - 8)
-		return;
+		off = f->bytes - 8;
 	memcpy(&w, f->base + off, 8);
 	switch (how & 7) {
 	case 0:
@@ -207,4 +207,5 @@ void fuzz_bus_poke(struct fuzz_in *in, struct fuzz_bus *f)
 		w += (uint64_t)(how >> 3) - 16;
 	}
 	memcpy(f->base + off, &w, 8);
+	return off;
 }

@@ -8,6 +8,10 @@
 #include "bus/request.h"
 #include "tests/fuzz/fuzz.h"
 
+#define FUZZ_MESSAGE_MAX  1024u
+#define FUZZ_SLOT_BYTES   24u  /* of a queue */
+#define FUZZ_RESULT_BYTES 600u /* in a cell */
+
 struct fuzz_bus {
 	struct bus *a, *b;             /* two endpoints of one process */
 	struct bus_queue *qa, *qb;     /* "q", and */
@@ -23,7 +27,7 @@ struct fuzz_bus {
 /* Make it, with some messages in it. */
 void fuzz_bus_make(struct fuzz_bus *f);
 
-/* Give a word of it another value. */
-void fuzz_bus_poke(struct fuzz_in *in, struct fuzz_bus *f);
+/* Give a word of it another value.  Returns where that is. */
+size_t fuzz_bus_poke(struct fuzz_in *in, struct fuzz_bus *f);
 
 #endif

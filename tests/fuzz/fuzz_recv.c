@@ -20,13 +20,23 @@
 static struct fuzz_bus f;
 static unsigned char *out, *in_; /* buffers that ASan guards */
 
+/* Of what was received, in a slot that has so many bytes, or elsewhere. */
+static void look_at(const void *p, size_t len, size_t slot_bytes)
+{
+	size_t off = (size_t)((const unsigned char *)p - f.base);
+
+	FUZZ_CHECK(len <=
+		   (off < f.a->map->off.blob ? slot_bytes : FUZZ_MESSAGE_MAX));
+	fuzz_touch(p, len);
+}
+
 static int handle(void *ctx, const void *req, size_t len_bytes,
 		  struct bus_reply *reply)
 {
 	void *room;
 
 	(void)ctx;
-	fuzz_touch(req, len_bytes);
+	look_at(req, len_bytes, f.serve.layout.request_bytes);
 	if (len_bytes % 5 == 4) {
 		bus_reply_error(reply, "no");
 		return 1;
@@ -35,6 +45,20 @@ static int handle(void *ctx, const void *req, size_t len_bytes,
 	if (room)
 		memset(room, 0x33, len_bytes * 8 % 601);
 	return 0;
+}
+
+/* A text ends with a 0 behind it.  What is told of a death is the request. */
+static void look_at_result(const struct bus_result *r)
+{
+	const struct bus_request_layout *l = &f.serve.layout;
+
+	look_at(r->data, r->len_bytes,
+		r->kind == BUS_RESULT_DEATH ? l->request_bytes
+					    : l->inline_bytes);
+	FUZZ_CHECK(r->kind != BUS_RESULT_OK ||
+		   r->len_bytes <= FUZZ_RESULT_BYTES);
+	FUZZ_CHECK(r->kind != BUS_RESULT_ERROR ||
+		   !((const char *)r->data)[r->len_bytes]);
 }
 
 /* Only what a call is documented to say. */
@@ -74,7 +98,7 @@ static void queue(struct fuzz_in *in, uint32_t op, struct bus_queue *q)
 		check(ret);
 		if (ret)
 			break;
-		fuzz_touch(msg.data, msg.len_bytes);
+		look_at(msg.data, msg.len_bytes, FUZZ_SLOT_BYTES);
 		check(n & 1 ? bus_queue_give_back(q, &msg)
 			    : bus_queue_release(q, &msg));
 		break;
@@ -210,7 +234,7 @@ static void request(struct fuzz_in *in, uint32_t op)
 			      : bus_collect_many_any(f.coord, many, 3, 0);
 		check(ret);
 		for (int i = 0; i < ret; i++)
-			fuzz_touch(many[i].data, many[i].len_bytes);
+			look_at_result(&many[i]);
 		break;
 	case 6:
 	case 7:
@@ -218,7 +242,7 @@ static void request(struct fuzz_in *in, uint32_t op)
 			      : bus_collect_any(f.coord, &r, 0);
 		check(ret);
 		if (!ret)
-			fuzz_touch(r.data, r.len_bytes);
+			look_at_result(&r);
 		break;
 	case 8:
 		check(bus_stats(f.b, &stats));

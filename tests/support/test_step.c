@@ -208,16 +208,22 @@ static enum t_stop waits_on(void *arg)
 	return T_STEPPED;
 }
 
-/* Where it is after each instruction. */
+/* Where it is after each of its first @max instructions.  With `make coverage`
+ * it has many more, which write down what was counted. */
 static long learn(pid_t child, uint64_t *pc, long max)
 {
+	int stop = T_STEPPED;
 	long n = 0;
 
 	pc[0] = t_step_pc(child);
 	set_tick(1000);
-	while (n < max && t_step(child, waits_on, NULL) == T_STEPPED)
-		pc[++n] = t_step_pc(child);
+	while (n < max && stop == T_STEPPED) {
+		stop = t_step(child, waits_on, NULL);
+		if (stop == T_STEPPED)
+			pc[++n] = t_step_pc(child);
+	}
 	set_tick(0);
+	cr_assert_eq(t_step_kill(child, (enum t_stop)stop, true), 0);
 	return n;
 }
 
@@ -228,7 +234,6 @@ Test(step, a_victim_that_did_not_come_to_its_breakpoint_never_meets_it)
 	pid_t child = seize(naps);
 
 	cr_assert_gt(n, 0);
-	cr_assert_lt(n, 19999);
 	set_tick(1000);
 	cr_assert_eq(t_step_on(child, pc, 0, n, is_blocked, NULL), T_BLOCKED);
 	set_tick(0);
