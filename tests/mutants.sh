@@ -105,7 +105,8 @@ build_without()
 	test -e Makefile || "$src/configure" -q --disable-tests \
 		--disable-shared CC="$CC" >configure.log 2>&1 || exit
 	# make does not know that another one is gone
-	if grep -q "SB_MUTATED($1)" "$src"/lib/*.h || test -e was_in_header; then
+	if grep -q "SB_MUTATED($1)" "$src"/lib/*.h "$src"/bus/*.h ||
+		test -e was_in_header; then
 		find . -name '*.l[ao]' -exec rm -f {} + -o -name '*.o' \
 			-exec rm -f {} +
 		rm -f was_in_header

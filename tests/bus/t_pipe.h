@@ -57,6 +57,8 @@ static inline bool next_wait(uint32_t *wait)
 	int ret;
 
 	for (; *wait <= BUS_WAIT_FUTEX; ++*wait) {
+		if (*wait == BUS_WAIT_URING && t_rings_are_few())
+			continue;
 		bus_close(bus);
 		bus = NULL;
 		c.wait = *wait;

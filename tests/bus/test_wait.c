@@ -66,6 +66,8 @@ static bool next_way(uint32_t *way)
 	int ret;
 
 	for (; *way < lengthof(ways); ++*way) {
+		if (ways[*way].wait == BUS_WAIT_URING && t_rings_are_few())
+			continue;
 		bus_close(bus);
 		bus = NULL;
 		c.wait = ways[*way].wait;

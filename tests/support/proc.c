@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -12,6 +13,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -89,6 +92,25 @@ int t_deny_io_uring(int err)
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 		return -errno;
 	return 0;
+}
+
+static bool may_lock_memory(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capget, &head, data) == 0 &&
+	       (data[0].effective & UINT32_C(1) << CAP_IPC_LOCK);
+}
+
+bool t_rings_are_few(void)
+{
+	struct rlimit lock;
+
+	return !may_lock_memory() && getrlimit(RLIMIT_MEMLOCK, &lock) == 0 &&
+	       lock.rlim_cur < 4u << 20; /* 512 rings */
 }
 
 static void hang(int sig)

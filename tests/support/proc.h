@@ -72,6 +72,16 @@ void t_kill(pid_t child);
 int t_deny_io_uring(int err);
 
 /*
+ * t_rings_are_few - may we have so few io_uring rings that tests which run side
+ * by side would take them from each other?
+ *
+ * From Linux 6.14 on each takes 8 KiB of RLIMIT_MEMLOCK, of all processes of a
+ * user without CAP_IPC_LOCK together, and gives them back late.  What insists
+ * on rings cannot be tested where that is the 64 KiB of old.
+ */
+bool t_rings_are_few(void);
+
+/*
  * t_hang_after - in @seconds this process ends and says that it hung
  *
  * With alarm(2): not for those that it forks.  What was printed before is to
