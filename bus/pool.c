@@ -210,8 +210,9 @@ static void read_death(struct bus_result *r)
 	r->len_bytes -= head;
 }
 
-static void answered(struct bus_pool *p, struct bus_result *r)
+static void answered(void *arg, struct bus_result *r)
 {
+	struct bus_pool *p = arg;
 	uint64_t index = r->id & ((1u << BUS_TASK_INDEX_BITS) - 1);
 	struct bus_future *t = p->flight[index];
 
@@ -291,17 +292,15 @@ static void look_if_broken(struct bus_pool *p)
 
 uint32_t bus_pool_collect(struct bus_pool *p, bool sure)
 {
-	struct bus_result r;
-	uint32_t n = 0;
+	uint32_t n = 0, k;
 
 	if (sb_unlikely(!is_up(p)))
 		return 0;
-	while (!(sure ? bus_collect_any(p->co, &r, 0)
-		      : bus_coord_take(p->co, &r))) {
+	while ((k = bus_coord_take_each(p->co, REFILL_EVERY, sure, answered,
+					p))) {
 		sure = false;
-		answered(p, &r);
-		if (++n % REFILL_EVERY == 0)
-			bus_lanes_refill(p);
+		n += k;
+		bus_lanes_refill(p);
 	}
 	/* Who finds results at every look never sleeps with the pidfds. */
 	bus_coord_poll(p->co);
