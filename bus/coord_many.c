@@ -211,6 +211,14 @@ int bus_submit_many(struct bus_coord *co, const uint64_t *ids, const void *reqs,
 	return s.done ? (int)s.done : ret;
 }
 
+void bus_coord_ahead(struct bus_coord *co, uint32_t n)
+{
+	const struct sb_ring_end *end = &co->c.end;
+
+	sb_prefetch_own(sb_ring_slot(end, SB_POS(ld_rlx(&end->ring->tail)) +
+						  n * SB_POS_ONE));
+}
+
 /* --------------------------------------------------------------- collect -- */
 
 struct collecting {

@@ -246,6 +246,10 @@ uint32_t bus_coord_take_each(struct bus_coord *coord, uint32_t most, bool sure,
 			     void (*each)(void *arg, struct bus_result *result),
 			     void *arg);
 
+/* The request after the next @n will be submitted soon: have its slot on its
+ * way.  For the only one who submits. */
+void bus_coord_ahead(struct bus_coord *coord, uint32_t n);
+
 /* Why calls say -ECHILD: what init said, or how workers died.  "" else. */
 const char *bus_coord_error(const struct bus_coord *coord);
 
