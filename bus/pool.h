@@ -156,20 +156,23 @@ struct bus_future {
 	uint32_t heap_at; /* in pool->due, from 1; 0: not there */
 	uint16_t handler;
 	uint16_t index; /* in the ring */
-	uint8_t lane;
-	uint8_t owner; /* enum bus_owner */
-	uint8_t stage; /* what to do when it is due: pool_limit.c */
+	uint8_t lane : 2;
+	uint8_t owner : 2; /* enum bus_owner */
+	uint8_t stage : 2; /* what to do when it is due: pool_limit.c */
 	/* What keeps it from being free; bits, so that one load of what one
 	 * store has written tells. */
+	uint8_t : 0;
 	bool queued : 1;  /* in a lane */
 	bool flying : 1;  /* in the ring or kept back, or in a worker's hands */
 	bool kept : 1;    /* the owner has it */
 	bool calling : 1; /* its callback is to be called, or is called now */
-	bool over;        /* r is what became of it */
-	bool chunk;       /* the request is one */
-	bool keep;        /* req is needed until it is over */
-	bool limited;     /* it has a deadline */
-	bool has_more;    /* req, got and data are in use: bus_task_more() */
+	uint8_t : 0;
+	bool over;         /* r is what became of it */
+	bool chunk : 1;    /* the request is one */
+	bool keep : 1;     /* req is needed until it is over */
+	bool limited : 1;  /* it has a deadline */
+	bool has_more : 1; /* req, got and data are in use: bus_task_more() */
+	struct bus_future *after; /* of an imap: in its order */
 
 	struct bus_task_result r;
 	unsigned char small[24]; /* its bytes, with a NUL */
@@ -183,8 +186,7 @@ struct bus_future {
 	uint64_t due_ns, deadline_ns;
 	struct bus_future *prev;      /* of its lane */
 	struct bus_future *next_call; /* of pool->calls */
-	/* imap: its order, and where in the result the next item is */
-	struct bus_future *after, *before;
+	/* a chunk of an imap: the next item, and where in the result it is */
 	size_t item_at;
 	uint32_t item;
 
