@@ -659,18 +659,6 @@ static int collect(struct bus_coord *co, struct bus_result *r, bool in_order,
 	return ret;
 }
 
-int bus_coord_take(struct bus_coord *co, struct bus_result *result)
-{
-	struct collect c = { .co = co, .r = result };
-	int ret = bus_coord_check(co);
-
-	if (sb_unlikely(ret))
-		return ret;
-	if (sb_unlikely(co->n_loans))
-		bus_coord_end_loans(co);
-	return co->n_outstanding ? try_collect(&c, false) : -ENODATA;
-}
-
 int bus_collect(struct bus_coord *co, struct bus_result *result,
 		int64_t timeout_ns)
 {

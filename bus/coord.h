@@ -97,12 +97,12 @@ SB_INLINE bool bus_coord_is_done(const struct bus_coord *co,
 	return e->stash || sb_ring_answered(&co->c.end, e->pos, seq);
 }
 
-/* One worker, and no request was ever passed, given back or left by the dead:
- * then they are answered in the order of their submission, and only the oldest
- * is worth a look. */
+/* Never more than one worker, and no request was ever passed, given back or
+ * left by the dead: then they are answered in the order of their submission,
+ * and only the oldest is worth a look. */
 SB_INLINE bool bus_coord_in_file(const struct bus_coord *co)
 {
-	return co->crew.n_places == 1 && ld_rlx(&co->c.end.ring->gen) == 1;
+	return co->crew.n_most == 1 && ld_rlx(&co->c.end.ring->gen) == 1;
 }
 
 /* More entries; 0 or -ENOMEM. */

@@ -9,6 +9,7 @@
  *
  * Nothing is lent but copies and cells, so a slot is free as soon as its result
  * was taken, and who submits while he holds results does not wait for himself.
+ * A pool does not even get copies: it is shown each result where it lies.
  *
  * Killed in here, the coordinator leaves what it would leave in coord.c, some
  * of each.  Its workers die with it, and others of the bus recover:
@@ -210,11 +211,21 @@ int bus_submit_many(struct bus_coord *co, const uint64_t *ids, const void *reqs,
 	return s.done ? (int)s.done : ret;
 }
 
+void bus_coord_ahead(struct bus_coord *co, uint32_t n)
+{
+	const struct sb_ring_end *end = &co->c.end;
+
+	sb_prefetch_own(sb_ring_slot(end, SB_POS(ld_rlx(&end->ring->tail)) +
+						  n * SB_POS_ONE));
+}
+
 /* --------------------------------------------------------------- collect -- */
 
 struct collecting {
 	struct bus_coord *co;
-	struct bus_result *r;
+	struct bus_result *r; /* or one after the other to: */
+	void (*each)(void *arg, struct bus_result *r);
+	void *arg;
 	uint32_t n, want;
 	bool in_order;
 };
@@ -279,11 +290,28 @@ SB_INLINE bool is_plain(const struct bus_coord *co, const struct bus_entry *e,
 		!sb_ring_attempts(&co->c.end, e->pos));
 }
 
+/* Hand over the plain result @r, number @n, that lies in a slot. */
+SB_INLINE void give(struct collecting *c, uint32_t n, struct bus_result *r)
+{
+	struct bus_coord *co = c->co;
+	unsigned char *buf = co->buf + n * co->c.end.payload_bytes;
+
+	if (c->each) {
+		c->each(c->arg, r);
+		return;
+	}
+	bus_request_copy(buf, r->data, r->len_bytes);
+	r->data = buf;
+}
+
 /*
  * Collect plain results from entry @first on, as long as they are done.
  * Returns the entry at which it stopped, or 0.
+ *
+ * Who is shown a result may submit: that adds entries behind ours, and may move
+ * them all.
  */
-static uint32_t collect_plain(struct collecting *c, uint32_t first)
+SB_INLINE uint32_t collect_plain(struct collecting *c, uint32_t first)
 {
 	struct bus_coord *co = c->co;
 	struct sb_ring_end *end = &co->c.end;
@@ -293,27 +321,26 @@ static uint32_t collect_plain(struct collecting *c, uint32_t first)
 	for (; i && n < c->want; n++) {
 		struct bus_entry *e = &co->entry[i];
 		struct sb_slot *slot = sb_ring_slot(end, e->pos);
-		struct bus_result *r = &c->r[n];
-		unsigned char *buf = co->buf + n * end->payload_bytes;
-		uint64_t seq;
+		struct bus_result shown, *r = c->each ? &shown : &c->r[n];
+		uint64_t pos = e->pos, seq;
 
-		ahead_of_collect(co, e->pos, slot);
+		ahead_of_collect(co, pos, slot);
 		seq = ld_acq(&slot->seq); /* C1 */
-		if ((seq & SB_SEQ_KIND) != (e->pos | SB_DONE) || e->stash ||
+		if ((seq & SB_SEQ_KIND) != (pos | SB_DONE) || e->stash ||
 		    !is_plain(co, e, seq))
 			break;
-		*r = (struct bus_result){ .id = e->id,
-					  .exit_status = -1,
-					  .data = buf,
-					  .len_bytes = SB_SEQ_LEN(seq) };
-		bus_request_copy(buf,
-				 bus_result_area(&co->c.layout, slot->data),
-				 r->len_bytes);
+		*r = (struct bus_result){
+			.id = e->id,
+			.exit_status = -1,
+			.data = bus_result_area(&co->c.layout, slot->data),
+			.len_bytes = SB_SEQ_LEN(seq),
+		};
+		give(c, n, r);
 		if (last)
 			sb_ring_free(end, last_pos);
-		last_pos = e->pos;
+		last_pos = pos;
 		last = i;
-		i = e->next;
+		i = co->entry[i].next;
 	}
 	if (!last)
 		return i;
@@ -324,6 +351,27 @@ static uint32_t collect_plain(struct collecting *c, uint32_t first)
 	unlink_run(co, first, last, n - c->n);
 	c->n = n;
 	return i;
+}
+
+/* Entry @i is done, and not plain.  Returns the next one. */
+static SB_NOINLINE uint32_t collect_other(struct collecting *c, uint32_t i,
+					  uint64_t seq)
+{
+	struct bus_coord *co = c->co;
+	uint32_t each = co->c.end.payload_bytes;
+	struct bus_result shown;
+
+	co->look_after = co->entry[i].prev;
+	if (c->each) {
+		bus_coord_deliver(co, i, seq, &shown, co->buf);
+		c->each(c->arg, &shown);
+		bus_coord_end_loans(co);
+	} else {
+		bus_coord_deliver(co, i, seq, &c->r[c->n],
+				  co->buf + c->n * each);
+	}
+	c->n++;
+	return co->entry[co->look_after].next;
 }
 
 /*
@@ -341,11 +389,7 @@ static uint32_t collect_run(struct collecting *c, uint32_t i)
 			return 0;
 		if (sb_likely(!bus_coord_is_done(co, &co->entry[i], &seq)))
 			return i;
-		co->look_after = co->entry[i].prev;
-		bus_coord_deliver(co, i, seq, &c->r[c->n],
-				  co->buf + c->n * co->c.end.payload_bytes);
-		c->n++;
-		i = co->entry[co->look_after].next;
+		i = collect_other(c, i, seq);
 	}
 	return 0;
 }
@@ -377,6 +421,17 @@ static void collect_all(struct collecting *c)
  */
 #define LOOKS_MAX 16u
 
+/* Where the last ones were found, or at the oldest. */
+static bool look_nearby(struct collecting *c)
+{
+	struct bus_coord *co = c->co;
+
+	collect_run(c, co->entry[co->look_after].next);
+	if (!c->n && co->look_after)
+		collect_run(c, co->entry[0].next);
+	return c->n != 0;
+}
+
 static void collect_any_run(struct collecting *c, bool sure)
 {
 	struct bus_coord *co = c->co;
@@ -386,16 +441,25 @@ static void collect_any_run(struct collecting *c, bool sure)
 		return;
 	}
 	if (!sure && ++co->n_looks < LOOKS_MAX) {
-		collect_run(c, co->entry[co->look_after].next);
-		if (!c->n && co->look_after)
-			collect_run(c, co->entry[0].next);
-		if (c->n)
+		if (look_nearby(c))
 			return;
 		co->n_looks += LOOKS_MAX / 4;
 		if (co->n_looks < LOOKS_MAX)
 			return;
 	}
 	collect_all(c);
+}
+
+/* The same for a pool, which waits in bus_coord_wait(), where more is looked
+ * at: so not to find anything is no reason yet to look everywhere, and to be
+ * sure that there is something none to look elsewhere first. */
+static void take_any_run(struct collecting *c, bool sure)
+{
+	struct bus_coord *co = c->co;
+	bool all = ++co->n_looks >= LOOKS_MAX && !bus_coord_in_file(co);
+
+	if ((all || !look_nearby(c)) && (all || sure))
+		collect_all(c);
 }
 
 static int try_collect(void *arg, bool sure)
@@ -449,4 +513,21 @@ int bus_collect_many_any(struct bus_coord *co, struct bus_result *results,
 			 size_t n, int64_t timeout_ns)
 {
 	return collect_many(co, results, n, false, timeout_ns);
+}
+
+uint32_t bus_coord_take_each(struct bus_coord *co, uint32_t most, bool sure,
+			     void (*each)(void *arg, struct bus_result *result),
+			     void *arg)
+{
+	struct collecting c = {
+		.co = co, .want = most, .each = each, .arg = arg
+	};
+
+	if (sb_unlikely(bus_coord_check(co)))
+		return 0;
+	if (sb_unlikely(co->n_loans))
+		bus_coord_end_loans(co);
+	if (co->n_outstanding)
+		take_any_run(&c, sure);
+	return c.n;
 }

@@ -191,6 +191,8 @@ static void note_size(struct bus_crew *crew)
 	if (live < crew->n_wanted)
 		live = crew->n_wanted;
 	crew->look_ahead = live * (crew->plain ? crew->prefetch : 1) + 8;
+	if (crew->n_most < live)
+		crew->n_most = live;
 }
 
 static void note_next_start(struct bus_crew *crew)

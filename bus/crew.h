@@ -236,12 +236,19 @@ int bus_coord_kill_all(struct bus_coord *coord);
 int bus_coord_leave(struct bus_coord *coord, uint64_t deadline_ns);
 
 /*
- * bus_coord_take - as bus_collect_any() with a time-out of 0, but only where it
- * is cheap to look
+ * bus_coord_take_each - show @each those results that are there, up to @most
+ * @sure: look at all that may be; else only where it is cheap
  *
- * Returns 0, -EAGAIN also when there may be one, or -ENODATA.
+ * A result is gone when @each returns, which may submit, but not collect.
+ * Returns how many there were.
  */
-int bus_coord_take(struct bus_coord *coord, struct bus_result *result);
+uint32_t bus_coord_take_each(struct bus_coord *coord, uint32_t most, bool sure,
+			     void (*each)(void *arg, struct bus_result *result),
+			     void *arg);
+
+/* The request after the next @n will be submitted soon: have its slot on its
+ * way.  For the only one who submits. */
+void bus_coord_ahead(struct bus_coord *coord, uint32_t n);
 
 /* Why calls say -ECHILD: what init said, or how workers died.  "" else. */
 const char *bus_coord_error(const struct bus_coord *coord);
@@ -318,6 +325,7 @@ struct bus_crew {
 	struct bus_member *member;
 	struct bus_zombie *zombies;
 	uint32_t n_places, n_wanted;
+	uint32_t n_most;     /* workers that there ever were at once */
 	uint32_t look_ahead; /* requests that may be in their hands, and some */
 	bool leaving;        /* the ring is closed: workers may leave */
 	bool stopping;       /* no worker is started any more */

@@ -50,9 +50,9 @@ static int read_config(const struct bus_task_config *config,
 }
 
 /* @c: NULL for a task with nothing special. */
-static int submit(struct bus_pool *p, uint32_t handler, const void *buf,
-		  size_t len, const struct bus_task_config *c,
-		  struct bus_future **out)
+SB_INLINE int submit(struct bus_pool *p, uint32_t handler, const void *buf,
+		     size_t len, const struct bus_task_config *c,
+		     struct bus_future **out)
 {
 	struct bus_future *t = bus_task_new(p);
 	int ret;
@@ -81,9 +81,10 @@ static int submit(struct bus_pool *p, uint32_t handler, const void *buf,
 	return 0;
 }
 
-int bus_pool_submit(struct bus_pool *p, uint32_t handler, const void *buf,
-		    size_t len_bytes, const struct bus_task_config *config,
-		    struct bus_future **future, int64_t timeout_ns)
+SB_INLINE int submit_or_wait(struct bus_pool *p, uint32_t handler,
+			     const void *buf, size_t len_bytes,
+			     const struct bus_task_config *config,
+			     struct bus_future **future, int64_t timeout_ns)
 {
 	struct bus_task_config c;
 	int ret = bus_pool_check(p);
@@ -113,6 +114,14 @@ int bus_pool_submit(struct bus_pool *p, uint32_t handler, const void *buf,
 	if (sb_unlikely(p->calls) && !p->in_callback)
 		bus_pool_progress(p, false);
 	return ret;
+}
+
+int bus_pool_submit(struct bus_pool *p, uint32_t handler, const void *buf,
+		    size_t len_bytes, const struct bus_task_config *config,
+		    struct bus_future **future, int64_t timeout_ns)
+{
+	return submit_or_wait(p, handler, buf, len_bytes, config, future,
+			      timeout_ns);
 }
 
 /* ------------------------------------------------------------------- get -- */
@@ -221,9 +230,10 @@ int bus_pool_apply(struct bus_pool *p, uint32_t handler, const void *buf,
 	if (p->applied) {
 		t = p->applied;
 		p->applied = NULL;
-		bus_future_free(t);
+		t->kept = false;
+		bus_task_put(t);
 	}
-	ret = bus_pool_submit(p, handler, buf, len_bytes, NULL, &t, timeout_ns);
+	ret = submit_or_wait(p, handler, buf, len_bytes, NULL, &t, timeout_ns);
 	if (ret)
 		return ret;
 	return apply(p, t, result, deadline);

@@ -210,10 +210,10 @@ static void read_death(struct bus_result *r)
 	r->len_bytes -= head;
 }
 
-static void answered(struct bus_pool *p, struct bus_result *r)
+static void answered(void *arg, struct bus_result *r)
 {
-	uint64_t index = r->id & ((1u << BUS_TASK_INDEX_BITS) - 1);
-	struct bus_future *t = p->flight[index];
+	struct bus_pool *p = arg;
+	struct bus_future *t = bus_task_of(r->id);
 
 	/* Before it leaves the flight: a parcel is for who is in it. */
 	if (sb_unlikely(t->over))
@@ -254,6 +254,7 @@ static void end_all(struct bus_pool *p, uint32_t kind, int32_t code)
 
 	while (!bus_collect_any(p->co, &r, 0))
 		answered(p, &r);
+	p->n_run = 0;
 	for (uint32_t i = 0; i < BUS_LANES; i++)
 		while (p->lane[i].first) {
 			struct bus_future *t = p->lane[i].first;
@@ -291,17 +292,16 @@ static void look_if_broken(struct bus_pool *p)
 
 uint32_t bus_pool_collect(struct bus_pool *p, bool sure)
 {
-	struct bus_result r;
-	uint32_t n = 0;
+	uint32_t n = 0, k;
 
 	if (sb_unlikely(!is_up(p)))
 		return 0;
-	while (!(sure ? bus_collect_any(p->co, &r, 0)
-		      : bus_coord_take(p->co, &r))) {
+	bus_lanes_flush(p);
+	while ((k = bus_coord_take_each(p->co, REFILL_EVERY, sure, answered,
+					p))) {
 		sure = false;
-		answered(p, &r);
-		if (++n % REFILL_EVERY == 0)
-			bus_lanes_refill(p);
+		n += k;
+		bus_lanes_refill(p);
 	}
 	/* Who finds results at every look never sleeps with the pidfds. */
 	bus_coord_poll(p->co);
@@ -352,6 +352,9 @@ uint32_t bus_pool_progress(struct bus_pool *p, bool sure)
 	}
 	if (sb_unlikely(p->calls) && !p->in_callback)
 		run_callbacks(p);
+	/* Who sleeps next shall not sleep on work. */
+	if (sb_unlikely(p->n_run) && is_up(p))
+		bus_lanes_flush(p);
 	return n;
 }
 
@@ -392,6 +395,17 @@ static int sleep_for_news(struct bus_pool *p, uint64_t deadline, bool *sure)
 	return ret;
 }
 
+/* There is an answer.  If it is what somebody waits for, he has waited long
+ * enough: what else there is to do was done before he slept. */
+static bool is_what_we_need(struct bus_pool *p, bool (*over)(void *arg),
+			    void *arg)
+{
+	if (p->n_queued)
+		return false;
+	bus_coord_take_each(p->co, REFILL_EVERY, true, answered, p);
+	return !p->calls && over(arg);
+}
+
 int bus_pool_wait(struct bus_pool *p, bool (*over)(void *arg), void *arg,
 		  uint64_t deadline)
 {
@@ -410,6 +424,8 @@ int bus_pool_wait(struct bus_pool *p, bool (*over)(void *arg), void *arg,
 			return -ECHILD; /* nothing will ever come */
 		sure = false;
 		ret = p->calls ? 0 : sleep_for_news(p, deadline, &sure);
+		if (sure && is_what_we_need(p, over, arg))
+			break;
 		/* Where there are always news the wait never says it. */
 		late = ret == -ETIMEDOUT ||
 		       (deadline != SB_FOREVER && sb_now_ns() >= deadline);
@@ -521,6 +537,7 @@ static void free_memory(struct bus_pool *p)
 	free(p->handlers);
 	free(p->due);
 	free(p->scratch);
+	free(p->run_reqs);
 	free(p->flight);
 	free(p->free_index);
 	free(p);

@@ -156,20 +156,23 @@ struct bus_future {
 	uint32_t heap_at; /* in pool->due, from 1; 0: not there */
 	uint16_t handler;
 	uint16_t index; /* in the ring */
-	uint8_t lane;
-	uint8_t owner; /* enum bus_owner */
-	uint8_t stage; /* what to do when it is due: pool_limit.c */
+	uint8_t lane : 2;
+	uint8_t owner : 2; /* enum bus_owner */
+	uint8_t stage : 2; /* what to do when it is due: pool_limit.c */
 	/* What keeps it from being free; bits, so that one load of what one
 	 * store has written tells. */
+	uint8_t : 0;
 	bool queued : 1;  /* in a lane */
-	bool flying : 1;  /* in the ring, or in a worker's hands */
+	bool flying : 1;  /* in the ring or kept back, or in a worker's hands */
 	bool kept : 1;    /* the owner has it */
 	bool calling : 1; /* its callback is to be called, or is called now */
-	bool over;        /* r is what became of it */
-	bool chunk;       /* the request is one */
-	bool keep;        /* req is needed until it is over */
-	bool limited;     /* it has a deadline */
-	bool has_more;    /* req, got and data are in use: bus_task_more() */
+	uint8_t : 0;
+	bool over;         /* r is what became of it */
+	bool chunk : 1;    /* the request is one */
+	bool keep : 1;     /* req is needed until it is over */
+	bool limited : 1;  /* it has a deadline */
+	bool has_more : 1; /* req, got and data are in use: bus_task_more() */
+	struct bus_future *after; /* of an imap: in its order */
 
 	struct bus_task_result r;
 	unsigned char small[24]; /* its bytes, with a NUL */
@@ -183,8 +186,7 @@ struct bus_future {
 	uint64_t due_ns, deadline_ns;
 	struct bus_future *prev;      /* of its lane */
 	struct bus_future *next_call; /* of pool->calls */
-	/* imap: its order, and where in the result the next item is */
-	struct bus_future *after, *before;
+	/* a chunk of an imap: the next item, and where in the result it is */
 	size_t item_at;
 	uint32_t item;
 
@@ -219,6 +221,18 @@ SB_INLINE struct bus_result bus_task_result(const struct bus_future *t)
 	};
 }
 
+/* What the workers call it, while it is in the ring. */
+SB_INLINE uint64_t bus_task_id(const struct bus_future *t)
+{
+	return t->number << BUS_TASK_INDEX_BITS | t->index;
+}
+
+/* What the coordinator calls it. */
+SB_INLINE struct bus_future *bus_task_of(uint64_t id)
+{
+	return (struct bus_future *)(uintptr_t)id;
+}
+
 /* A deadline, or SB_FOREVER for none. */
 SB_INLINE void bus_task_limit(struct bus_future *t, uint64_t deadline_ns)
 {
@@ -242,7 +256,7 @@ struct bus_pool_place {
 struct bus_lane {
 	struct bus_future *first, *last;
 	uint32_t n_small; /* that need no cell */
-	uint32_t passed; /* tasks from lanes above, since it had a turn */
+	uint32_t passed;  /* tasks from lanes above, since it had a turn */
 };
 
 struct bus_pool {
@@ -258,6 +272,12 @@ struct bus_pool {
 	uint16_t *free_index;
 	uint32_t n_free_index;
 	uint64_t next_number;
+	/* a run that is kept back, and counted in n_in_ring: pool_lane.c */
+	uint32_t n_run;
+	uint32_t run_most, run_from; /* how many; if so many are in the ring */
+	size_t run_bytes;
+	unsigned char *run_reqs;
+	uint64_t run_ids[SB_BATCH_MAX];
 	struct bus_crew_area *area;
 	uint32_t n_places;
 	struct bus_lane lane[BUS_LANES];
@@ -431,19 +451,31 @@ int bus_lanes_up(struct bus_pool *p);
 void bus_lane_remove(struct bus_future *t);
 void bus_lanes_refill(struct bus_pool *p);
 
+/* Go so far ahead, or as near to it as may be. */
+void bus_lanes_depth(struct bus_pool *p, uint32_t depth);
+
 /* The number of workers has changed. */
 void bus_lanes_scaled(struct bus_pool *p);
 
 /* Look at the clock if it is time to, and go more or less far ahead. */
 void bus_lanes_adapt(struct bus_pool *p);
 
-/* An answer has come. */
-SB_INLINE void bus_lane_answered(struct bus_pool *p, struct bus_future *t)
+/* Hand on what was kept back. */
+void bus_lanes_flush(struct bus_pool *p);
+
+/* It is not in the ring any more. */
+SB_INLINE void bus_lane_landed(struct bus_pool *p, struct bus_future *t)
 {
 	p->flight[t->index] = NULL;
 	p->free_index[p->n_free_index++] = t->index;
 	p->n_in_ring--;
 	t->flying = false;
+}
+
+/* An answer has come. */
+SB_INLINE void bus_lane_answered(struct bus_pool *p, struct bus_future *t)
+{
+	bus_lane_landed(p, t);
 	p->n_answered++;
 }
 

@@ -56,32 +56,33 @@ struct bus_imap {
 static void list_add(struct bus_imap *im, struct bus_future *t,
 		     struct bus_future *after)
 {
-	struct bus_future *next = after ? after->after : im->first;
+	struct bus_future **at = after ? &after->after : &im->first;
 
-	t->before = after;
-	t->after = next;
-	if (after)
-		after->after = t;
-	else
-		im->first = t;
-	if (next)
-		next->before = t;
-	else
+	t->after = *at;
+	*at = t;
+	if (!t->after)
 		im->last = t;
 }
 
+static void list_remove_first(struct bus_imap *im)
+{
+	im->first = im->first->after;
+	if (!im->first)
+		im->last = NULL;
+}
+
+/* A long way, but seldom: it has killed its workers. */
 static void list_remove(struct bus_imap *im, struct bus_future *t)
 {
-	struct bus_future *next = t->after, *prev = t->before;
+	struct bus_future *before = NULL, **at = &im->first;
 
-	if (prev)
-		prev->after = next;
-	else
-		im->first = next;
-	if (next)
-		next->before = prev;
-	else
-		im->last = prev;
+	while (*at != t) {
+		before = *at;
+		at = &before->after;
+	}
+	*at = t->after;
+	if (!t->after)
+		im->last = before;
 }
 
 /* ----------------------------------------------------------------- tasks -- */
@@ -99,8 +100,6 @@ static struct bus_future *new_task(struct bus_imap *im, uint64_t first,
 	t->n_items = n;
 	t->for_.imap.imap = im;
 	t->for_.imap.first = first;
-	t->item_at = 0;
-	t->item = 0;
 	if (sb_unlikely(im->limit_ns))
 		bus_task_limit(t, sb_deadline(im->limit_ns));
 	return t;
@@ -314,6 +313,8 @@ static int post_chunk(struct bus_imap *im, uint32_t n, size_t len)
 	memcpy(im->buf, &head, sizeof(head));
 	memcpy(to, im->buf, len);
 	t->chunk = t->keep = true;
+	t->item_at = 0;
+	t->item = 0;
 	ret = post(im, t, NULL, len, im->last);
 	if (ret)
 		return ret;
@@ -359,20 +360,15 @@ static void fill(struct bus_imap *im)
 
 /* ------------------------------------------------------------------ next -- */
 
-/* The next result of the first task, which is over. */
-static void give(struct bus_imap *im, struct bus_result *result)
+/* The next one of a chunk's results.  Returns whether it was the last. */
+static bool give_item(struct bus_future *t, struct bus_result *result)
 {
-	struct bus_future *t = im->first;
-	uint32_t i = t->item++;
+	struct bus_chunk_rest rest = { .at = (const unsigned char *)t->r.data +
+					     t->item_at,
+				       .left = t->r.len - t->item_at };
 
-	*result = bus_task_result(t);
-	result->id = t->for_.imap.first + i;
-	if (t->chunk && t->r.kind == BUS_RESULT_OK) {
-		struct bus_chunk_rest rest = {
-			.at = (const unsigned char *)t->r.data + t->item_at,
-			.left = t->r.len - t->item_at
-		};
-
+	result->id += t->item++;
+	if (t->r.kind == BUS_RESULT_OK) {
 		if (bus_chunk_result(&rest, result)) {
 			result->kind = BUS_RESULT_ERROR;
 			result->code = -EPROTO;
@@ -381,10 +377,20 @@ static void give(struct bus_imap *im, struct bus_result *result)
 		}
 		t->item_at = t->r.len - rest.left;
 	}
+	return t->item == t->n_items;
+}
+
+/* The next result of the first task, which is over. */
+static void give(struct bus_imap *im, struct bus_result *result)
+{
+	struct bus_future *t = im->first;
+
+	*result = bus_task_result(t);
+	result->id = t->for_.imap.first;
 	im->n_out--;
-	if (t->item < t->n_items)
+	if (sb_unlikely(t->chunk) && !give_item(t, result))
 		return;
-	list_remove(im, t);
+	list_remove_first(im);
 	im->lent = t;
 }
 
@@ -514,7 +520,7 @@ void bus_imap_free(struct bus_imap *im)
 	while (im->first) {
 		struct bus_future *t = im->first;
 
-		list_remove(im, t);
+		list_remove_first(im);
 		t->kept = false;
 		bus_task_put(t);
 	}

@@ -24,6 +24,16 @@
  * have run.  So in a lane whose first task waits for a cell those go on that
  * need none, and so do the other lanes.
  *
+ * Runs.  What goes ahead of the workers need not go one by one: as long as they
+ * have two each, tasks are kept back until they are a run, and handed on with
+ * one claim.  A run is no longer than what the workers have, so the first ones
+ * go at once and the runs grow; nor than a sixteenth of how far we go ahead, so
+ * that no more is kept back than some tens of microseconds of work, and nothing
+ * as long as nobody knows that tasks are short.  Who keeps them back is busy
+ * submitting: any other call hands on what there is, first and last, so nobody
+ * sleeps on it.  For all else a task that is kept back is in the ring: it has
+ * its place in flight[], and to stop it is to say so in canceled[].
+ *
  * Ageing.  A lane that has something gets its turn after 8 tasks from the lanes
  * above it, so the lowest of three that are all full gets one in 9 or so.
  */
@@ -38,6 +48,7 @@
 #define LAP_SHORT_NS (200 * SB_NS_PER_US)
 #define LAP_LONG_NS  (500 * SB_NS_PER_US)
 #define LOOK_EVERY   8u /* answers */
+#define RUN_SHARE    16u
 #define SLAB_TASKS   64u
 #define TASK_ALIGN   64u
 
@@ -214,6 +225,18 @@ static uint32_t depth_min(const struct bus_pool *p)
 	return n < BUS_POOL_DEPTH_MAX ? n : BUS_POOL_DEPTH_MAX;
 }
 
+void bus_lanes_depth(struct bus_pool *p, uint32_t depth)
+{
+	if (depth < depth_min(p))
+		depth = depth_min(p);
+	if (depth > BUS_POOL_DEPTH_MAX)
+		depth = BUS_POOL_DEPTH_MAX;
+	p->depth = depth;
+	p->run_most = depth / RUN_SHARE < SB_BATCH_MAX ? depth / RUN_SHARE
+						       : SB_BATCH_MAX;
+	p->run_from = p->run_most < 2 ? UINT32_MAX : depth_min(p);
+}
+
 /* Is it too long ago that half of the ring was answered? */
 static bool lap_is_long(const struct bus_pool *p)
 {
@@ -231,22 +254,116 @@ static void begin_lap(struct bus_pool *p, uint64_t now)
 static void forget_old_depth(struct bus_pool *p)
 {
 	if (p->depth > depth_min(p) && lap_is_long(p)) {
-		p->depth = depth_min(p);
+		bus_lanes_depth(p, depth_min(p));
 		begin_lap(p, sb_now_ns());
 	}
 }
 
 /* --------------------------------------------------------------- hand on -- */
 
-static void write_head(const struct bus_future *t, uint64_t id, void *to)
+SB_INLINE void write_head(const struct bus_future *t, void *to)
 {
 	struct bus_task_head h = {
-		.id_flags = id << 8 | (t->chunk ? BUS_TASK_CHUNK : 0),
+		.id_flags =
+			bus_task_id(t) << 8 | (t->chunk ? BUS_TASK_CHUNK : 0),
 		.when = bus_task_when(t->handler,
 				      t->limited ? t->deadline_ns : SB_FOREVER),
 	};
 
 	memcpy(to, &h, sizeof(h));
+}
+
+/* It is in the ring, or will be. */
+SB_INLINE void take_off(struct bus_future *t)
+{
+	struct bus_pool *p = t->pool;
+
+	p->flight[t->index] = t;
+	p->n_free_index--;
+	p->n_in_ring++;
+	t->flying = true;
+}
+
+/* What was kept back does not go into the ring, and never will: each is an
+ * error of its own, but that of @mine is its caller's. */
+static void fail_run(struct bus_pool *p, int code,
+		     const struct bus_future *mine)
+{
+	uint32_t n = p->n_run;
+
+	p->n_run = 0;
+	for (uint32_t k = 0; k < n; k++) {
+		struct bus_future *t = bus_task_of(p->run_ids[k]);
+
+		bus_lane_landed(p, t);
+		if (t == mine)
+			continue;
+		if (!t->over)
+			bus_task_end(t, BUS_RESULT_ERROR, code);
+		bus_task_settle(t);
+	}
+}
+
+/* Hand on what was kept back.  What there is no room for stays, until later. */
+static int hand_on_run(struct bus_pool *p, const struct bus_future *mine)
+{
+	int ret;
+
+	while (p->n_run) {
+		ret = bus_submit_many(p->co, p->run_ids, p->run_reqs,
+				      p->run_bytes, p->n_run, 0);
+		if (ret == -EAGAIN || ret == -ECHILD)
+			return 0;
+		if (sb_unlikely(ret < 0)) {
+			fail_run(p, ret, mine);
+			return ret;
+		}
+		p->n_run -= (uint32_t)ret;
+		if (sb_likely(!p->n_run))
+			break;
+		memmove(p->run_ids, p->run_ids + ret,
+			p->n_run * sizeof(*p->run_ids));
+		memmove(p->run_reqs, p->run_reqs + (size_t)ret * p->run_bytes,
+			p->n_run * p->run_bytes);
+	}
+	return 0;
+}
+
+void bus_lanes_flush(struct bus_pool *p)
+{
+	if (p->n_run)
+		(void)hand_on_run(p, NULL);
+}
+
+/* Have the workers enough to do without it, or without those before it? */
+static bool keeps_back(const struct bus_pool *p)
+{
+	return p->n_in_ring - p->n_run >= p->run_from;
+}
+
+/* Add it to the run.  All of a run have the same size. */
+static int keep_back(struct bus_future *t, const void *buf, size_t len)
+{
+	struct bus_pool *p = t->pool;
+	size_t bytes = len + sizeof(struct bus_task_head);
+	unsigned char *req;
+
+	if (sb_unlikely(p->n_run && p->run_bytes != bytes))
+		bus_lanes_flush(p);
+	if (sb_unlikely(p->n_run == SB_BATCH_MAX ||
+			(p->n_run && p->run_bytes != bytes)))
+		return -EAGAIN;
+	bus_coord_ahead(p->co, p->n_run);
+	req = p->run_reqs + p->n_run * bytes;
+	t->index = p->free_index[p->n_free_index - 1];
+	write_head(t, req);
+	bus_request_copy(req + sizeof(struct bus_task_head), buf, len);
+	p->run_bytes = bytes;
+	p->run_ids[p->n_run++] = (uintptr_t)t;
+	take_off(t);
+	return p->n_run < p->run_most && p->n_run * 2 < p->n_in_ring
+		       ? 0
+		       : hand_on_run(p, t);
 }
 
 /* Room for a request of @len with its head. */
@@ -264,38 +381,50 @@ static unsigned char *scratch(struct bus_pool *p, size_t len)
 	return s;
 }
 
-/* Put it into the ring.  -EAGAIN: not now. */
-static int hand_on(struct bus_future *t, const void *buf, size_t len)
+/* Put it into the ring. */
+static int hand_on_one(struct bus_future *t, const void *buf, size_t len)
 {
 	struct bus_pool *p = t->pool;
 	size_t bytes = len + sizeof(struct bus_task_head);
 	unsigned char *req = t->has_more ? t->req : NULL;
-	uint16_t index;
-	uint64_t id;
 	int ret;
 
-	if (sb_unlikely(!p->n_free_index))
-		return -EAGAIN;
 	if (sb_likely(!req)) {
 		req = scratch(p, bytes);
 		if (!req)
 			return -ENOMEM;
-		sb_spsc_copy(req + sizeof(struct bus_task_head), buf, len);
+		bus_request_copy(req + sizeof(struct bus_task_head), buf, len);
 	}
-	index = p->free_index[p->n_free_index - 1];
-	id = t->number << BUS_TASK_INDEX_BITS | index;
-	write_head(t, id, req);
-	ret = bus_submit(p->co, id, req, bytes, 0);
+	t->index = p->free_index[p->n_free_index - 1];
+	write_head(t, req);
+	ret = bus_submit(p->co, (uintptr_t)t, req, bytes, 0);
 	if (sb_unlikely(ret))
 		return ret == -ECHILD ? -EAGAIN : ret;
-	p->n_free_index--;
-	p->flight[index] = t;
-	p->n_in_ring++;
-	t->index = index;
-	t->flying = true;
-	if (sb_unlikely(t->has_more && !t->keep))
-		free_request(t);
+	take_off(t);
 	return 0;
+}
+
+/* It goes to the workers, with the request in @buf or in t->req.  -EAGAIN: not
+ * now. */
+static int hand_on(struct bus_future *t, const void *buf, size_t len)
+{
+	struct bus_pool *p = t->pool;
+	int ret;
+
+	if (sb_unlikely(!p->n_free_index))
+		return -EAGAIN;
+	if ((p->n_run || keeps_back(p)) &&
+	    sb_likely(len <= p->config.task_bytes)) {
+		if (sb_unlikely(t->has_more && t->req))
+			buf = t->req + sizeof(struct bus_task_head);
+		ret = keep_back(t, buf, len);
+	} else {
+		bus_lanes_flush(p);
+		ret = hand_on_one(t, buf, len);
+	}
+	if (sb_unlikely(!ret && t->has_more && !t->keep))
+		free_request(t);
+	return ret;
 }
 
 /* Nobody can be asked any more whether that would be possible later. */
@@ -401,8 +530,7 @@ static bool ran_dry(const struct bus_pool *p)
 void bus_lanes_scaled(struct bus_pool *p)
 {
 	/* Not only after the next answer: that may take for ever. */
-	if (p->depth < depth_min(p))
-		p->depth = depth_min(p);
+	bus_lanes_depth(p, p->depth);
 }
 
 /* Some are answered, but not half of the ring: is the lap long already? */
@@ -424,13 +552,9 @@ void bus_lanes_adapt(struct bus_pool *p)
 	now = sb_now_ns();
 	lap = now - p->lap_ns;
 	if (lap < LAP_SHORT_NS || ran_dry(p))
-		p->depth *= 2;
+		bus_lanes_depth(p, p->depth * 2);
 	else if (lap > LAP_LONG_NS)
-		p->depth /= 2;
-	if (p->depth < depth_min(p))
-		p->depth = depth_min(p);
-	if (p->depth > BUS_POOL_DEPTH_MAX)
-		p->depth = BUS_POOL_DEPTH_MAX;
+		bus_lanes_depth(p, p->depth / 2);
 	begin_lap(p, now);
 }
 
@@ -440,12 +564,14 @@ int bus_lanes_up(struct bus_pool *p)
 
 	p->flight = calloc(n, sizeof(*p->flight));
 	p->free_index = calloc(n, sizeof(*p->free_index));
-	if (!p->flight || !p->free_index ||
+	p->run_reqs = malloc(SB_BATCH_MAX * (sizeof(struct bus_task_head) +
+					     p->config.task_bytes));
+	if (!p->flight || !p->free_index || !p->run_reqs ||
 	    !scratch(p, sizeof(struct bus_task_head) + p->config.task_bytes))
 		return -ENOMEM;
 	for (uint32_t i = n; i-- > 0;)
 		p->free_index[p->n_free_index++] = (uint16_t)i;
-	p->depth = depth_min(p);
+	bus_lanes_depth(p, 0);
 	p->next_number = 1;
 	return 0;
 }

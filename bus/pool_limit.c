@@ -101,16 +101,11 @@ static int due_move(struct bus_future *t, uint64_t at_ns)
 
 /* ------------------------------------------------------------------ stop -- */
 
-static uint64_t task_id(const struct bus_future *t)
-{
-	return t->number << BUS_TASK_INDEX_BITS | t->index;
-}
-
 /* Flag and signal each worker that has it in hand.  How many? */
 static uint32_t for_each_holder(struct bus_future *t, uint64_t flag, int sig)
 {
 	struct bus_pool *p = t->pool;
-	uint64_t id = task_id(t);
+	uint64_t id = bus_task_id(t);
 	uint32_t n = 0;
 	int k = -1;
 
@@ -142,7 +137,7 @@ static void tell(struct bus_future *t)
 	struct bus_pool *p = t->pool;
 	uint64_t now;
 
-	if (bus_crew_tell(p->area, p->n_places, t->index, task_id(t),
+	if (bus_crew_tell(p->area, p->n_places, t->index, bus_task_id(t),
 			  p->bus->map->sizes.asym) < 0) {
 		/* Nobody has it, or only an answer is left: it is shed. */
 		if (t->heap_at)

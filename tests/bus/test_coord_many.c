@@ -573,6 +573,102 @@ Test(coord_many, work_is_shared)
 	stop();
 }
 
+/* What a pool does ----------------------------------------------------------
+ */
+
+static struct {
+	uint32_t n;
+	bool was[MAX];
+	uint32_t next, again; /* submit so many, from that one on, meanwhile */
+} shown;
+
+static void show(void *arg, struct bus_result *r)
+{
+	cr_assert_eq(arg, &shown);
+	cr_assert_not(shown.was[r->id]);
+	shown.was[r->id] = true;
+	switch (orders[r->id].what) {
+	case FAIL:
+		cr_assert_eq(r->kind, BUS_RESULT_ERROR);
+		cr_assert_eq(r->code, 7);
+		cr_assert_str_eq(r->data, "no");
+		break;
+	case DIE:
+		cr_assert_eq(r->kind, BUS_RESULT_DEATH);
+		cr_assert_eq(r->signal, SIGKILL);
+		break;
+	default:
+		assert_echo(r);
+	}
+	shown.n++;
+	if (!shown.again)
+		return;
+	shown.again--;
+	cr_assert_eq(bus_submit(coord, shown.next, &orders[shown.next],
+				sizeof(*orders), 0),
+		     0);
+	shown.next++;
+}
+
+static void take_until(uint32_t n, uint32_t most)
+{
+	bool sure = false;
+
+	while (shown.n < n) {
+		uint32_t before = shown.n, got;
+
+		got = bus_coord_take_each(coord, most, sure, show, &shown);
+		cr_assert_eq(shown.n, before + got);
+		cr_assert_leq(got, most);
+		cr_assert(got || !sure);
+		sure = !got;
+		if (sure)
+			cr_assert_eq(bus_coord_wait(coord, NULL, SB_FOREVER),
+				     0);
+	}
+	cr_assert_eq(shown.n, n);
+}
+
+/* Plain ones, errors and deaths, in turn. */
+Test(coord_many, each_result_is_shown_once)
+{
+	start(1, 1);
+	orders[10].what = orders[11].what = orders[40].what = FAIL;
+	orders[10].n = orders[11].n = orders[40].n = 7;
+	orders[20].what = DIE;
+	submit(0, 60);
+	take_until(20, 5);
+	take_until(60, 1);
+	cr_assert_eq(bus_coord_take_each(coord, 1, true, show, &shown), 0);
+	stop();
+}
+
+/* Who is shown one may submit: entries move, and others come behind ours. */
+Test(coord_many, who_is_shown_a_result_may_submit)
+{
+	start(1, 1);
+	shown.next = 10;
+	shown.again = 190; /* so the list of requests grows and goes round */
+	submit(0, 10);
+	take_until(200, 5);
+	stop();
+}
+
+/* It is sure to find what it was told of. */
+Test(coord_many, those_behind_a_slow_one_are_shown)
+{
+	start(2, 1);
+	orders[0].what = GATED;
+	submit(0, 1);
+	while (!ld_acq(&board->n_begun))
+		nap(1);
+	submit(1, 50);
+	take_until(49, 64);
+	st_rel(&board->gate, 1);
+	take_until(50, 64);
+	stop();
+}
+
 /* Only what was at work has died. */
 Test(coord_many, what_lies_behind_a_deadly_one_is_not_blamed)
 {

@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 
+#include "bus/coord.h"
 #include "bus/pool.h"
 #include "tests/bus/t_pool.h"
 
@@ -234,7 +235,7 @@ Test(future, lower_lanes_are_not_starved)
  * while. */
 static void was_busy(void)
 {
-	pool->depth = BUS_POOL_DEPTH_MAX;
+	bus_lanes_depth(pool, BUS_POOL_DEPTH_MAX);
 	pool->lap_ns = sb_now_ns() - SB_NS_PER_S;
 	pool->n_answered = pool->n_looked = 0;
 }
@@ -840,6 +841,215 @@ Test(future, the_window_is_bounded_by_what_workers_hold)
 		-ETIMEDOUT);
 	shared->go = 1;
 	t_apply(ECHO, 1, BUS_RESULT_OK);
+}
+
+/* ------------------------------------------------------------------ runs -- */
+
+/* As if short tasks had been done so fast that many go ahead of the workers. */
+static void is_busy(void)
+{
+	bus_lanes_depth(pool, BUS_POOL_DEPTH_MAX);
+	pool->lap_ns = sb_now_ns() + 1000 * SB_NS_PER_S;
+	pool->n_answered = pool->n_looked = 0;
+}
+
+/* A pool whose worker has two in hand that hold it, and @n tasks of which the
+ * last ones are kept back. */
+static void keep_back(struct bus_future **f, int n)
+{
+	t_pool(1);
+	is_busy();
+	bus_future_free(t_submit(HOLD, 1));
+	bus_future_free(t_submit(HOLD, 1));
+	for (int i = 0; i < n; i++)
+		f[i] = t_submit(LOG, i);
+	cr_assert_gt(pool->n_run, 0);
+}
+
+/* Who sleeps sleeps on nothing: each call but submit hands them on. */
+Test(future, what_was_kept_back_goes_before_a_wait)
+{
+	struct bus_poll it = { .kind = BUS_POLL_FUTURE, .events = BUS_POLL_IN };
+	struct bus_future *f[6];
+	int order[] = { 0, 1, 2, 3, 4, 5 };
+
+	keep_back(f, 5);
+	cr_assert_eq(bus_future_done(f[4]), 0);
+	cr_assert_eq(pool->n_run, 0);
+	f[5] = t_submit(LOG, 5);
+	cr_assert_gt(pool->n_run, 0);
+	it.on.future = f[0];
+	cr_assert_eq(bus_wait(bus, &it, 1, MS), -ETIMEDOUT);
+	cr_assert_eq(pool->n_run, 0);
+	shared->go = 1;
+	for (int i = 5; i >= 0; i--)
+		t_get(f[i], BUS_RESULT_OK);
+	expect_log(order, lengthof(order));
+}
+
+Test(future, no_more_is_kept_back_than_the_workers_have)
+{
+	uint32_t n_most = 0;
+
+	t_pool(1);
+	is_busy();
+	for (uint32_t i = 0; i < BUS_POOL_DEPTH_MAX; i++) {
+		bus_future_free(t_submit(HOLD, 1));
+		cr_assert_eq(pool->n_in_ring, i + 1);
+		cr_assert_leq(pool->n_run * 2, pool->n_in_ring);
+		if (pool->n_run > n_most)
+			n_most = pool->n_run;
+	}
+	cr_assert_eq(n_most, SB_BATCH_MAX - 1);
+	bus_lanes_depth(pool, 16);
+	cr_assert_eq(pool->run_from, UINT32_MAX);
+}
+
+/* A pool that has not learned yet that its tasks are short. */
+Test(future, nothing_is_kept_back_of_what_may_be_long)
+{
+	t_pool(1);
+	for (int i = 0; i < 40; i++) {
+		bus_future_free(t_submit(HOLD, 1));
+		cr_assert_eq(pool->n_run, 0);
+	}
+}
+
+Test(future, what_was_kept_back_is_run_after_close)
+{
+	struct bus_future *f[6];
+
+	keep_back(f, 5);
+	cr_assert_eq(bus_pool_close(pool), 0);
+	cr_assert_eq(pool->n_run, 0);
+	shared->go = 1;
+	cr_assert_eq(bus_pool_join(pool, T_LONG), 0);
+	for (int i = 0; i < 5; i++)
+		t_get(f[i], BUS_RESULT_OK);
+	cr_assert_eq(shared->n_log, 5);
+}
+
+Test(future, what_was_kept_back_is_canceled_by_terminate)
+{
+	struct bus_future *f[6];
+
+	keep_back(f, 5);
+	cr_assert_eq(bus_pool_terminate(pool), 0);
+	cr_assert_eq(pool->n_run, 0);
+	for (int i = 0; i < 5; i++)
+		t_get(f[i], BUS_RESULT_CANCELED);
+	cr_assert_eq(shared->n_log, 0);
+}
+
+Test(future, free_of_the_pool_frees_what_was_kept_back)
+{
+	struct bus_future *f[6];
+
+	keep_back(f, 5);
+	bus_pool_free(pool);
+	pool = NULL;
+}
+
+Test(future, what_was_kept_back_can_be_canceled)
+{
+	struct bus_future *f[6];
+	int order[] = { 0, 1, 2, 3 };
+
+	keep_back(f, 5);
+	cr_assert_eq(bus_future_cancel(f[4]), 0);
+	t_get(f[4], BUS_RESULT_CANCELED);
+	shared->go = 1;
+	for (int i = 0; i < 4; i++)
+		t_get(f[i], BUS_RESULT_OK);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	expect_log(order, lengthof(order));
+	cr_assert_eq(t_pool_stats().n_canceled, 1);
+}
+
+static int submit_another(void *ctx, struct bus_future *f,
+			  const struct bus_result *r)
+{
+	(void)f;
+	(void)r;
+	*(struct bus_future **)ctx = t_submit(LOG, 3);
+	cr_assert_gt(pool->n_run, 0);
+	return 0;
+}
+
+/* Who waits does not see what a callback has submitted. */
+Test(future, what_a_callback_submits_is_not_kept_back)
+{
+	struct bus_future *f[5], *last, *another = NULL;
+	struct bus_task_config c = calls(submit_another, &another);
+
+	keep_back(f, 5);
+	last = t_submit_with(LOG, 5, &c);
+	cr_assert_eq(bus_future_cancel(last), 0);
+	cr_assert(another);
+	cr_assert_eq(pool->n_run, 0);
+	shared->go = 1;
+	t_get(another, BUS_RESULT_OK);
+	cr_assert_eq(shared->n_log, 6);
+}
+
+/* All of a run are of one size; and what needs a cell does not go in one. */
+Test(future, requests_of_any_size_go_in_order)
+{
+	static const size_t sizes[] = { 8, 8, 24, 24, 8, 600, 8, 0, 0, 25 };
+	struct bus_future *f[40];
+	unsigned char req[600];
+
+	t_pool(1);
+	is_busy();
+	bus_future_free(t_submit(HOLD, 1));
+	bus_future_free(t_submit(HOLD, 1));
+	for (int i = 0; i < 40; i++) {
+		struct order o = { LOG, i };
+
+		t_fill(req, sizeof(req), (uint64_t)i);
+		memcpy(req, &o, sizeof(o));
+		cr_assert_eq(bus_pool_submit(pool, 0, req, sizes[i % 10], NULL,
+					     &f[i], T_LONG),
+			     0);
+	}
+	shared->go = 1;
+	for (int i = 0; i < 40; i++) {
+		struct order o = { LOG, i };
+
+		t_get(f[i], BUS_RESULT_OK);
+		t_fill(req, sizeof(req), (uint64_t)i);
+		memcpy(req, &o, sizeof(o));
+		cr_assert_eq(result.len_bytes, sizes[i % 10]);
+		cr_assert_arr_eq(result.data, req, result.len_bytes);
+	}
+	for (int i = 0, k = 0; i < 40; i++)
+		if (sizes[i % 10])
+			cr_assert_eq(shared->log[k++], i);
+}
+
+/* A ring that takes nothing any more: each task says so, once. */
+Test(future, a_run_that_cannot_be_handed_on_fails)
+{
+	struct order o = { LOG, 0 };
+	struct bus_future *f[6], *g;
+	struct bus_pool_stats s;
+	uint32_t n_kept;
+
+	keep_back(f, 5);
+	n_kept = pool->n_run;
+	sb_ring_close(&pool->co->c.end);
+	while (pool->n_run)
+		if (bus_pool_submit(pool, 0, &o, sizeof(o), NULL, &g, 0))
+			break;
+	cr_assert_eq(pool->n_run, 0);
+	for (uint32_t i = 0; i < 5; i++)
+		if (i >= 5 - n_kept) {
+			t_get(f[i], BUS_RESULT_ERROR);
+			cr_assert_eq(result.code, -EPIPE);
+		}
+	bus_pool_terminate(pool);
+	s = t_pool_stats();
+	cr_assert_eq(s.n_submitted, s.n_ok + s.n_failed + s.n_canceled);
 }
 
 /* -------------------------------------------------------------- bus_wait -- */

@@ -34,6 +34,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 
+#include "bus/pool.h"
 #include "tests/bus/t_bus.h"
 #include "tools/torture/audit.h"
 #include "tools/torture/point.h"
@@ -308,6 +309,20 @@ static void do_tasks(void)
 	sh->ready = 1;
 	get(0);
 	get(1);
+}
+
+/* More than the worker has to do: the last ones go in runs. */
+static void do_runs(void)
+{
+	bus_lanes_depth(pool, BUS_POOL_DEPTH_MAX);
+	pool->lap_ns = SB_FOREVER / 2; /* and stay like that */
+	for (uint64_t i = 0; i < N_TASKS; i++)
+		submit(i);
+	if (!pool->n_run)
+		WRONG();
+	sh->ready = 1;
+	for (uint64_t i = 0; i < N_TASKS; i++)
+		get(i);
 }
 
 static void do_cancel(void)
@@ -712,6 +727,7 @@ static const struct op ops[] = {
 	{ "worker-split", WORKER, S_BOTH, .fn = do_map, .max_attempts = 1,
 	  .warm = true },
 	{ "worker-items", WORKER, S_BOTH, .fn = do_imap, .warm = true },
+	{ "worker-runs", WORKER, S_BOTH, .fn = do_runs, .warm = true },
 	{ "worker-leave", WORKER, S_BOTH, .fn = do_tasks,
 	  .max_tasks = 1 },
 	/* the owner */
@@ -719,6 +735,7 @@ static const struct op ops[] = {
 	{ "tasks", OWNER, S_EMPTY, .fn = do_tasks },
 	{ "tasks-cell", OWNER, S_EMPTY, .fn = do_tasks, .len = CELL },
 	{ "tasks-parcel", OWNER, S_EMPTY, .fn = do_tasks, .handler = BIG },
+	{ "runs", OWNER, S_EMPTY, .fn = do_runs },
 	{ "cancel", OWNER, S_EMPTY, .fn = do_cancel, .handler = UNTIL_TOLD },
 	{ "map", OWNER, S_EMPTY, .fn = do_map },
 	{ "imap", OWNER, S_EMPTY, .fn = do_imap },
