@@ -24,6 +24,7 @@
 #include "bus/endpoint.h"
 #include "bus/settings.h"
 #include "lib/clock.h"
+#include "lib/copy.h"
 
 /* How long workers are waited for who cannot be killed. */
 #define PARTING_NS (100 * SB_NS_PER_MS)
@@ -224,7 +225,7 @@ static void publish(struct submit *s, uint64_t pos)
 		flags = SB_FLAG_BLOB;
 		len = 0;
 	} else {
-		bus_request_copy(area, s->buf, len);
+		sb_copy_few(area, s->buf, len);
 	}
 	sb_ring_publish(&c->end, pos, (uint32_t)len, flags);
 	sb_wake(&c->chan->rx, &c->bus->bells, 1);
@@ -458,7 +459,7 @@ static void empty_slot(struct bus_coord *co, struct bus_entry *e,
 			e->cell[i] = SB_BLOB_NONE; /* not the request's */
 
 	if (data >= slot && data < slot + co->c.end.payload_bytes) {
-		bus_request_copy(buf, data, r->len_bytes);
+		sb_copy_few(buf, data, r->len_bytes);
 		r->data = buf;
 	}
 	free_unknown_cells(co, e->pos, r->attempts);

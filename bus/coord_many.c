@@ -32,6 +32,7 @@
 
 #include "bus/coord.h"
 #include "bus/endpoint.h"
+#include "lib/copy.h"
 
 /* ---------------------------------------------------------------- submit -- */
 
@@ -86,7 +87,7 @@ static void publish_run(const struct submitting *s, uint64_t pos, uint32_t n)
 		uint64_t p = pos + k * SB_POS_ONE;
 		struct sb_slot *slot = sb_ring_slot(&c->end, p);
 
-		bus_request_copy(slot->data, reqs + k * s->len, s->len);
+		sb_copy_few(slot->data, reqs + k * s->len, s->len);
 		sb_slot_publish(slot, p, (uint32_t)s->len, 0);
 	}
 	sb_wake(&c->chan->rx, &c->bus->bells, n);
@@ -300,7 +301,7 @@ SB_INLINE void give(struct collecting *c, uint32_t n, struct bus_result *r)
 		c->each(c->arg, r);
 		return;
 	}
-	bus_request_copy(buf, r->data, r->len_bytes);
+	sb_copy_few(buf, r->data, r->len_bytes);
 	r->data = buf;
 }
 

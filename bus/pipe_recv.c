@@ -229,7 +229,7 @@ int bus_pipe_put_back(struct bus_pipe *p, const struct bus_in *in)
 
 	if (!copy)
 		return -ENOMEM;
-	sb_spsc_copy(copy, in->buf, in->len);
+	sb_copy(copy, in->buf, in->len);
 	bus_pipe_drop_partial(p);
 	p->keep = copy;
 	p->receiving = true;
@@ -250,7 +250,7 @@ static int pull_whole(struct bus_pipe *p, struct bus_in *in)
 {
 	if (!suits(in, p->recv_total))
 		return -EMSGSIZE;
-	sb_spsc_copy(in->buf, p->keep, p->recv_total);
+	sb_copy(in->buf, p->keep, p->recv_total);
 	bus_pipe_drop_partial(p);
 	return 0;
 }
@@ -262,7 +262,7 @@ static int pull_plain(struct bus_pipe *p, struct bus_in *in,
 		return -EMSGSIZE;
 	if (p->receiving)
 		bus_pipe_drop_partial(p); /* its writer gave up */
-	sb_spsc_copy(in->buf, r->data, r->len);
+	sb_copy(in->buf, r->data, r->len);
 	sb_spsc_pop(&p->rx);
 	count_received(p);
 	return 0;
@@ -364,7 +364,7 @@ SB_INLINE bool recv_short(struct bus_pipe *p, void *buf, size_t cap, bool exact,
 			kind != BUS_REC_PLAIN || *len > cap ||
 			(exact && *len != cap)))
 		return false;
-	sb_spsc_copy(buf, data, *len);
+	sb_copy(buf, data, *len);
 	sb_spsc_pop(&p->rx);
 	count_received(p);
 	return true;
@@ -452,10 +452,10 @@ int bus_pipe_recv(struct bus_pipe *p, void *buf, size_t cap_bytes,
 	bool leave;
 
 	if (sb_unlikely(p->rx_gen != sb_fork_gen || !sb_spsc_has_same(&p->rx) ||
-			p->rx.kind != BUS_REC_PLAIN || len > SB_SPSC_SHORT ||
+			p->rx.kind != BUS_REC_PLAIN || len > SB_COPY_SHORT ||
 			len > cap_bytes))
 		return recv_longer(p, buf, cap_bytes, len_bytes, timeout_ns);
-	sb_spsc_copy_out(buf, sb_spsc_same(&p->rx), len);
+	sb_copy_out(buf, sb_spsc_same(&p->rx), len);
 	if (len_bytes)
 		*len_bytes = len;
 	leave = sb_spsc_pop_same(&p->rx);

@@ -44,7 +44,7 @@ SB_INLINE bool send_short(struct bus_pipe *p, const void *buf, size_t len)
 	if (sb_unlikely(len > p->small_bytes || !may_send(p) ||
 			sb_spsc_room(&p->tx, len, &at)))
 		return false;
-	sb_spsc_copy(at, buf, len);
+	sb_copy(at, buf, len);
 	sb_spsc_publish(&p->tx, len, BUS_REC_PLAIN);
 	count_sent(p);
 	return true;
@@ -114,7 +114,7 @@ static int push_whole(struct bus_pipe *p, struct bus_out *o, size_t *need)
 	ret = sb_spsc_room(&p->tx, o->len, &at);
 	if (ret)
 		return ret;
-	sb_spsc_copy(at, o->buf, o->len);
+	sb_copy(at, o->buf, o->len);
 	sb_spsc_publish(&p->tx, o->len, BUS_REC_PLAIN);
 	o->done = o->len;
 	return 0;
@@ -223,17 +223,17 @@ static SB_NOINLINE int send_longer(struct bus_pipe *p, const void *buf,
 /*
  * The shortest way, of a short message with room in the open slot, makes no
  * call but its last, so it has no registers to save.  With that, the same in
- * bus_pipe_recv() and sb_spsc_copy_in(), a stream of 8 bytes came to 155 M
+ * bus_pipe_recv() and sb_copy_in(), a stream of 8 bytes came to 155 M
  * messages/s where it had 112, one of 64 bytes to 85 where it had 70 (medians,
  * line ping-pong 120-190 ns).
  */
 int bus_pipe_send(struct bus_pipe *p, const void *buf, size_t len_bytes,
 		  int64_t timeout_ns)
 {
-	if (sb_unlikely(len_bytes > SB_SPSC_SHORT || !may_send(p) ||
+	if (sb_unlikely(len_bytes > SB_COPY_SHORT || !may_send(p) ||
 			!sb_spsc_has_room(&p->tx, len_bytes)))
 		return send_longer(p, buf, len_bytes, timeout_ns);
-	sb_spsc_copy_in(sb_spsc_place(&p->tx), buf, len_bytes);
+	sb_copy_in(sb_spsc_place(&p->tx), buf, len_bytes);
 	sb_spsc_publish_here(&p->tx, len_bytes, BUS_REC_PLAIN);
 	count_sent(p);
 	return sb_likely(!needs_a_look(p)) ? 0 : sent_and_look(p);

@@ -25,6 +25,7 @@
 
 #include "bus/pool_task.h"
 #include "bus/settings.h"
+#include "lib/copy.h"
 
 #define REFILL_EVERY 32u          /* answers */
 #define RETRY_NS     SB_NS_PER_MS /* for a cell that others have */
@@ -90,7 +91,7 @@ void bus_task_store(struct bus_future *t, const struct bus_result *r)
 		to = t->small;
 		len = 0;
 	}
-	sb_spsc_copy(to, r->data, len);
+	sb_copy(to, r->data, len);
 	to[len] = 0;
 	t->r.data = to;
 	t->r.len = len;

@@ -43,6 +43,7 @@
 #include <string.h>
 
 #include "bus/pool.h"
+#include "lib/copy.h"
 
 #define AGE          8u
 #define LAP_SHORT_NS (200 * SB_NS_PER_US)
@@ -357,7 +358,7 @@ static int keep_back(struct bus_future *t, const void *buf, size_t len)
 	req = p->run_reqs + p->n_run * bytes;
 	t->index = p->free_index[p->n_free_index - 1];
 	write_head(t, req);
-	bus_request_copy(req + sizeof(struct bus_task_head), buf, len);
+	sb_copy_few(req + sizeof(struct bus_task_head), buf, len);
 	p->run_bytes = bytes;
 	p->run_ids[p->n_run++] = (uintptr_t)t;
 	take_off(t);
@@ -393,7 +394,7 @@ static int hand_on_one(struct bus_future *t, const void *buf, size_t len)
 		req = scratch(p, bytes);
 		if (!req)
 			return -ENOMEM;
-		bus_request_copy(req + sizeof(struct bus_task_head), buf, len);
+		sb_copy_few(req + sizeof(struct bus_task_head), buf, len);
 	}
 	t->index = p->free_index[p->n_free_index - 1];
 	write_head(t, req);

@@ -18,6 +18,7 @@
 #include "bus/pool.h"
 #include "bus/pool_chunk.h"
 #include "bus/settings.h"
+#include "lib/copy.h"
 
 struct bus_map_run {
 	struct bus_pool *pool;
@@ -71,7 +72,7 @@ static void item_over(struct bus_map_run *run, size_t i,
 		r = &too_long;
 	}
 	if (sb_likely(r->kind == BUS_RESULT_OK)) {
-		sb_spsc_copy(run->out + i * run->out_bytes, r->data,
+		sb_copy(run->out + i * run->out_bytes, r->data,
 			     r->len_bytes);
 	} else {
 		run->n_failed++;

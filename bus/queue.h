@@ -80,15 +80,6 @@ bool bus_queue_holds(const struct bus_queue *q, uint64_t pos);
 
 /* --------------------------------------------------------- message bytes -- */
 
-/* Most messages are a word or a few: a call to memcpy is half their cost. */
-SB_INLINE void bus_queue_copy(void *to, const void *from, size_t n)
-{
-	if (sb_likely(n == 8))
-		memcpy(to, from, 8);
-	else if (sb_likely(n)) /* the buffer of no bytes may be NULL */
-		memcpy(to, from, n);
-}
-
 SB_INLINE unsigned char *bus_queue_slot(const struct bus_queue *q, uint64_t pos)
 {
 	return sb_ring_slot(&q->end, pos)->data;

@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "bus/queue.h"
+#include "lib/copy.h"
 
 /* --------------------------------------------------------- message bytes -- */
 
@@ -205,7 +206,7 @@ int bus_queue_get(struct bus_queue *q, void *buf, size_t cap_bytes,
 		keep(q, pos);
 		return -EMSGSIZE;
 	}
-	bus_queue_copy(buf, msg.data, msg.len_bytes);
+	sb_copy_few(buf, msg.data, msg.len_bytes);
 	got(q, &msg);
 	if (!(q->flags & BUS_QUEUE_JOINABLE))
 		bus_queue_wake_writers(q, 1);
@@ -241,7 +242,7 @@ static int deliver(struct bus_queue *q, uint64_t pos, int n, unsigned char *to,
 			give_back_rest(q, pos + SB_POS_ONE, n - k - 1);
 			break;
 		}
-		bus_queue_copy(to + (size_t)done * msg_bytes, msg.data,
+		sb_copy_few(to + (size_t)done * msg_bytes, msg.data,
 			       msg.len_bytes);
 		if (lens)
 			lens[done] = msg.len_bytes;

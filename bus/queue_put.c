@@ -8,6 +8,7 @@
 
 #include "bus/queue.h"
 #include "lib/clock.h"
+#include "lib/copy.h"
 
 /* ----------------------------------------------------------------- claim -- */
 
@@ -181,7 +182,7 @@ int bus_queue_put(struct bus_queue *q, const void *buf, size_t len_bytes,
 	if (sb_unlikely(ret < 0))
 		return ret;
 	slot = sb_ring_slot(&q->end, pos);
-	bus_queue_copy(slot->data, buf, len_bytes);
+	sb_copy_few(slot->data, buf, len_bytes);
 	sb_slot_publish(slot, pos, (uint32_t)len_bytes, 0);
 	bus_queue_wake_readers(q, 1);
 	bus_count(&q->bus->ep->counts.put, 1);
@@ -218,7 +219,7 @@ int bus_queue_put_many(struct bus_queue *q, const void *msgs, size_t msg_bytes,
 		if (ret < 0)
 			break;
 		for (int k = 0; k < ret; k++, pos += SB_POS_ONE) {
-			bus_queue_copy(bus_queue_slot(q, pos),
+			sb_copy_few(bus_queue_slot(q, pos),
 				       from + done++ * msg_bytes, msg_bytes);
 			sb_ring_publish(&q->end, pos, (uint32_t)msg_bytes, 0);
 		}

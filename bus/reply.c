@@ -16,6 +16,7 @@
 
 #include "bus/crew.h"
 #include "bus/reply.h"
+#include "lib/copy.h"
 
 /* Room on the heap; what was there is of no more use. */
 static void *heap_room(struct bus_reply *r, size_t len_bytes)
@@ -70,7 +71,7 @@ int bus_reply_put(struct bus_reply *r, const void *buf, size_t len_bytes)
 
 	if (sb_unlikely(!to))
 		return bus_reply_forked(r) ? -EINVAL : -EMSGSIZE;
-	bus_request_copy(to, buf, len_bytes);
+	sb_copy_few(to, buf, len_bytes);
 	return 0;
 }
 

@@ -1,10 +1,9 @@
 /*
- * request.c - the slot of a request: geometry, copies, cells
+ * request.c - the slot of a request: geometry, cells
  */
 #include "config.h"
 
 #include "bus/request.h"
-#include "lib/spsc.h"
 
 /* Results up to this lie in the slot, if they are known to be that small. */
 #define INLINE_RESULT_MAX 512u
@@ -32,16 +31,6 @@ void bus_request_plan(uint32_t request_bytes, uint64_t result_bytes,
 	spec->request_bytes = l->request_bytes;
 	spec->head_bytes = l->head_bytes;
 	spec->result_bytes = l->result_bytes;
-}
-
-/* By words: a task with its head has just been written by them, and a load that
- * is wider waits for those stores. */
-void bus_request_copy_more(void *to, const void *from, size_t n)
-{
-	if (sb_likely(n <= SB_SPSC_FRESH))
-		sb_spsc_copy_in(to, from, n);
-	else
-		memcpy(to, from, n);
 }
 
 void bus_request_free_cells(struct bus_request_chan *c, uint64_t pos,

@@ -59,20 +59,6 @@ SB_INLINE unsigned char *bus_result_area(const struct bus_request_layout *l,
 	return slot_data + l->head_bytes + l->request_bytes;
 }
 
-/* Most requests and results are a word or two: a call is half of what they
- * cost, and to have more than that inline makes the callers slower. */
-void bus_request_copy_more(void *to, const void *from, size_t n);
-
-SB_INLINE void bus_request_copy(void *to, const void *from, size_t n)
-{
-	if (sb_likely(n == 8))
-		memcpy(to, from, 8);
-	else if (n == 16)
-		memcpy(to, from, 16);
-	else if (n) /* the buffer of no bytes may be NULL */
-		bus_request_copy_more(to, from, n);
-}
-
 /* One request channel as an endpoint sees it. */
 struct bus_request_chan {
 	struct sb_ring_end end;

@@ -509,12 +509,12 @@ size_t sb_spsc_put_run(struct sb_spsc_tx *tx, const void *from, size_t len,
 	n = run_of(tx, step, n);
 	if (n < 2)
 		return 0;
-	sb_spsc_copy(at + 8, f, len);
+	sb_copy(at + 8, f, len);
 	for (size_t k = 1; k < n; k++) {
 		at += step;
 		f += len;
 		st_rlx(sb_spsc_word(at), header);
-		sb_spsc_copy(at + 8, f, len);
+		sb_copy(at + 8, f, len);
 	}
 	at += step;
 	st_rlx(sb_spsc_word(at), 0);          /* W2 */
@@ -727,7 +727,7 @@ size_t sb_spsc_take_run(struct sb_spsc_rx *rx, void *to, size_t len, size_t n,
 	for (k = 0; k < n && step <= (size_t)(rx->last - at); k++) {
 		if (ld_acq(sb_spsc_word(at)) != rx->same) /* F1 <- W3 */
 			break;
-		sb_spsc_copy(t, at + 8, len);
+		sb_copy(t, at + 8, len);
 		at += step;
 		t += len;
 	}

@@ -103,14 +103,13 @@
 #include <string.h>
 
 #include "lib/atomics.h"
+#include "lib/copy.h"
 #include "lib/def.h"
 
 #define SB_SPSC_SLOT_MIN 256u
 #define SB_SPSC_SLOT_MAX (64u << 20)
 #define SB_SPSC_FIRST    8192u /* where adaptive slots begin */
 #define SB_SPSC_AHEAD    4096u /* how far before the writer lines are got */
-#define SB_SPSC_SHORT    1024u /* longest record that needs no memcpy() */
-#define SB_SPSC_FRESH    256u  /* longest that is read by words */
 #define SB_SPSC_RUN      1024u /* bytes that are published at once, at most */
 
 /* A header word, without the lap in its upper half. */
@@ -544,98 +543,5 @@ size_t sb_spsc_take_run(struct sb_spsc_rx *rx, void *to, size_t len, size_t n,
  * Returns whether it did: then look again before a longer wait.
  */
 bool sb_spsc_pause(struct sb_spsc_rx *rx);
-
-/* --------------------------------------------------------------- copies -- */
-
-/* A word and two, wherever they are. */
-typedef uint64_t sb_spsc_word_any __attribute__((aligned(1), may_alias));
-typedef uint64_t sb_spsc_pair_any
-	__attribute__((vector_size(16), aligned(1), may_alias));
-
-/* By one load; or by @words, volatile, also where a compiler would make one of
- * the two. */
-SB_INLINE void sb_spsc_copy_pair(unsigned char *to, const unsigned char *from,
-				 bool words)
-{
-	const volatile sb_spsc_word_any *f = (const void *)from;
-
-	*(sb_spsc_pair_any *)(void *)to =
-		words ? (sb_spsc_pair_any){ f[0], f[1] }
-		      : *(const sb_spsc_pair_any *)(const void *)from;
-}
-
-/* The last bytes of @n, from @i on, in pieces that lie where a word, half a
- * word, ... would. */
-SB_INLINE void sb_spsc_copy_tail(unsigned char *to, const unsigned char *from,
-				 size_t i, size_t n)
-{
-	if (n & 8) {
-		memcpy(to + i, from + i, 8);
-		i += 8;
-	}
-	if (sb_likely(n % 8 == 0))
-		return;
-	if (n & 4) {
-		memcpy(to + i, from + i, 4);
-		i += 4;
-	}
-	if (n & 2) {
-		memcpy(to + i, from + i, 2);
-		i += 2;
-	}
-	if (n & 1)
-		to[i] = from[i];
-}
-
-/* @words is a constant. */
-SB_INLINE void sb_spsc_copy_pairs(void *to, const void *from, size_t n,
-				  bool words)
-{
-	unsigned char *t = to;
-	const unsigned char *f = from;
-	size_t i = 0;
-
-	for (; i + 32 <= n; i += 32) {
-		sb_spsc_copy_pair(t + i, f + i, words);
-		sb_spsc_copy_pair(t + i + 16, f + i + 16, words);
-	}
-	if (n & 16) {
-		sb_spsc_copy_pair(t + i, f + i, words);
-		i += 16;
-	}
-	sb_spsc_copy_tail(t, f, i, n);
-}
-
-/*
- * Copies of up to SB_SPSC_SHORT bytes, without a call: out of a slot, and into
- * one.  Of none the pointers may be NULL.
- */
-SB_INLINE void sb_spsc_copy_out(void *to, const void *from, size_t n)
-{
-	sb_spsc_copy_pairs(to, from, n, false);
-}
-
-/*
- * Whoever sends a message has often just written it, and a load that is wider
- * than those stores, or lies across two of them, waits until they have reached
- * the cache, behind all that went into the slots before: 16 bytes took 7.6 ns
- * to send, and 4.6 by words.  Of a long one the first are there by then.
- */
-SB_INLINE void sb_spsc_copy_in(void *to, const void *from, size_t n)
-{
-	if (sb_likely(n <= SB_SPSC_FRESH))
-		sb_spsc_copy_pairs(to, from, n, true);
-	else
-		sb_spsc_copy_pairs(to, from, n, false);
-}
-
-/* The same for any number. */
-SB_INLINE void sb_spsc_copy(void *to, const void *from, size_t n)
-{
-	if (sb_likely(n <= SB_SPSC_SHORT))
-		sb_spsc_copy_out(to, from, n);
-	else
-		memcpy(to, from, n);
-}
 
 #endif

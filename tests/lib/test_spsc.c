@@ -423,35 +423,6 @@ Test(spsc, the_reader_tells_of_each_slot_that_it_leaves)
 	cr_assert_eq(n_freed, tx.lap);
 }
 
-typedef void (*copy_fn)(void *to, const void *from, size_t n);
-
-static void check_copies(copy_fn copy, size_t most)
-{
-	static unsigned char from[3000], to[3000];
-
-	for (size_t i = 0; i < sizeof(from); i++)
-		from[i] = byte_of(5, i);
-	copy(NULL, NULL, 0);
-	for (size_t n = 0; n < most; n++) {
-		size_t off = n % 9;
-
-		memset(to, 0x5a, sizeof(to));
-		copy(to + 8, from + off, n);
-		cr_assert_arr_eq(to + 8, from + off, n);
-		for (size_t i = 0; i < 8; i++) {
-			cr_assert_eq(to[i], 0x5a);
-			cr_assert_eq(to[8 + n + i], 0x5a);
-		}
-	}
-}
-
-Test(spsc, copies_every_length)
-{
-	check_copies(sb_spsc_copy, 2900);
-	check_copies(sb_spsc_copy_in, SB_SPSC_SHORT + 1);
-	check_copies(sb_spsc_copy_out, SB_SPSC_SHORT + 1);
-}
-
 /* ----------------------------------------------------------------- runs -- */
 
 /* All of one kind, so that they are alike: returns how many. */
