@@ -316,6 +316,7 @@ int bus_after_fork(struct bus *bus)
 	bus_pipe_after_fork(bus->pipes);
 	if (bus->coords)
 		bus_coord_after_fork(bus->coords);
+	bus->keeping = NULL;
 	return 0;
 }
 
@@ -350,6 +351,13 @@ void bus_close(struct bus *bus)
 	free(bus);
 }
 
+int bus_sleep(struct bus *bus, const struct sb_wait *wait, uint64_t deadline_ns)
+{
+	if (sb_unlikely(bus->keeping))
+		bus_pools_hand_on(bus);
+	return sb_waiter_wait(&bus->waiter, wait, deadline_ns);
+}
+
 int bus_wait_for(struct bus *bus, const struct sb_wait *wait,
 		 int64_t timeout_ns)
 {
@@ -359,7 +367,7 @@ int bus_wait_for(struct bus *bus, const struct sb_wait *wait,
 		ret = wait->try_(wait->arg, true);
 		return ret == -EBUSY ? -EAGAIN : ret;
 	}
-	ret = sb_waiter_wait(&bus->waiter, wait, sb_deadline(timeout_ns));
+	ret = bus_sleep(bus, wait, sb_deadline(timeout_ns));
 	bus_publish_counts(bus);
 	return ret;
 }

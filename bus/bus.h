@@ -41,6 +41,7 @@ struct bus {
 	struct bus_queue *queues;
 	struct bus_pipe *pipes;
 	struct bus_coord *coords;
+	struct bus_pool *keeping; /* pools that may have kept tasks back */
 };
 
 /* Become an endpoint of our own in a forked child. */
@@ -63,8 +64,16 @@ SB_INLINE void bus_count(_Atomic uint64_t *counter, uint64_t n)
 /* The counts of parks live in the waiter; publish them. */
 void bus_publish_counts(struct bus *bus);
 
+/* All sleep is here: sb_waiter_wait, and before it what was kept back as long
+ * as we were busy is handed on, for who sleeps may sleep on what comes of it. */
+int bus_sleep(struct bus *bus, const struct sb_wait *wait,
+	      uint64_t deadline_ns);
+
+/* The same, of bus->keeping. */
+void bus_pools_hand_on(struct bus *bus);
+
 /*
- * bus_wait_for - sb_waiter_wait with the time-out of a public call
+ * bus_wait_for - bus_sleep with the time-out of a public call
  *
  * Tries once more; 0 stays -EAGAIN.  -EBUSY becomes -EAGAIN.
  */

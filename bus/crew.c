@@ -825,7 +825,7 @@ int bus_crew_wait(struct bus_crew *crew, const struct sb_wait *wait,
 	outer.arg = &s;
 	do {
 		until = bus_crew_plan(crew, deadline_ns);
-		ret = sb_waiter_wait(&crew->bus->waiter, &outer, until);
+		ret = bus_sleep(crew->bus, &outer, until);
 	} while (ret == -ESTALE || (ret == -ETIMEDOUT && until != deadline_ns));
 	bus_publish_counts(crew->bus);
 	return ret;

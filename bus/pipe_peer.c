@@ -177,7 +177,7 @@ int bus_pipe_wait(struct bus_pipe_wait *w, uint64_t deadline)
 		wait.sets[wait.n_sets++] = &w->p->in->rx;
 	if (w->room != SIZE_MAX)
 		wait.sets[wait.n_sets++] = &w->p->out->tx;
-	ret = sb_waiter_wait(&w->p->bus->waiter, &wait, deadline);
+	ret = bus_sleep(w->p->bus, &wait, deadline);
 	bus_publish_counts(w->p->bus);
 	return ret;
 }

@@ -531,6 +531,7 @@ static int coord_up(struct bus_pool *p, const char *name)
 
 static void free_memory(struct bus_pool *p)
 {
+	bus_lanes_down(p);
 	bus_imaps_free(p);
 	bus_parcels_free(p);
 	bus_tasks_free(p);

@@ -274,6 +274,8 @@ struct bus_pool {
 	uint64_t next_number;
 	/* a run that is kept back, and counted in n_in_ring: pool_lane.c */
 	uint32_t n_run;
+	bool keeping; /* in the list bus->keeping; n_run may be 0 again */
+	struct bus_pool *next_keeping;
 	uint32_t run_most, run_from; /* how many; if so many are in the ring */
 	size_t run_bytes;
 	unsigned char *run_reqs;
@@ -462,6 +464,9 @@ void bus_lanes_adapt(struct bus_pool *p);
 
 /* Hand on what was kept back. */
 void bus_lanes_flush(struct bus_pool *p);
+
+/* Never again: the pool goes. */
+void bus_lanes_down(struct bus_pool *p);
 
 /* It is not in the ring any more. */
 SB_INLINE void bus_lane_landed(struct bus_pool *p, struct bus_future *t)

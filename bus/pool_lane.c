@@ -30,8 +30,9 @@
  * go at once and the runs grow; nor than a sixteenth of how far we go ahead, so
  * that no more is kept back than some tens of microseconds of work, and nothing
  * as long as nobody knows that tasks are short.  Who keeps them back is busy
- * submitting: any other call hands on what there is, first and last, so nobody
- * sleeps on it.  For all else a task that is kept back is in the ring: it has
+ * submitting: any other call hands on what there is, first and last, and so
+ * does any other sleep on this bus, as it may be for what a task sends us: so
+ * nobody sleeps on it.  For all else a task that is kept back is in the ring: it has
  * its place in flight[], and to stop it is to say so in canceled[].
  *
  * Ageing.  A lane that has something gets its turn after 8 tasks from the lanes
@@ -336,6 +337,37 @@ void bus_lanes_flush(struct bus_pool *p)
 		(void)hand_on_run(p, NULL);
 }
 
+static void note_keeping(struct bus_pool *p)
+{
+	if (sb_likely(p->keeping))
+		return;
+	p->keeping = true;
+	p->next_keeping = p->bus->keeping;
+	p->bus->keeping = p;
+}
+
+void bus_pools_hand_on(struct bus *bus)
+{
+	struct bus_pool *p;
+
+	while ((p = bus->keeping)) {
+		bus->keeping = p->next_keeping;
+		p->keeping = false;
+		if (!p->broken && !p->terminated) /* else they are ended */
+			bus_lanes_flush(p);
+	}
+}
+
+void bus_lanes_down(struct bus_pool *p)
+{
+	struct bus_pool **at = &p->bus->keeping;
+
+	while (*at && *at != p)
+		at = &(*at)->next_keeping;
+	if (*at)
+		*at = p->next_keeping;
+}
+
 /* Have the workers enough to do without it, or without those before it? */
 static bool keeps_back(const struct bus_pool *p)
 {
@@ -361,6 +393,7 @@ static int keep_back(struct bus_future *t, const void *buf, size_t len)
 	sb_copy_few(req + sizeof(struct bus_task_head), buf, len);
 	p->run_bytes = bytes;
 	p->run_ids[p->n_run++] = (uintptr_t)t;
+	note_keeping(p);
 	take_off(t);
 	return p->n_run < p->run_most && p->n_run * 2 < p->n_in_ring
 		       ? 0

@@ -1090,10 +1090,10 @@ struct bus_task_config {
  * When the window is full it waits; so memory stays bounded, by the window and
  * by the futures that the caller keeps.
  *
- * While tasks are short and the workers have some, the next ones are handed on in
- * runs: when there are enough (64 at most), or with the next call that is no
- * submit.  Who submits, and then does something else for long, calls
- * bus_future_done() first.
+ * While tasks are short and the workers have some, the next ones are handed on
+ * in runs: when there are enough (64 at most), or with the next call of this
+ * process on the bus that is of the pool and no submit, or sleeps.  Who submits
+ * and then is busy elsewhere for long calls bus_future_done() first.
  *
  * Memory: @buf is copied.
  *

@@ -347,7 +347,7 @@ static int sleep_for_any(struct waiting *w, uint64_t deadline,
 
 	do {
 		forget_events(w);
-		ret = sb_waiter_wait(&w->bus->waiter, &wait, plan(w, deadline));
+		ret = bus_sleep(w->bus, &wait, plan(w, deadline));
 		n = look_at_all(w->items, w->n);
 		if (n)
 			return n;

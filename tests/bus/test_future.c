@@ -976,6 +976,46 @@ static int submit_another(void *ctx, struct bus_future *f,
 	return 0;
 }
 
+/* It may be for what the tasks send. */
+Test(future, what_was_kept_back_goes_before_a_sleep_on_something_else)
+{
+	struct bus_queue_config qc = BUS_QUEUE_CONFIG_INIT;
+	struct bus_poll timer = { .kind = BUS_POLL_TIMER,
+				  .events = BUS_POLL_IN,
+				  .at_ns = sb_deadline(T_LONG) };
+	struct bus_pipe_config pc = BUS_PIPE_CONFIG_INIT;
+	struct bus_pipe *pipe[2];
+	struct bus_future *f[8];
+	struct bus_queue *q;
+	uint64_t word;
+
+	keep_back(f, 5);
+	cr_assert_eq(bus_queue_open(bus, "q", &qc, &q), 0);
+	cr_assert_eq(bus_pipe(bus, &pc, &pipe[0], &pipe[1]), 0);
+	cr_assert_eq(bus_queue_get(q, &word, sizeof(word), NULL, 0), -EAGAIN);
+	cr_assert_gt(pool->n_run, 0);
+	cr_assert_eq(bus_queue_get(q, &word, sizeof(word), NULL, MS),
+		     -ETIMEDOUT);
+	cr_assert_eq(pool->n_run, 0);
+	f[5] = t_submit(LOG, 5);
+	cr_assert_gt(pool->n_run, 0);
+	cr_assert_eq(bus_pipe_recv(pipe[0], &word, sizeof(word), NULL, MS),
+		     -ETIMEDOUT);
+	cr_assert_eq(pool->n_run, 0);
+	f[6] = t_submit(LOG, 6);
+	cr_assert_gt(pool->n_run, 0);
+	cr_assert_eq(bus_wait(bus, &timer, 1, MS), -ETIMEDOUT);
+	cr_assert_eq(pool->n_run, 0);
+	f[7] = t_submit(LOG, 7);
+	bus_pool_free(pool);
+	pool = NULL;
+	cr_assert(!bus->keeping);
+	cr_assert_eq(bus_queue_get(q, &word, sizeof(word), NULL, MS),
+		     -ETIMEDOUT);
+	bus_pipe_free(pipe[0]);
+	bus_pipe_free(pipe[1]);
+}
+
 /* Who waits does not see what a callback has submitted. */
 Test(future, what_a_callback_submits_is_not_kept_back)
 {
