@@ -796,6 +796,12 @@ static uint64_t hostile(uint32_t value, uint64_t was, const uint64_t *at,
 	}
 }
 
+/* Is the word of point @at in the segment? */
+static bool is_there(uint64_t at)
+{
+	return (at >> K_BITS) / N_VALUES * 8 + 16 <= x.bytes;
+}
+
 static uint64_t offset_of(uint64_t at)
 {
 	uint64_t off = (at >> K_BITS) / N_VALUES * 8;
@@ -998,6 +1004,7 @@ static void run_point(uint64_t at)
 {
 	long k = (long)(at & ((1u << K_BITS) - 1));
 
+	torture_gate();
 	if (k > x.len)
 		k = x.len;
 	torture_point(&x.row->t);
@@ -1162,7 +1169,8 @@ static int case_main(void *arg)
 	if (!measure())
 		return 0;
 	if (torture->at >= 0) {
-		run_point((uint64_t)torture->at);
+		if (torture_has(is_there((uint64_t)torture->at)))
+			run_point((uint64_t)torture->at);
 		return 0;
 	}
 	if (torture->full)
