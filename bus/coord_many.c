@@ -409,6 +409,21 @@ static int try_collect(void *arg, bool sure)
 	return c->n ? 0 : -EAGAIN;
 }
 
+/* Copies of one call, whatever the caller's n and the window: about what the
+ * second cache holds.  A slot has 4 KiB at most, so that is 64 results at least;
+ * they are held until the coordinator stops. */
+#define COLLECT_BYTES (256u << 10)
+
+/* How many we collect at a time of @n that are asked for. */
+static uint32_t at_most(const struct bus_coord *co, size_t n)
+{
+	uint32_t most = COLLECT_BYTES / co->c.end.payload_bytes;
+
+	if (most > co->config.window)
+		most = co->config.window;
+	return n < most ? (uint32_t)n : most;
+}
+
 static int collect_many(struct bus_coord *co, struct bus_result *results,
 			size_t n, bool in_order, int64_t timeout_ns)
 {
@@ -421,8 +436,8 @@ static int collect_many(struct bus_coord *co, struct bus_result *results,
 		bus_coord_end_loans(co);
 	if (!co->n_outstanding)
 		return -ENODATA;
+	c.want = at_most(co, n);
 	/* No memory for so many: then it is fewer. */
-	c.want = n < co->config.window ? (uint32_t)n : co->config.window;
 	if (sb_unlikely(bus_coord_room(co, c.want)))
 		c.want = co->n_room;
 	ret = try_collect(&c, false);

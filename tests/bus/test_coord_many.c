@@ -192,6 +192,53 @@ static uint32_t collect_some(uint32_t n, bool any)
 /* Arguments and limits ------------------------------------------------------
  */
 
+/* Neither a window nor a caller's n says how much memory a call takes. */
+Test(coord_many, who_asks_for_very_many_gets_a_bounded_number)
+{
+	enum { WINDOW = 32768, LEN = 128 };
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+	struct bus_config bc = t_config();
+	struct bus_result *many = calloc(WINDOW, sizeof(*many));
+	uint64_t *id = calloc(WINDOW, sizeof(*id));
+	unsigned char *reqs = calloc(WINDOW, LEN);
+	uint32_t n_sent = 0, n = 0;
+	int ret;
+
+	bus_close(bus);
+	bc.channel_bytes = 16 << 20;
+	bus = t_bus_with(NULL, &bc);
+	c.handler = handler;
+	c.n_workers = 1;
+	c.window = WINDOW;
+	c.request_bytes = c.result_bytes = LEN;
+	cr_assert_eq(bus_coord_start(bus, "many", &c, &coord), 0);
+	for (uint32_t i = 0; i < WINDOW; i++)
+		id[i] = i;
+	while (n_sent < WINDOW) {
+		ret = bus_submit_many(coord, id + n_sent,
+				      reqs + (size_t)n_sent * LEN, LEN,
+				      WINDOW - n_sent, T_LONG);
+		cr_assert_gt(ret, 0);
+		n_sent += (uint32_t)ret;
+	}
+	/* all are done, so that as many as may come do */
+	while (!sb_ring_answered(&coord->c.end,
+				 (uint64_t)(WINDOW - 1) * SB_POS_ONE, id))
+		nap(1);
+	for (; n < WINDOW; n += (uint32_t)ret) {
+		ret = bus_collect_many(coord, many, SIZE_MAX, T_LONG);
+		cr_assert_gt(ret, 0);
+		cr_assert_eq(many[0].id, n);
+		cr_assert_eq(many[ret - 1].id, n + (uint32_t)ret - 1);
+		cr_assert_leq((size_t)ret * LEN, 256u << 10);
+	}
+	cr_assert_leq((size_t)coord->n_room * coord->c.end.payload_bytes,
+		      256u << 10);
+	free(many);
+	free(id);
+	free(reqs);
+}
+
 Test(coord_many, prefetch_has_limits)
 {
 	struct bus_coord_config c = settings(1, 65);
