@@ -742,6 +742,7 @@ static int channel_up(struct bus_coord *co, const char *name)
 	idx = bus_channel_make(co->bus, name, &spec);
 	if (idx < 0)
 		return idx;
+	co->reused = spec.reused;
 	co->c.bus = co->bus;
 	co->c.idx = (uint32_t)idx;
 	ret = bus_channel_attach(co->bus, co->c.idx, &co->c.chan, &co->c.end);

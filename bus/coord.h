@@ -33,6 +33,7 @@ struct bus_coord {
 	struct bus *bus;
 	struct bus_coord *next;
 	bool foreign; /* we are a forked child of the coordinator */
+	bool reused;  /* the ring had another crew before */
 
 	/* Requests outstanding, a list by age, in which positions only grow.
 	 * Index 0 is its head. */
@@ -99,10 +100,13 @@ SB_INLINE bool bus_coord_is_done(const struct bus_coord *co,
 
 /* One worker, and no request was ever passed, given back or left by the dead:
  * then they are answered in the order of their submission, and only the oldest
- * is worth a look. */
+ * is worth a look.  Not where another crew was before: one of its workers who
+ * could not be killed may take a request, too, and it shows only when he gives
+ * it back. */
 SB_INLINE bool bus_coord_in_file(const struct bus_coord *co)
 {
-	return co->crew.n_places == 1 && ld_rlx(&co->c.end.ring->gen) == 1;
+	return co->crew.n_places == 1 && !co->reused &&
+	       ld_rlx(&co->c.end.ring->gen) == 1;
 }
 
 /* More entries; 0 or -ENOMEM. */
