@@ -572,6 +572,32 @@ Test(coord, who_waits_for_two_cells_sleeps)
 	stop();
 }
 
+/* A text lies in a cell that any peer can write to, and so can take away the 0
+ * at its end, before we have seen it and after. */
+Test(coord, a_text_ends_whatever_a_peer_writes_into_its_cell)
+{
+	struct bus_poll item = { .kind = BUS_POLL_COORD,
+				 .events = BUS_POLL_IN };
+	const struct sb_blob *blob = &bus->blob;
+	uint32_t n = 0;
+
+	start(1);
+	item.on.coord = coord;
+	submit(1, FAIL_LONG, 5);
+	cr_assert_eq(bus_wait(bus, &item, 1, T_LONG), 1);
+	while (n < blob->n_cells &&
+	       sb_blob_cell_bytes(blob, n) == sb_blob_cell_bytes(blob, 0))
+		n++;
+	memset(sb_blob_data(blob, 0), 'y', n * sb_blob_cell_bytes(blob, 0));
+	collect(1);
+	cr_assert_eq(result.kind, BUS_RESULT_ERROR);
+	cr_assert_gt(result.len_bytes, 200);
+	memset(sb_blob_data(blob, 0), 'z', n * sb_blob_cell_bytes(blob, 0));
+	cr_assert_eq(strlen(result.data), result.len_bytes);
+	cr_assert_eq(strspn(result.data, "y"), result.len_bytes);
+	stop();
+}
+
 /*
  * A worker of the last crew that could not be killed, as it is another user by
  * now, may take one of the new crew's requests before it sees whose the ring
