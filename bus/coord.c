@@ -436,7 +436,7 @@ static void read_answer(struct bus_coord *co, struct bus_entry *e, uint64_t seq,
 					  .data = "" };
 	}
 	/* Nobody has died on it if nobody ever died. */
-	if (sb_unlikely(ld_rlx(&co->c.end.ring->gen) != 1))
+	if (sb_unlikely(!bus_coord_nobody_died(co)))
 		r->attempts = sb_ring_attempts(&co->c.end, e->pos);
 }
 

@@ -98,6 +98,18 @@ SB_INLINE bool bus_coord_is_done(const struct bus_coord *co,
 	return e->stash || sb_ring_answered(&co->c.end, e->pos, seq);
 }
 
+/*
+ * Has nobody died who had one of our requests?  For an answer that was seen.
+ * By orphans, which each recovery of a request ring changes first, and not by
+ * gen, which it changes last: whoever was handed a request has the former
+ * before the answer, but a worker that has just begun looks for what is
+ * PENDING without waiting for gen.
+ */
+SB_INLINE bool bus_coord_nobody_died(const struct bus_coord *co)
+{
+	return ld_rlx(&co->c.end.ring->orphans) == 0;
+}
+
 /* One worker, and no request was ever passed, given back or left by the dead:
  * then they are answered in the order of their submission, and only the oldest
  * is worth a look.  Not where another crew was before: one of its workers who
@@ -106,7 +118,7 @@ SB_INLINE bool bus_coord_is_done(const struct bus_coord *co,
 SB_INLINE bool bus_coord_in_file(const struct bus_coord *co)
 {
 	return co->crew.n_places == 1 && !co->reused &&
-	       ld_rlx(&co->c.end.ring->gen) == 1;
+	       bus_coord_nobody_died(co) && ld_rlx(&co->c.end.ring->gen) == 1;
 }
 
 /* More entries; 0 or -ENOMEM. */

@@ -266,16 +266,15 @@ static void unlink_run(struct bus_coord *co, uint32_t first, uint32_t last,
 	bus_count(&co->bus->ep->counts.got, n);
 }
 
-/* Is the answer @seq to @e a result in the slot, and nobody died on it?  gen is
- * looked at behind the answer: whoever took the request from one who died did
- * so after it had changed, and that may have been a moment ago. */
+/* Is the answer @seq to @e a result in the slot, and nobody died on it?  That is
+ * looked at behind the answer: somebody may have died a moment ago. */
 SB_INLINE bool is_plain(const struct bus_coord *co, const struct bus_entry *e,
 			uint64_t seq)
 {
 	return !(seq & SB_SEQ_FLAGS) &&
 	       SB_SEQ_LEN(seq) <= co->c.layout.inline_bytes &&
 	       (e->cell[0] & e->cell[1]) == SB_BLOB_NONE &&
-	       (sb_likely(ld_rlx(&co->c.end.ring->gen) == 1) ||
+	       (sb_likely(bus_coord_nobody_died(co)) ||
 		!sb_ring_attempts(&co->c.end, e->pos));
 }
 

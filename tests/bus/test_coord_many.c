@@ -239,6 +239,57 @@ Test(coord_many, who_asks_for_very_many_gets_a_bounded_number)
 	free(reqs);
 }
 
+/*
+ * A worker that has just been forked looks for what is PENDING without being
+ * told, and so may find it while the recovery that wrote it, of another
+ * process, has not come to change gen.
+ */
+static void hand_over_without_gen(struct bus *other, uint32_t what)
+{
+	struct sb_ring_end dead, fresh;
+	struct bus_channel *c;
+	uint64_t pos;
+
+	orders[0].what = what;
+	submit(0, 1);
+	cr_assert_eq(bus_channel_attach(other, 0, &c, &dead), 0);
+	cr_assert_eq(sb_ring_take(&dead, 1, true, &pos), 1);
+	add_acqrel(&dead.ring->orphans, 1);
+	st_rel(&dead.cown[sb_ring_idx(&dead, pos)],
+	       pos | (dead.me & 0xff00) | 1 << 2 | SB_PENDING);
+	cr_assert_eq(bus_channel_attach(other, 0, &c, &fresh), 0);
+	cr_assert_eq(sb_ring_take(&fresh, 1, true, &pos), 1);
+	cr_assert_eq(sb_ring_attempts(&fresh, pos), 1);
+	sb_ring_answer(&fresh, pos, 0, 0);
+	sb_wake_all(&c->done, &other->bells);
+	cr_assert_eq(ld_rlx(&fresh.ring->gen), 1);
+}
+
+Test(coord_many, a_death_is_known_with_the_answer_though_its_recovery_is_not_over)
+{
+	struct bus *other;
+	pid_t worker;
+
+	for (int many = 0; many < 2; many++) {
+		start(1, 0);
+		cr_assert_eq(bus_coord_workers(coord, &worker, 1), 1);
+		kill(worker, SIGSTOP);
+		cr_assert_eq(bus_attach(bus, &other), 0);
+		hand_over_without_gen(other, ECHO);
+		if (many)
+			cr_assert_eq(bus_collect_many(coord, results, 4, T_LONG),
+				     1);
+		else
+			cr_assert_eq(bus_collect(coord, results, T_LONG), 0);
+		cr_assert_eq(results[0].attempts, 1);
+		kill(worker, SIGCONT);
+		stop();
+		bus_close(other);
+		bus_close(bus);
+		bus = t_bus();
+	}
+}
+
 Test(coord_many, prefetch_has_limits)
 {
 	struct bus_coord_config c = settings(1, 65);
