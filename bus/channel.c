@@ -289,7 +289,7 @@ static int lock_directory(struct bus *bus)
 }
 
 int bus_channel_make(struct bus *bus, const char *name,
-		     const struct bus_channel_spec *spec)
+		     struct bus_channel_spec *spec)
 {
 	size_t len = strlen(name);
 	int ret;
@@ -308,6 +308,7 @@ int bus_channel_make(struct bus *bus, const char *name,
 		ret = -EEXIST;
 	if (ret == -ENOENT)
 		ret = reuse(bus, name, spec);
+	spec->reused = ret >= 0 && spec->kind == BUS_CHAN_REQUEST;
 	if (ret == -ENOENT)
 		ret = build(bus, name, spec);
 	st_rel(&bus->map->header->dir_owner, 0);

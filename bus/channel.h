@@ -23,6 +23,7 @@ struct bus_channel_spec {
 	uint64_t slot_bytes;
 	uint32_t profile; /* enum bus_pipe_profile */
 	bool may_shrink;  /* slots may be smaller where room is short */
+	bool reused;      /* result: the ring was another crew's */
 };
 
 /*
@@ -37,13 +38,13 @@ int bus_channel_find(struct bus *bus, const char *name);
  *
  * A request ring is its maker's alone: -EEXIST if the name is taken, unless by
  * the ring of one who is dead.  One of the same shape that is idle is taken
- * over, and what was left in it thrown away.
+ * over, and what was left in it thrown away: @spec->reused.
  *
  * Returns its index, or -EEXIST, -ENOSPC, -EINVAL (name), -EPROTO, -EBUSY
  * (another process is adding one, is not dead, and does not get on with it).
  */
 int bus_channel_make(struct bus *bus, const char *name,
-		     const struct bus_channel_spec *spec);
+		     struct bus_channel_spec *spec);
 
 /*
  * bus_channel_make_pipe - add a pipe, or take a side of the one called @name

@@ -437,7 +437,7 @@ static void read_answer(struct bus_coord *co, struct bus_entry *e, uint64_t seq,
 					  .data = "" };
 	}
 	/* Nobody has died on it if nobody ever died. */
-	if (sb_unlikely(ld_rlx(&co->c.end.ring->gen) != 1))
+	if (sb_unlikely(!bus_coord_nobody_died(co)))
 		r->attempts = sb_ring_attempts(&co->c.end, e->pos);
 }
 
@@ -516,7 +516,9 @@ static bool can_do_without(const struct bus_coord *co,
  * cell is free at once; and if ours is one of the last of its size, the caller
  * gets a copy, as others may be waiting for just that one, and we next: a
  * caller who holds the results of a whole run may submit, and wait, while there
- * is nobody but himself to free what he waits for.
+ * is nobody but himself to free what he waits for.  So does he who gets a text:
+ * it ends with a 0, which in the cell is a worker's to take away; without memory
+ * there is an error and no text, as when the worker found no cell for it.
  */
 static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 		       struct bus_result *r)
@@ -531,7 +533,7 @@ static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 			drop_cell(co, e->cell[i]);
 			loan->cell[i] = SB_BLOB_NONE;
 		}
-	if (!can_do_without(co, loan))
+	if (r->kind == BUS_RESULT_ERROR || !can_do_without(co, loan))
 		loan->stash = malloc(r->len_bytes + 1);
 	if (loan->stash) {
 		memcpy(loan->stash, r->data, r->len_bytes);
@@ -539,6 +541,9 @@ static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 		r->data = loan->stash;
 		drop_cells(co->bus, loan->cell);
 		loan->cell[0] = loan->cell[1] = SB_BLOB_NONE;
+	} else if (r->kind == BUS_RESULT_ERROR) {
+		r->data = "";
+		r->len_bytes = 0;
 	}
 	co->n_loans++;
 }
@@ -557,8 +562,10 @@ void bus_coord_deliver(struct bus_coord *co, uint32_t i, uint64_t seq,
 	} else {
 		read_answer(co, e, seq, r);
 		empty_slot(co, e, r, buf);
+		/* A text may be in a cell that was not the request's. */
 		if (sb_unlikely(e->cell[0] != SB_BLOB_NONE ||
-				e->cell[1] != SB_BLOB_NONE))
+				e->cell[1] != SB_BLOB_NONE ||
+				r->kind == BUS_RESULT_ERROR))
 			lend_cells(co, e, r);
 	}
 	entry_unlink(co, i);
@@ -731,6 +738,7 @@ static int channel_up(struct bus_coord *co, const char *name)
 	idx = bus_channel_make(co->bus, name, &spec);
 	if (idx < 0)
 		return idx;
+	co->reused = spec.reused;
 	co->c.bus = co->bus;
 	co->c.idx = (uint32_t)idx;
 	ret = bus_channel_attach(co->bus, co->c.idx, &co->c.chan, &co->c.end);

@@ -33,6 +33,7 @@ struct bus_coord {
 	struct bus *bus;
 	struct bus_coord *next;
 	bool foreign; /* we are a forked child of the coordinator */
+	bool reused;  /* the ring had another crew before */
 
 	/* Requests outstanding, a list by age, in which positions only grow.
 	 * Index 0 is its head. */
@@ -97,12 +98,27 @@ SB_INLINE bool bus_coord_is_done(const struct bus_coord *co,
 	return e->stash || sb_ring_answered(&co->c.end, e->pos, seq);
 }
 
+/*
+ * Has nobody died who had one of our requests?  For an answer that was seen.
+ * By orphans, which each recovery of a request ring changes first, and not by
+ * gen, which it changes last: whoever was handed a request has the former
+ * before the answer, but a worker that has just begun looks for what is
+ * PENDING without waiting for gen.
+ */
+SB_INLINE bool bus_coord_nobody_died(const struct bus_coord *co)
+{
+	return ld_rlx(&co->c.end.ring->orphans) == 0;
+}
+
 /* Never more than one worker, and no request was ever passed, given back or
  * left by the dead: then they are answered in the order of their submission,
- * and only the oldest is worth a look. */
+ * and only the oldest is worth a look.  Not where another crew was before: one
+ * of its workers who could not be killed may take a request, too, and it shows
+ * only when he gives it back. */
 SB_INLINE bool bus_coord_in_file(const struct bus_coord *co)
 {
-	return co->crew.n_most == 1 && ld_rlx(&co->c.end.ring->gen) == 1;
+	return co->crew.n_most == 1 && !co->reused &&
+	       bus_coord_nobody_died(co) && ld_rlx(&co->c.end.ring->gen) == 1;
 }
 
 /* More entries; 0 or -ENOMEM. */

@@ -278,16 +278,15 @@ static void unlink_run(struct bus_coord *co, uint32_t first, uint32_t last,
 	bus_count(&co->bus->ep->counts.got, n);
 }
 
-/* Is the answer @seq to @e a result in the slot, and nobody died on it?  gen is
- * looked at behind the answer: whoever took the request from one who died did
- * so after it had changed, and that may have been a moment ago. */
+/* Is the answer @seq to @e a result in the slot, and nobody died on it?  That is
+ * looked at behind the answer: somebody may have died a moment ago. */
 SB_INLINE bool is_plain(const struct bus_coord *co, const struct bus_entry *e,
 			uint64_t seq)
 {
 	return !(seq & SB_SEQ_FLAGS) &&
 	       SB_SEQ_LEN(seq) <= co->c.layout.inline_bytes &&
 	       (e->cell[0] & e->cell[1]) == SB_BLOB_NONE &&
-	       (sb_likely(ld_rlx(&co->c.end.ring->gen) == 1) ||
+	       (sb_likely(bus_coord_nobody_died(co)) ||
 		!sb_ring_attempts(&co->c.end, e->pos));
 }
 
@@ -474,6 +473,21 @@ static int try_collect(void *arg, bool sure)
 	return c->n ? 0 : -EAGAIN;
 }
 
+/* Copies of one call, whatever the caller's n and the window: about what the
+ * second cache holds.  A slot has 4 KiB at most, so that is 64 results at least;
+ * they are held until the coordinator stops. */
+#define COLLECT_BYTES (256u << 10)
+
+/* How many we collect at a time of @n that are asked for. */
+static uint32_t at_most(const struct bus_coord *co, size_t n)
+{
+	uint32_t most = COLLECT_BYTES / co->c.end.payload_bytes;
+
+	if (most > co->config.window)
+		most = co->config.window;
+	return n < most ? (uint32_t)n : most;
+}
+
 static int collect_many(struct bus_coord *co, struct bus_result *results,
 			size_t n, bool in_order, int64_t timeout_ns)
 {
@@ -486,8 +500,8 @@ static int collect_many(struct bus_coord *co, struct bus_result *results,
 		bus_coord_end_loans(co);
 	if (!co->n_outstanding)
 		return -ENODATA;
+	c.want = at_most(co, n);
 	/* No memory for so many: then it is fewer. */
-	c.want = n < co->config.window ? (uint32_t)n : co->config.window;
 	if (sb_unlikely(bus_coord_room(co, c.want)))
 		c.want = co->n_room;
 	ret = try_collect(&c, false);

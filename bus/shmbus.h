@@ -922,8 +922,8 @@ BUS_API int bus_collect_any(struct bus_coord *coord, struct bus_result *result,
  *                        done, in order of submission
  * bus_collect_many_any - the results of any requests that are done
  *
- * Up to @n; waits until there is at least one.  They hold up nothing: their
- * places in the window are free again.
+ * Up to @n, or as many as 256 KiB have room for; waits until there is at least
+ * one.  They hold up nothing: their places in the window are free again.
  *
  * Memory: as of bus_collect(), for all of them.
  *

@@ -111,7 +111,8 @@ struct sb_ring {
 	/* written rarely, read often */
 	alignas(SB_FAR) _Atomic uint64_t gen; /* changes after a PENDING
 					       * appeared */
-	_Atomic uint64_t orphans; /* changes after a producer's death */
+	_Atomic uint64_t orphans; /* requests: 0 until somebody dies; changes
+				   * before anything that a recovery does */
 	_Atomic uint32_t closing; /* hint for wake-ups; tail is the truth.  1
 				   * closed, 2 aborted or recalled */
 

@@ -572,6 +572,71 @@ Test(coord, who_waits_for_two_cells_sleeps)
 	stop();
 }
 
+/* A text lies in a cell that any peer can write to, and so can take away the 0
+ * at its end, before we have seen it and after. */
+Test(coord, a_text_ends_whatever_a_peer_writes_into_its_cell)
+{
+	struct bus_poll item = { .kind = BUS_POLL_COORD,
+				 .events = BUS_POLL_IN };
+	const struct sb_blob *blob = &bus->blob;
+	uint32_t n = 0;
+
+	start(1);
+	item.on.coord = coord;
+	submit(1, FAIL_LONG, 5);
+	cr_assert_eq(bus_wait(bus, &item, 1, T_LONG), 1);
+	while (n < blob->n_cells &&
+	       sb_blob_cell_bytes(blob, n) == sb_blob_cell_bytes(blob, 0))
+		n++;
+	memset(sb_blob_data(blob, 0), 'y', n * sb_blob_cell_bytes(blob, 0));
+	collect(1);
+	cr_assert_eq(result.kind, BUS_RESULT_ERROR);
+	cr_assert_gt(result.len_bytes, 200);
+	memset(sb_blob_data(blob, 0), 'z', n * sb_blob_cell_bytes(blob, 0));
+	cr_assert_eq(strlen(result.data), result.len_bytes);
+	cr_assert_eq(strspn(result.data, "y"), result.len_bytes);
+	stop();
+}
+
+/*
+ * A worker of the last crew that could not be killed, as it is another user by
+ * now, may take one of the new crew's requests before it sees whose the ring
+ * is.  Until it gives it back there is nothing to see of that; but one worker
+ * alone answers in order no more.
+ */
+Test(coord, a_stale_worker_does_not_hide_what_others_have_done)
+{
+	struct sb_ring_end end;
+	struct bus_channel *c;
+	struct bus *stale;
+	uint64_t pos;
+	pid_t worker;
+
+	start(1);
+	stop();
+	start(1);
+	cr_assert_eq(bus_attach(bus, &stale), 0);
+	cr_assert_eq(bus_channel_attach(stale, 0, &c, &end), 0);
+	cr_assert_eq(bus_coord_workers(coord, &worker, 1), 1);
+	/* as if the last one's worker lived: then nobody has died */
+	st_rlx(&end.ring->gen, 1);
+	kill(worker, SIGSTOP);
+	submit(1, ECHO, 0);
+	cr_assert_eq(sb_ring_take(&end, 1, true, &pos), 1);
+	submit(2, ECHO, 0);
+	kill(worker, SIGCONT);
+	cr_assert_eq(bus_collect_any(coord, &result, T_LONG / 10), 0);
+	cr_assert_eq(result.id, 2);
+	submit(3, ECHO, 0);
+	cr_assert_eq(bus_collect_many_any(coord, &result, 1, T_LONG / 10), 1);
+	cr_assert_eq(result.id, 3);
+	sb_ring_give_back(&end, pos);
+	sb_wake(&c->rx, &stale->bells, 1);
+	collect_ok(1);
+	bus_close(stale);
+	stop();
+}
+
 Test(coord, errors_that_were_stashed_keep_their_text)
 {
 	struct bus_coord_config c = settings(1);

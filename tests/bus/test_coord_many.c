@@ -192,6 +192,104 @@ static uint32_t collect_some(uint32_t n, bool any)
 /* Arguments and limits ------------------------------------------------------
  */
 
+/* Neither a window nor a caller's n says how much memory a call takes. */
+Test(coord_many, who_asks_for_very_many_gets_a_bounded_number)
+{
+	enum { WINDOW = 32768, LEN = 128 };
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+	struct bus_config bc = t_config();
+	struct bus_result *many = calloc(WINDOW, sizeof(*many));
+	uint64_t *id = calloc(WINDOW, sizeof(*id));
+	unsigned char *reqs = calloc(WINDOW, LEN);
+	uint32_t n_sent = 0, n = 0;
+	int ret;
+
+	bus_close(bus);
+	bc.channel_bytes = 16 << 20;
+	bus = t_bus_with(NULL, &bc);
+	c.handler = handler;
+	c.n_workers = 1;
+	c.window = WINDOW;
+	c.request_bytes = c.result_bytes = LEN;
+	cr_assert_eq(bus_coord_start(bus, "many", &c, &coord), 0);
+	for (uint32_t i = 0; i < WINDOW; i++)
+		id[i] = i;
+	while (n_sent < WINDOW) {
+		ret = bus_submit_many(coord, id + n_sent,
+				      reqs + (size_t)n_sent * LEN, LEN,
+				      WINDOW - n_sent, T_LONG);
+		cr_assert_gt(ret, 0);
+		n_sent += (uint32_t)ret;
+	}
+	/* all are done, so that as many as may come do */
+	while (!sb_ring_answered(&coord->c.end,
+				 (uint64_t)(WINDOW - 1) * SB_POS_ONE, id))
+		nap(1);
+	for (; n < WINDOW; n += (uint32_t)ret) {
+		ret = bus_collect_many(coord, many, SIZE_MAX, T_LONG);
+		cr_assert_gt(ret, 0);
+		cr_assert_eq(many[0].id, n);
+		cr_assert_eq(many[ret - 1].id, n + (uint32_t)ret - 1);
+		cr_assert_leq((size_t)ret * LEN, 256u << 10);
+	}
+	cr_assert_leq((size_t)coord->n_room * coord->c.end.payload_bytes,
+		      256u << 10);
+	free(many);
+	free(id);
+	free(reqs);
+}
+
+/*
+ * A worker that has just been forked looks for what is PENDING without being
+ * told, and so may find it while the recovery that wrote it, of another
+ * process, has not come to change gen.
+ */
+static void hand_over_without_gen(struct bus *other, uint32_t what)
+{
+	struct sb_ring_end dead, fresh;
+	struct bus_channel *c;
+	uint64_t pos;
+
+	orders[0].what = what;
+	submit(0, 1);
+	cr_assert_eq(bus_channel_attach(other, 0, &c, &dead), 0);
+	cr_assert_eq(sb_ring_take(&dead, 1, true, &pos), 1);
+	add_acqrel(&dead.ring->orphans, 1);
+	st_rel(&dead.cown[sb_ring_idx(&dead, pos)],
+	       pos | (dead.me & 0xff00) | 1 << 2 | SB_PENDING);
+	cr_assert_eq(bus_channel_attach(other, 0, &c, &fresh), 0);
+	cr_assert_eq(sb_ring_take(&fresh, 1, true, &pos), 1);
+	cr_assert_eq(sb_ring_attempts(&fresh, pos), 1);
+	sb_ring_answer(&fresh, pos, 0, 0);
+	sb_wake_all(&c->done, &other->bells);
+	cr_assert_eq(ld_rlx(&fresh.ring->gen), 1);
+}
+
+Test(coord_many, a_death_is_known_with_the_answer_though_its_recovery_is_not_over)
+{
+	struct bus *other;
+	pid_t worker;
+
+	for (int many = 0; many < 2; many++) {
+		start(1, 0);
+		cr_assert_eq(bus_coord_workers(coord, &worker, 1), 1);
+		kill(worker, SIGSTOP);
+		cr_assert_eq(bus_attach(bus, &other), 0);
+		hand_over_without_gen(other, ECHO);
+		if (many)
+			cr_assert_eq(bus_collect_many(coord, results, 4, T_LONG),
+				     1);
+		else
+			cr_assert_eq(bus_collect(coord, results, T_LONG), 0);
+		cr_assert_eq(results[0].attempts, 1);
+		kill(worker, SIGCONT);
+		stop();
+		bus_close(other);
+		bus_close(bus);
+		bus = t_bus();
+	}
+}
+
 Test(coord_many, prefetch_has_limits)
 {
 	struct bus_coord_config c = settings(1, 65);

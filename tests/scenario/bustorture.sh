@@ -51,11 +51,18 @@ test_options()
 {
 	expect 2 --no-such-option
 	expect 2 no-such-test
+	grep -q no-such-test err || fail 'it does not name the test'
 	expect 2 --seed -1
+	expect 2 --seed x
+	grep -q "'x'" err || fail 'it does not name the seed'
+	expect 2 --seed
 	expect 2 --format xml
+	grep -q "'xml'" err || fail 'it does not name the format'
+	expect 2 --at x
 	expect 2 --only ring/n2/put/empty
 	expect 2 kill --at 7
 	expect 2 kill flip --only ring/n2/put/empty
+	grep -q "'ring/n2/put/empty'" err || fail 'it does not name the case'
 	grep -q "Try 'bustorture --help'" err || fail 'no hint'
 	expect 0 --help
 	grep -q '^Usage: bustorture' out || fail 'no usage'
@@ -64,9 +71,39 @@ test_options()
 	grep -q '^kill ' out || fail 'kill is not listed'
 }
 
-test_unknown_case_is_no_success()
+# Of what is missing it says what there is instead, as far as the name goes.
+test_unknown_cases_and_points_are_usage_errors()
 {
-	expect 1 kill --only ring/no-such-case
+	for t in kill stop chaos flip faults threats; do
+		expect 2 $t --only no-such-case
+		grep -q "'no-such-case'" err || fail "$t: it does not name it"
+		grep -q "^  [a-z]" err || fail "$t: it says nothing of others"
+		test ! -s out || fail "$t: there is output"
+	done
+	expect 2 kill --only ring/no-such-case
+	grep -q '^  ring/n2/' err || fail 'no cases of ring'
+	! grep -q '^  bus/' err || fail 'cases of other parts'
+	expect 2 kill --only rin
+	expect 2 kill --only ''
+	expect 2 kill --only ring/n2/put/empty --at 100000000
+	grep -q '100000000' err || fail 'it does not name the point'
+	expect 2 kill --only bus/put/empty/poll --at 100000000
+	expect 2 stop --only put/empty --at 100000000 --format json
+	test ! -s out || fail 'there is output'
+	expect 2 faults --only queue --at 100000000
+	expect 2 flip --only put/one --at 9000000000000000000
+	expect 2 threats --only symlink --at 1
+}
+
+test_cases_are_listed_as_they_are_asked_for()
+{
+	expect 0 --list kill
+	grep -qx 'ring/n2/put/empty' out || fail 'a case is missing'
+	test "$(wc -l <out)" -gt 500 || fail 'not all cases'
+	expect 0 --list threats
+	case=$(head -1 out)
+	expect 0 threats --only "$case"
+	expect 2 --list no-such-test
 }
 
 test_output_that_cannot_be_written_is_no_success()
@@ -93,7 +130,6 @@ test_one_point()
 
 test_one_part()
 {
-	expect 1 kill --only rin --at 7
 	expect 0 kill --only ring --at 7 --format json
 	points=$(sed -n 's/.*"points":\([0-9]*\).*/\1/p' out)
 	test "${points:-0}" -gt 100 || fail 'not all cases of it'
@@ -171,6 +207,76 @@ test_terminated_leaves_nothing()
 	env --default-signal=INT true 2>/dev/null || return 0
 	begin env --default-signal=INT
 	end INT 130
+}
+
+# ticks: what the processes of this run have used of the processor
+ticks()
+{
+	for p in $(processes); do
+		sed "s/.*) / $p /" /proc/$p/stat 2>/dev/null |
+			awk '{ print $1, $13 + $14 }'
+	done
+}
+
+# is_still: for a second nobody begins, ends, or runs.  Who sleeps and looks
+# now and then for whom has died may: that is a tick or two.
+is_still()
+{
+	ticks | sort >before
+	sleep 1
+	ticks | sort >after
+	awk 'NR == FNR { was[$1] = $2; n++; next }
+		!($1 in was) || $2 > was[$1] + 2 { bad = 1 }
+		{ n-- } END { exit bad || n != 0 }' before after
+}
+
+goes_on()
+{
+	! is_still
+}
+
+stopped()
+{
+	grep -q '^State:.T' /proc/$pid/status
+}
+
+stop()
+{
+	kill -s TSTP $pid
+	eventually stopped || fail 'it does not stop'
+	eventually is_still || fail 'its parts do not'
+}
+
+# As by Ctrl-Z and fg.  Longer than anybody waits for anybody.
+test_stopped_goes_on_without_harm()
+{
+	begin
+	sleep 1
+	stop
+	sleep 12
+	is_still || fail 'somebody went on'
+	kill -s CONT $pid
+	sleep 1
+	eventually goes_on || fail 'it does not go on'
+	stop
+	kill -s CONT $pid
+	sleep 1
+	end TERM 143
+	for key in hung lost duplicated leaked crashed wrong; do
+		grep -q "\"$key\":0," out || fail "$key is not 0"
+	done
+	! grep FAILED err || fail 'a point is bad'
+}
+
+test_stopped_can_be_ended()
+{
+	begin
+	stop
+	kill -s TERM $pid
+	end CONT 143
+	begin
+	stop
+	end KILL 137
 }
 
 test_killed_leaves_nothing()

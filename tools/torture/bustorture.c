@@ -11,12 +11,15 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +35,7 @@
 static const struct test {
 	const char *name, *about;
 	bool traces; /* needs ptrace(2) */
+	bool single; /* a case is one point: no --at */
 
 	struct {
 		const char *name; /* NULL: the only one */
@@ -41,6 +45,7 @@ static const struct test {
 	{ "kill",
 	  "SIGKILL after each instruction of each operation",
 	  true,
+	  false,
 	  { { "ring", kill_ring },
 	    { "bus", kill_bus },
 	    { "pipe", kill_pipe },
@@ -48,22 +53,27 @@ static const struct test {
 	{ "stop",
 	  "SIGSTOP after each instruction, others go on, SIGCONT",
 	  true,
+	  false,
 	  { { NULL, stop_main } } },
 	{ "chaos",
 	  "SIGKILL, SIGSTOP and no descriptors at random, at full speed",
+	  false,
 	  false,
 	  { { NULL, chaos_main } } },
 	{ "flip",
 	  "a hostile peer changes shared words at each instruction",
 	  true,
+	  false,
 	  { { NULL, flip_main } } },
 	{ "faults",
 	  "each system call fails in each way",
 	  true,
+	  false,
 	  { { NULL, faults_main } } },
 	{ "threats",
 	  "names, users, sizes, limits, and kernels that deny",
 	  false,
+	  true,
 	  { { NULL, threats_main } } },
 };
 
@@ -78,7 +88,8 @@ static const char usage[] =
 	"      --only CASE      of one test: only this case, or part, of it\n"
 	"      --at N           ... and of that only this point\n"
 	"  -v, --verbose        counts of each case, on standard error\n"
-	"      --list           print the tests and exit\n"
+	"      --list           print the tests, or the cases of one, and "
+	"exit\n"
 	"      --help           print this and exit\n"
 	"      --version        print the version and exit\n"
 	"\n"
@@ -89,7 +100,7 @@ static const char usage[] =
 enum { OK, BAD, USAGE };
 
 static struct {
-	bool full, json, verbose;
+	bool full, json, verbose, list;
 	uint64_t seed;
 	const char *only;
 	long at;
@@ -101,11 +112,16 @@ static struct {
 static struct {
 	struct tally tally[lengthof(tests)];
 	_Atomic uint64_t n_told;
+	_Atomic uint32_t has_at, paused;
+	struct cases cases;
 } * all;
 
 /* The signal that is to end us: tell what was done so far. */
 static const int ending[] = { SIGHUP, SIGINT, SIGTERM };
 static volatile sig_atomic_t interrupted;
+
+/* --at asked for one that is not there. */
+static bool no_point;
 
 static double seconds[lengthof(tests)];
 static bool skipped[lengthof(tests)];
@@ -183,13 +199,6 @@ static int end_output(int status)
 	return status == OK ? BAD : status;
 }
 
-static void __attribute__((noreturn)) list(void)
-{
-	for (size_t i = 0; i < lengthof(tests); i++)
-		printf("%-8s  %s\n", tests[i].name, tests[i].about);
-	exit(end_output(OK));
-}
-
 static void parse_option(int key, const char *arg)
 {
 	switch (key) {
@@ -215,7 +224,8 @@ static void parse_option(int key, const char *arg)
 		opt.verbose = true;
 		break;
 	case LIST:
-		list();
+		opt.list = true;
+		break;
 	case HELP:
 		fputs(usage, stdout);
 		exit(end_output(OK));
@@ -253,9 +263,9 @@ static void parse_options(int argc, char **argv)
 	for (; optind < argc; optind++)
 		choose(argv[optind]);
 	if (opt.only && opt.n_chosen != 1)
-		bad_usage("--only is for one test; name it");
+		bad_usage("--only '%s' is for one test; name it", opt.only);
 	if (opt.at >= 0 && !opt.only)
-		bad_usage("--at needs --only CASE");
+		bad_usage("--at %ld needs --only CASE", opt.at);
 	if (opt.n_chosen)
 		return;
 	for (size_t i = 0; i < lengthof(tests); i++)
@@ -282,9 +292,33 @@ static void hide(void)
 
 /* -------------------------------------------------------------- the run -- */
 
+static double stood_s; /* how long we have been stopped */
+
 static double now(void)
 {
-	return (double)sb_now_ns() / 1e9;
+	return (double)sb_now_ns() / 1e9 - stood_s;
+}
+
+/*
+ * Who stops us by SIGTSTP, as a terminal does, wants the processor for himself:
+ * the parts are groups of their own, and do not hear of it.  They cannot be
+ * stopped anywhere, or what waits for somebody would say later that he hung, and
+ * who is stopped on purpose could not be told from who is not; so each of their
+ * processes stops before its next point.  SIGSTOP, because a SIGTSTP does
+ * nothing when no shell is there to say SIGCONT.
+ */
+static volatile sig_atomic_t told_to_stop;
+
+static void stand_still(void)
+{
+	double since = now();
+
+	told_to_stop = 0;
+	all->paused = 1;
+	raise(SIGSTOP);
+	stood_s += now() - since;
+	all->paused = 0;
+	syscall(SYS_futex, &all->paused, FUTEX_WAKE, INT_MAX);
 }
 
 /* What --only says of this part: *@name NULL for all; or nothing. */
@@ -303,6 +337,9 @@ static bool wants_part(const char *part, const char **name)
 	return strncmp(opt.only, part, n) == 0 && opt.only[n] == '/';
 }
 
+/* Nothing is run, cases are only noted. */
+static bool noting;
+
 /* In the child that runs the part. */
 static int part_main(const struct test *t, size_t p, const char *only)
 {
@@ -318,6 +355,9 @@ static int part_main(const struct test *t, size_t p, const char *only)
 		.at = opt.at,
 		.tally = &all->tally[t - tests],
 		.n_told = &all->n_told,
+		.has_at = &all->has_at,
+		.paused = &all->paused,
+		.cases = noting ? &all->cases : NULL,
 	};
 	torture = &run;
 	return t->part[p].fn();
@@ -340,6 +380,7 @@ static pid_t start_part(const struct test *t, size_t p, const char *only)
 	guard_enter_part();
 	for (size_t i = 0; i < lengthof(ending); i++)
 		signal(ending[i], SIG_DFL);
+	signal(SIGTSTP, SIG_DFL);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 		_exit(1);
 	_exit(part_main(t, p, only));
@@ -352,6 +393,11 @@ static void wait_part(const struct test *t, size_t p, pid_t pid, double since)
 	int status;
 
 	while (!interrupted && waitpid(pid, &status, WNOHANG) == 0) {
+		if (told_to_stop) {
+			hide();
+			stand_still();
+			continue;
+		}
 		show(t, tally, now() - since);
 		nanosleep(&pause, NULL);
 	}
@@ -383,12 +429,118 @@ static void run_test(const struct test *t)
 		if (wants_part(t->part[p].name, &only))
 			wait_part(t, p, start_part(t, p, only), since);
 	seconds[t - tests] = now() - since;
-	if (!interrupted && !all->tally[t - tests].points &&
-	    !all->tally[t - tests].skipped) {
-		fprintf(stderr, "FAILED: %s has no points%s\n", t->name,
-			opt.only ? "; is that the name of a case?" : "");
-		all->tally[t - tests].wrong++;
+	if (interrupted || all->tally[t - tests].skipped)
+		return;
+	if (opt.at >= 0 && !tally_bad(&all->tally[t - tests]))
+		no_point = !all->has_at;
+	if (no_point || all->tally[t - tests].points)
+		return;
+	fprintf(stderr, "FAILED: %s has no points\n", t->name);
+	all->tally[t - tests].wrong++;
+}
+
+/* ---------------------------------------------------------------- cases -- */
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/* All cases of test @t, in order.  How many: none if that cannot be told. */
+static uint32_t note_cases(const struct test *t)
+{
+	struct cases *c = &all->cases;
+	int status;
+
+	noting = true;
+	c->n = 0;
+	for (size_t p = 0; p < N_PARTS && t->part[p].fn; p++) {
+		pid_t pid = start_part(t, p, NULL);
+
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		guard_part_over();
 	}
+	noting = false;
+	all->tally[t - tests] = (struct tally){ 0 };
+	if (c->n > CASES_MAX)
+		c->n = CASES_MAX;
+	qsort(c->name, c->n, sizeof(c->name[0]), by_name);
+	return c->n;
+}
+
+static void list(void)
+{
+	for (size_t i = 0; i < lengthof(tests) && !opt.n_chosen; i++)
+		printf("%-8s  %s\n", tests[i].name, tests[i].about);
+	for (size_t i = 0; i < lengthof(tests) && opt.n_chosen; i++) {
+		uint32_t n = opt.chosen[i] ? note_cases(&tests[i]) : 0;
+
+		for (uint32_t k = 0; k < n; k++)
+			printf("%s%s%s\n",
+			       opt.n_chosen > 1 ? tests[i].name : "",
+			       opt.n_chosen > 1 ? " " : "", all->cases.name[k]);
+	}
+}
+
+/* Of what is there instead of --only: all that goes on from as much of it as
+ * there is, up to the next slash. */
+static void print_others(const struct cases *c)
+{
+	size_t len = strlen(opt.only), n = 0;
+	const char *last = "";
+
+	for (uint32_t i = 0; i < c->n; i++) {
+		size_t same = 0, slash = 0;
+
+		while (same < len && c->name[i][same] == opt.only[same])
+			if (opt.only[same++] == '/')
+				slash = same;
+		if (slash > n)
+			n = slash;
+	}
+	for (uint32_t i = 0; i < c->n; i++) {
+		const char *name = c->name[i];
+		size_t end = n + strcspn(name + n, "/");
+
+		if (strncmp(name, opt.only, n) ||
+		    (!strncmp(name, last, end) && strlen(last) >= end))
+			continue;
+		fprintf(stderr, "  %.*s%s\n", (int)end, name,
+			name[end] ? "/..." : "");
+		last = name;
+	}
+}
+
+/* Is there what --only asks for?  If not, says what there is. */
+static bool has_case(const struct test *t)
+{
+	const struct cases *c = &all->cases;
+
+	if (opt.at >= 0 && t->single) {
+		fprintf(stderr,
+			"bustorture: --at %ld: cases of %s have no "
+			"points\n",
+			opt.at, t->name);
+		return false;
+	}
+	for (size_t p = 0; p < N_PARTS && t->part[p].name; p++)
+		if (!strcmp(t->part[p].name, opt.only))
+			return true;
+	if (!note_cases(t))
+		return true;
+	for (uint32_t i = 0; i < c->n; i++)
+		if (!strcmp(c->name[i], opt.only))
+			return true;
+	if (interrupted)
+		return true;
+	fprintf(stderr,
+		"bustorture: --only '%s': %s has no such case%s here, "
+		"but\n",
+		opt.only, t->name, t->part[0].name ? " or part" : "");
+	print_others(c);
+	fprintf(stderr, "'bustorture --list %s' names all of them.\n", t->name);
+	return false;
 }
 
 /* -------------------------------------------------------------- results -- */
@@ -435,6 +587,12 @@ static int report(void)
 {
 	bool ran = false, bad = false;
 
+	if (no_point) {
+		fprintf(stderr,
+			"bustorture: --at %ld: '%s' has no such point\n",
+			opt.at, opt.only);
+		return USAGE;
+	}
 	for (size_t i = 0; i < lengthof(tests); i++) {
 		if (!opt.chosen[i] || skipped[i] || seconds[i] == 0)
 			continue;
@@ -453,8 +611,15 @@ static void interrupt(int sig)
 	interrupted = sig;
 }
 
+static void suspend(int sig)
+{
+	told_to_stop = sig;
+}
+
 static void catch_signals(void)
 {
+	if (signal(SIGTSTP, suspend) == SIG_IGN)
+		signal(SIGTSTP, SIG_IGN);
 	for (size_t i = 0; i < lengthof(ending); i++)
 		/* nohup(1), or a job in the background, ignores some */
 		if (signal(ending[i], interrupt) == SIG_IGN)
@@ -466,6 +631,31 @@ static void end_as_told(void)
 {
 	signal(interrupted, SIG_DFL);
 	raise(interrupted);
+}
+
+static void run_tests(void)
+{
+	for (size_t i = 0; i < lengthof(tests); i++) {
+		if (!opt.chosen[i] || interrupted)
+			continue;
+		run_test(&tests[i]);
+		if (opt.json && !skipped[i] && !no_point)
+			print_json(&tests[i], &all->tally[i], seconds[i]);
+	}
+}
+
+/* Returns the exit status. */
+static int run(void)
+{
+	for (size_t i = 0; i < lengthof(tests) && opt.only; i++)
+		if (opt.chosen[i] && !has_case(&tests[i]))
+			return USAGE;
+	if (opt.list) {
+		list();
+		return OK;
+	}
+	run_tests();
+	return report();
 }
 
 int main(int argc, char **argv)
@@ -484,15 +674,9 @@ int main(int argc, char **argv)
 	}
 	catch_signals();
 	all = t_shared(sizeof(*all));
-	for (size_t i = 0; i < lengthof(tests); i++) {
-		if (!opt.chosen[i] || interrupted)
-			continue;
-		run_test(&tests[i]);
-		if (opt.json && !skipped[i])
-			print_json(&tests[i], &all->tally[i], seconds[i]);
-	}
+	ret = run();
 	guard_end();
-	ret = end_output(report());
+	ret = end_output(ret);
 	if (interrupted)
 		end_as_told();
 	return ret;

@@ -610,6 +610,7 @@ static void run_round(uint64_t *seed)
 	struct bus_config c = BUS_CONFIG_INIT;
 	int n_fds = t_count_fds();
 
+	torture_gate();
 	c.max_endpoints = 64;
 	c.channel_bytes = 1 << 20;
 	c.max_message_bytes = 4096;
@@ -642,6 +643,7 @@ int chaos_main(void)
 	sigaction(SIGALRM, &sa, NULL);
 	sh = t_shared(sizeof(*sh));
 	round_number = torture->at >= 0 ? torture->at : 0;
+	torture_has(true);
 	for (; torture->full && torture->at < 0
 		       ? torture->tally->points < FULL_POINTS
 		       : round_number < n;

@@ -838,6 +838,7 @@ static void run_point(long at)
 	bool by_unlink = k->nr == SYS_unlink || k->nr == SYS_unlinkat;
 	char what[64];
 
+	torture_gate();
 	in.err = k->errnos[at % N_ERRNOS % lengthof(k->errnos)];
 	snprintf(what, sizeof(what), "%s says %s", k->name,
 		 strerrorname_np(in.err));
@@ -851,6 +852,7 @@ static void run_alloc(uint32_t n)
 	struct injection in = { .at = -1, .alloc = n + 1 };
 	long at = (long)ALLOC_AT + n;
 
+	torture_gate();
 	torture_point(&x.row->t);
 	judge(run(&in), at, "no memory");
 	check_files(at, "no memory", false);
@@ -889,12 +891,12 @@ static int case_main(void *arg)
 	if (!measure())
 		return 0;
 	if (torture->at >= ALLOC_AT) {
-		if (torture->at - ALLOC_AT < (long)x.n_allocs)
+		if (torture_has(torture->at - ALLOC_AT < (long)x.n_allocs))
 			run_alloc((uint32_t)(torture->at - ALLOC_AT));
 		return 0;
 	}
 	if (torture->at >= 0) {
-		if (torture->at / N_ERRNOS < x.n_calls)
+		if (torture_has(torture->at / N_ERRNOS < x.n_calls))
 			run_point(torture->at);
 		return 0;
 	}

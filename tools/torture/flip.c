@@ -319,6 +319,7 @@ static void run_point(uint64_t at)
 {
 	long k = (long)(at & ((1u << K_BITS) - 1));
 
+	torture_gate();
 	if (k > fl.len)
 		k = fl.len;
 	torture_point(&fl.row->t);
@@ -435,7 +436,8 @@ static int case_main(void *arg)
 	if (!measure())
 		return 0;
 	if (torture->at >= 0) {
-		run_point((uint64_t)torture->at);
+		if (torture_has(flip_is_there((uint64_t)torture->at)))
+			run_point((uint64_t)torture->at);
 		return 0;
 	}
 	if (torture->full)

@@ -107,6 +107,7 @@ void flip_find_words(void);
 /* Which word is it that point @at flips, from the segment?  And what is there?
  */
 uint64_t flip_offset_of(uint64_t at);
+bool flip_is_there(uint64_t at); /* in the segment */
 const char *flip_place_of(uint64_t off);
 
 /* Write what point @at says. */

@@ -75,6 +75,11 @@ static uint64_t hostile(uint32_t value, uint64_t was, const uint64_t *at,
 	}
 }
 
+bool flip_is_there(uint64_t at)
+{
+	return (at >> K_BITS) / N_VALUES * 8 + 16 <= fl.bytes;
+}
+
 uint64_t flip_offset_of(uint64_t at)
 {
 	uint64_t off = (at >> K_BITS) / N_VALUES * 8;

@@ -215,7 +215,7 @@ static void run_case(uint32_t c)
 		kp.row->longest = (uint64_t)walk.len;
 	if (torture->at < 0)
 		run_points(c);
-	else if (torture->at <= walk.len)
+	else if (torture_has(torture->at <= walk.len))
 		run_point(torture->at);
 	kp.row->ns += sb_now_ns() - since;
 }

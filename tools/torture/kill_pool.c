@@ -837,7 +837,7 @@ static void run_case(uint32_t c)
 		x.row->longest = (uint64_t)walk.len;
 	if (torture->at < 0)
 		run_points(torture->seed + c * 7);
-	else if (torture->at <= walk.len)
+	else if (torture_has(torture->at <= walk.len))
 		run_point(torture->at);
 	x.row->ns += sb_now_ns() - since;
 }

@@ -494,13 +494,15 @@ static bool one_instruction(pid_t pid)
 static bool kill_after(void (*fn)(void), long k)
 {
 	pid_t pid;
+	long i;
 
 	sh->done = false;
 	pid = start_victim(fn);
-	for (long i = 0; i < k && !sh->done; i++)
+	for (i = 0; i < k && !sh->done; i++)
 		if (!one_instruction(pid))
 			break;
 	end_victim(pid);
+	torture_has(i == k);
 	return !sh->done;
 }
 
@@ -718,6 +720,7 @@ static void survive(void)
 	struct sb_ring_recovered what = { 0 };
 	bool recovers = x.op->fn == do_recover;
 
+	torture_gate();
 	torture_point(&row->t);
 	if (*x.k & 1)
 		go_on_unaware();

@@ -842,7 +842,7 @@ static int case_main(void *arg)
 	if (walk.len > (long)x.row->longest)
 		x.row->longest = (uint64_t)walk.len;
 	if (torture->at >= 0) {
-		if (torture->at < walk.len)
+		if (torture_has(torture->at < walk.len))
 			run_point(torture->at);
 		return 0;
 	}
@@ -860,8 +860,8 @@ static void run_case(uint32_t c)
 	x.op = &ops[c / N_STATES];
 	x.state = c % N_STATES;
 	x.row = &all->row[x.op - ops];
-	if (!point_case(&x.row->t, "%s/%s", x.op->name, state_names[x.state]) ||
-	    !(x.op->states & 1u << x.state))
+	if (!(x.op->states & 1u << x.state) ||
+	    !point_case(&x.row->t, "%s/%s", x.op->name, state_names[x.state]))
 		return;
 	status = t_wait(t_fork(case_main, NULL));
 	if (status)

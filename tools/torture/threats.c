@@ -661,6 +661,7 @@ static void run_threat(const struct threat *t)
 		torture_skip(t->name, "it needs root");
 		return;
 	}
+	torture_gate();
 	status = t_wait(t_fork(threat_main, (void *)(uintptr_t)t));
 	if (status == T_SKIP) {
 		torture_skip(t->name, "not permitted here");

@@ -4,9 +4,12 @@
 #include "config.h"
 
 #include <inttypes.h>
+#include <linux/futex.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "tools/torture/torture.h"
@@ -21,9 +24,44 @@ uint64_t tally_bad(const struct tally *t)
 	       t->wrong;
 }
 
+static void note(struct cases *c, const char *name)
+{
+	uint32_t i = c->n++;
+
+	if (i < CASES_MAX)
+		snprintf(c->name[i], CASE_BYTES, "%s%s%s",
+			 torture->part ? torture->part : "",
+			 torture->part ? "/" : "", name);
+}
+
 bool torture_wants(const char *name)
 {
+	if (torture->cases) {
+		note(torture->cases, name);
+		return false;
+	}
 	return !torture->only || strcmp(torture->only, name) == 0;
+}
+
+bool torture_has(bool is)
+{
+	if (is)
+		*torture->has_at = 1;
+	return is;
+}
+
+void torture_gate(void)
+{
+	static const struct itimerval none;
+	struct itimerval left;
+
+	if (!*torture->paused)
+		return;
+	/* What a watchdog has left it has left afterwards. */
+	setitimer(ITIMER_REAL, &none, &left);
+	while (*torture->paused)
+		syscall(SYS_futex, torture->paused, FUTEX_WAIT, 1, NULL);
+	setitimer(ITIMER_REAL, &left, NULL);
 }
 
 static void count(struct tally *t, size_t what)
@@ -58,9 +96,9 @@ static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
 void torture_bad(struct tally *row, size_t what, const char *name, long at,
 		 const char *format, ...)
 {
-	static const char *const names[] = { "points", "hung", "lost",
-					     "duplicated", "leaked", "crashed",
-					     "wrong", "rejected" };
+	static const char *const names[] = { "points",     "hung",    "lost",
+					     "duplicated", "leaked",  "crashed",
+					     "wrong",      "rejected" };
 	char text[512], where[32] = "";
 	va_list args;
 

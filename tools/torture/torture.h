@@ -30,6 +30,15 @@ struct tally {
 /* Points that are not as they should be. */
 uint64_t tally_bad(const struct tally *t);
 
+/* Names of cases, as --only takes them; in memory that all share. */
+#define CASES_MAX  4096
+#define CASE_BYTES 80
+
+struct cases {
+	_Atomic uint32_t n;
+	char name[CASES_MAX][CASE_BYTES];
+};
+
 /* One part of a test, and what it is asked for. */
 struct torture {
 	const char *test, *part; /* part NULL: it has only one */
@@ -40,6 +49,10 @@ struct torture {
 	long at;          /* ... and its point, -1 for all */
 	struct tally *tally;
 	_Atomic uint64_t *n_told;
+	_Atomic uint32_t
+		*has_at; /* some case has the point that is asked for */
+	_Atomic uint32_t *paused; /* the run stands still: so do we, soon */
+	struct cases *cases;      /* only note their names; NULL: run them */
 };
 
 /* The one that this process runs. */
@@ -58,8 +71,16 @@ int chaos_main(void);
 int faults_main(void);
 int threats_main(void);
 
-/* Is @name what --only asks for, or is everything? */
+/* Is @name what --only asks for, or is everything?  Called once for each case
+ * that there is, and before anything is done for it. */
 bool torture_wants(const char *name);
+
+/* Is there the point that --at asks for, in this case?  Returns @is. */
+bool torture_has(bool is);
+
+/* A point is about to begin: no other is under way in this process, and nobody
+ * waits for it.  While the run is stopped it does not come back. */
+void torture_gate(void);
 
 /*
  * torture_bad - a point of @name went wrong
@@ -70,8 +91,7 @@ bool torture_wants(const char *name);
  * Counts it, and prints the first of them with the command that repeats it.
  */
 void torture_bad(struct tally *row, size_t what, const char *name, long at,
-		 const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+		 const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* A point was made. */
 void torture_point(struct tally *row);
@@ -80,8 +100,7 @@ void torture_point(struct tally *row);
 void torture_skip(const char *name, const char *why);
 
 /* Details, with --verbose. */
-void torture_say(const char *format, ...)
-	__attribute__((format(printf, 1, 2)));
+void torture_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Which verdict is it that a child ended with @status, as t_wait() has it? */
 size_t torture_verdict(int status);

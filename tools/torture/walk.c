@@ -129,7 +129,10 @@ long walk_stride(uint32_t n)
 
 bool walk_point(bool (*run)(long k), long k)
 {
-	bool there = run(k);
+	bool there;
+
+	torture_gate();
+	there = run(k);
 
 	if (!there) {
 		walk.by_steps = true;
