@@ -1,5 +1,25 @@
 /*
- * coord.h - the inside of a coordinator, for coord.c and coord_many.c
+ * coord.h - a coordinator, as its parts know it; private to a process
+ *
+ *	coord.c          whose it is: start, workers, stop
+ *	coord_submit.c   submitting a request
+ *	coord_collect.c  collecting a result
+ *	coord_many.c     both, many a call
+ *	coord_wait.c     for bus_wait() and the pool
+ *
+ * Life of a request: submitted into a slot of the request ring; taken by a
+ * worker, who writes the result beside it and commits with one store; collected
+ * from the slot, which is then free.  The coordinator finds its results by the
+ * positions that it remembers, oldest first, so there is no second ring and
+ * nothing that could arrive twice.
+ *
+ * Its workers are crew.c's, which looks after them while a call here waits.
+ * When one dies, recovery puts its request back for another to take, or marks
+ * it quarantined after max_attempts; then the coordinator notes who died on
+ * what.
+ *
+ * Results that block the window while their owner waits to submit are copied
+ * to the heap ("stashed") in the order of their requests.
  */
 #ifndef BUS_COORD_H
 #define BUS_COORD_H
@@ -121,12 +141,51 @@ SB_INLINE bool bus_coord_in_file(const struct bus_coord *co)
 	       bus_coord_nobody_died(co) && ld_rlx(&co->c.end.ring->gen) == 1;
 }
 
+/* Entry @i is over, or is the last one of those outstanding. */
+SB_INLINE void bus_coord_unlink(struct bus_coord *co, uint32_t i)
+{
+	struct bus_entry *e = co->entry;
+
+	if (co->look_after == i)
+		co->look_after = e[i].prev;
+	e[e[i].prev].next = e[i].next;
+	e[e[i].next].prev = e[i].prev;
+	e[i].cell[0] = e[i].cell[1] = SB_BLOB_NONE;
+	e[i].stash = NULL;
+	e[i].pid = 0;
+	e[i].next = co->free_entry;
+	co->free_entry = i;
+	co->n_outstanding--;
+}
+
+SB_INLINE void bus_coord_append(struct bus_coord *co, uint32_t i)
+{
+	struct bus_entry *e = co->entry;
+
+	e[i].prev = e[0].prev;
+	e[i].next = 0;
+	e[e[0].prev].next = i;
+	e[0].prev = i;
+	co->n_outstanding++;
+}
+
+/* A cell of ours is not needed any more; or those of @cell[0..1]. */
+void bus_coord_drop_cell(struct bus_coord *co, uint32_t cell);
+void bus_coord_drop_cells(struct bus *bus, const uint32_t cell[2]);
+
 /* More entries; 0 or -ENOMEM. */
 int bus_coord_grow(struct bus_coord *co);
 
 /* Room for @n results that are lent; 0, or -ENOMEM and it is as it was.  Only
  * while nothing is lent. */
 int bus_coord_room(struct bus_coord *co, uint32_t n);
+
+/*
+ * The oldest entry that is done, as far as it is cheap to see; @sure: of all.
+ * 0: none.  What lies at head or behind it nobody has taken, and a look at head
+ * is less than one at each of them.
+ */
+uint32_t bus_coord_find_done(struct bus_coord *co, bool sure, uint64_t *seq);
 
 /* Copy one answered request to the heap, so that its slot is free.  0, or
  * -EAGAIN when none is answered, or -ENOMEM. */

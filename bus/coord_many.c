@@ -1,17 +1,17 @@
 /*
  * coord_many.c - requests and results in batches
  *
- * What coord.c does for one, with the costs of a call paid once for a run: one
- * claim, one look for sleeping workers, one change to the list, no line of the
- * ring touched twice.  What is not plain, that is in a cell, an error, of a
- * request that somebody died on, put aside earlier, goes one by one through
- * coord.c.
+ * What coord_submit.c and coord_collect.c do for one, with the costs of a call
+ * paid once for a run: one claim, one look for sleeping workers, one change to
+ * the list, no line of the ring touched twice.  What is not plain, that is in a
+ * cell, an error, of a request that somebody died on, put aside earlier, goes
+ * one by one through those.
  *
  * Nothing is lent but copies and cells, so a slot is free as soon as its result
  * was taken, and who submits while he holds results does not wait for himself.
  * A pool does not even get copies: it is shown each result where it lies.
  *
- * Killed in here, the coordinator leaves what it would leave in coord.c, some
+ * Killed in here, the coordinator leaves what it would leave there, some
  * of each.  Its workers die with it, and others of the bus recover:
  *
  *	claimed, the last k published       the rest become tombs (R2); the k
@@ -278,8 +278,8 @@ static void unlink_run(struct bus_coord *co, uint32_t first, uint32_t last,
 	bus_count(&co->bus->ep->counts.got, n);
 }
 
-/* Is the answer @seq to @e a result in the slot, and nobody died on it?  That is
- * looked at behind the answer: somebody may have died a moment ago. */
+/* Is the answer @seq to @e a result in the slot, and nobody died on it?  That
+ * is looked at behind the answer: somebody may have died a moment ago. */
 SB_INLINE bool is_plain(const struct bus_coord *co, const struct bus_entry *e,
 			uint64_t seq)
 {
@@ -474,8 +474,8 @@ static int try_collect(void *arg, bool sure)
 }
 
 /* Copies of one call, whatever the caller's n and the window: about what the
- * second cache holds.  A slot has 4 KiB at most, so that is 64 results at least;
- * they are held until the coordinator stops. */
+ * second cache holds.  A slot has 4 KiB at most, so that is 64 results at
+ * least; they are held until the coordinator stops. */
 #define COLLECT_BYTES (256u << 10)
 
 /* How many we collect at a time of @n that are asked for. */
