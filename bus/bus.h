@@ -64,8 +64,8 @@ SB_INLINE void bus_count(_Atomic uint64_t *counter, uint64_t n)
 /* The counts of parks live in the waiter; publish them. */
 void bus_publish_counts(struct bus *bus);
 
-/* All sleep is here: sb_waiter_wait, and before it what was kept back as long
- * as we were busy is handed on, for who sleeps may sleep on what comes of it. */
+/* All sleep is here: sb_waiter_wait, and before it what was kept back while we
+ * were busy is handed on, for who sleeps may sleep on what comes of it. */
 int bus_sleep(struct bus *bus, const struct sb_wait *wait,
 	      uint64_t deadline_ns);
 

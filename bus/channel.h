@@ -60,8 +60,9 @@ int bus_channel_make(struct bus *bus, const char *name,
 int bus_channel_make_pipe(struct bus *bus, const char *name,
 			  const struct bus_channel_spec *spec, int side);
 
-/* A side of pipe @idx was closed: if nobody has it any more, its memory is given
- * back.  Not while somebody adds a channel; then it is when it is used again. */
+/* A side of pipe @idx was closed: if nobody has it any more, its memory is
+ * given back.  Not while somebody adds a channel; then it is when it is used
+ * again. */
 void bus_channel_shed_pipe(struct bus *bus, uint32_t idx);
 
 /* The pipe that channel @idx is, and the bytes that it may have.  NULL when it

@@ -23,8 +23,8 @@
  *
  * T1b and X1b forbid that T1c sees nothing and X1c finds nobody.  T2 and X2 are
  * on the same word: whoever is doomed will not take another task, so that the
- * signal cannot hit one; and who has let go cannot be doomed any more.  T3 is an
- * acquire of what X3 released: the signal was sent before the flag went.
+ * signal cannot hit one; and who has let go cannot be doomed any more.  T3 is
+ * an acquire of what X3 released: the signal was sent before the flag went.
  *
  * A SIGKILL leaves the word as it was until the parent has reaped the worker.
  * Its request may be another's by then: two places can have the same id for a

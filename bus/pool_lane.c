@@ -32,8 +32,8 @@
  * as long as nobody knows that tasks are short.  Who keeps them back is busy
  * submitting: any other call hands on what there is, first and last, and so
  * does any other sleep on this bus, as it may be for what a task sends us: so
- * nobody sleeps on it.  For all else a task that is kept back is in the ring: it has
- * its place in flight[], and to stop it is to say so in canceled[].
+ * nobody sleeps on it.  For all else a task that is kept back is in the ring:
+ * it has its place in flight[], and to stop it is to say so in canceled[].
  *
  * Ageing.  A lane that has something gets its turn after 8 tasks from the lanes
  * above it, so the lowest of three that are all full gets one in 9 or so.

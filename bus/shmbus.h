@@ -160,8 +160,8 @@ BUS_API int bus_attach(struct bus *bus, struct bus **mine);
 /*
  * bus_close - leave the bus
  *
- * Frees what this endpoint holds: leased messages go to others, loans that
- * were not committed are dropped.  Queues, coordinators and pools of this handle
+ * Frees what this endpoint holds: leased messages go to others, loans that were
+ * not committed are dropped.  Queues, coordinators and pools of this handle
  * must have been freed before.  NULL does nothing.
  */
 BUS_API void bus_close(struct bus *bus);
@@ -346,8 +346,8 @@ BUS_API int bus_queue_give_back(struct bus_queue *queue, struct bus_msg *msg);
  */
 BUS_API int bus_queue_close(struct bus_queue *queue);
 
-/* As close, but what nobody has taken yet is thrown away.  Returns 0, or -EPROTO
- * when what is there makes no sense; it is closed all the same. */
+/* As close, but what nobody has taken yet is thrown away.  Returns 0, or
+ * -EPROTO when what is there makes no sense; it is closed all the same. */
 BUS_API int bus_queue_abort(struct bus_queue *queue);
 
 /*
@@ -466,8 +466,9 @@ BUS_API int bus_pipe(struct bus *bus, const struct bus_pipe_config *config,
  * have been used here before, if no message is half sent or half received.
  * Frees the handle of this process, unless it fails.
  *
- * Returns 0 (also when the child has begun to use it already, has given it away,
- * or is dead), -EBADF, -EBUSY (a message is on loan or under way), -EINVAL.
+ * Returns 0 (also when the child has begun to use it already, has given it
+ * away, or is dead), -EBADF, -EBUSY (a message is on loan or under way),
+ * -EINVAL.
  */
 BUS_API int bus_pipe_hand_over(struct bus_pipe *pipe, pid_t pid);
 
@@ -819,8 +820,8 @@ struct bus_coord_config {
  * lives: a slow one, or one that hangs, holds up those behind it, though others
  * are idle.  Leave it at 1 where requests may take long, or unequally long.
  *
- * When a worker dies only the request that it was at has one attempt more; those
- * that it had not begun go to others as if nobody had had them.
+ * When a worker dies only the request that it was at has one attempt more;
+ * those that it had not begun go to others as if nobody had had them.
  */
 
 /*
@@ -847,8 +848,8 @@ BUS_API int bus_coord_start(struct bus *bus, const char *name,
  *
  * Results that were not collected are dropped.  A caller that has changed its
  * user may not kill its workers any more: they are left alone, and end when the
- * request that they are at is over.  Returns 0, or -ETIMEDOUT when workers had to be
- * killed.  NULL does nothing.
+ * request that they are at is over.  Returns 0, or -ETIMEDOUT when workers had
+ * to be killed.  NULL does nothing.
  */
 BUS_API int bus_coord_stop(struct bus_coord *coord, int64_t timeout_ns);
 
@@ -1005,8 +1006,8 @@ struct bus_pool_config {
  * Returns 0, -EEXIST (the name is taken), -ENOSPC (room for the ring or for a
  * worker's pipe), -EUSERS (more workers than the bus has endpoints), -EAGAIN or
  * -ENOMEM (fork, memory), -EMFILE or -ENFILE (descriptors), -EINVAL, -E2BIG,
- * -EBUSY (another process adds a channel and does not get on), -EPROTO.  Then no
- * worker is left.
+ * -EBUSY (another process adds a channel and does not get on), -EPROTO.  Then
+ * no worker is left.
  */
 BUS_API int bus_pool_start(struct bus *bus, const char *name,
 			   const struct bus_pool_config *config,
@@ -1020,17 +1021,19 @@ BUS_API int bus_pool_start(struct bus *bus, const char *name,
  * join is for a pool that was closed or terminated, else it says -EBUSY.  Its
  * time-out changes nothing: it can be called again.  A worker that somebody has
  * stopped (SIGSTOP) is waited for until it goes on: give join a time-out, and
- * terminate.  For workers that may not be killed see bus_coord_stop().  close and terminate return
- * 0, also the second time; join 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EBUSY.
+ * terminate.  For workers that may not be killed see bus_coord_stop().  close
+ * and terminate return 0, also the second time; join 0, -EAGAIN, -ETIMEDOUT,
+ * -EINTR, -EBUSY.
  */
 BUS_API int bus_pool_close(struct bus_pool *pool);
 BUS_API int bus_pool_join(struct bus_pool *pool, int64_t timeout_ns);
 BUS_API int bus_pool_terminate(struct bus_pool *pool);
 
 /* Terminate if it was not joined, and free all; also the futures and imaps that
- * were not freed: they must not be used any more.  Callbacks that were not called
- * yet are called.  Never in a callback, nor in the source of an imap: the call
- * that they are called from goes on with the pool.  NULL does nothing. */
+ * were not freed: they must not be used any more.  Callbacks that were not
+ * called yet are called.  Never in a callback, nor in the source of an imap:
+ * the call that they are called from goes on with the pool.  NULL does
+ * nothing. */
 BUS_API void bus_pool_free(struct bus_pool *pool);
 
 /*
@@ -1039,8 +1042,8 @@ BUS_API void bus_pool_free(struct bus_pool *pool);
  * More are forked at once; those who are too many leave when they have done
  * what they have in hand.  Returns 0, -EINVAL, -EUSERS (more than the bus has
  * endpoints), -EPIPE (closed), -ECHILD (broken); or -EAGAIN, -ENOMEM (fork),
- * -EMFILE, -ENFILE (a descriptor), -ENOSPC (room for a worker's pipe): then it is
- * as it shall be, and those who are missing are tried again.
+ * -EMFILE, -ENFILE (a descriptor), -ENOSPC (room for a worker's pipe): then it
+ * is as it shall be, and those who are missing are tried again.
  */
 BUS_API int bus_pool_scale(struct bus_pool *pool, uint32_t n_workers);
 

@@ -83,9 +83,9 @@
  *	k is TAKEN and DONE, k+1 still HELD: between two, none is blamed; that
  *	    k is answered is seen from seq
  *
- * The change from HELD to TAKEN needs no CAS.  While the owner lives nobody else
- * changes the word: helpers only replace older positions, a scan takes what is
- * PENDING, a recovery what is of the dead.
+ * The change from HELD to TAKEN needs no CAS.  While the owner lives nobody
+ * else changes the word: helpers only replace older positions, a scan takes
+ * what is PENDING, a recovery what is of the dead.
  *
  * Order.  First in, first out, with these exceptions: a message whose live
  * producer was passed, or that was given back or redelivered, comes later.

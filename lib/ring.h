@@ -277,10 +277,10 @@ SB_INLINE void sb_ring_ahead_of_take(struct sb_ring_end *e, uint64_t pos,
 
 /*
  * Back off.  Who lost a CAS has just taken three lines away from the one who
- * won: the ticket, its record and the slot, and the winner gets them back before
- * its next message.  So the loser lets it go on undisturbed for a while: twice
- * as long with each loss, up to a few microseconds, and less again with each
- * claim or take that succeeds.  With several at once on each side, on two
+ * won: the ticket, its record and the slot, and the winner gets them back
+ * before its next message.  So the loser lets it go on undisturbed for a while:
+ * twice as long with each loss, up to a few microseconds, and less again with
+ * each claim or take that succeeds.  With several at once on each side, on two
  * processors, that was 1.4 times as fast; who is alone never comes here.
  */
 #define SB_RING_BACK_OFF_MAX 64u /* steps of sb_relax() */

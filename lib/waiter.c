@@ -115,11 +115,12 @@ static uint64_t valid_bits(const struct sb_bells *bells, uint32_t i)
  * between S2 and S5, where it will find the bell changed.
  *
  * Killed between the two, the bit is gone and nobody has rung: no other waker
- * finds this sleeper.  It looks again when the death is recovered, as that wakes
- * all, or when its slice ends.  So it costs nothing to speak of where somebody
- * sleeps with io_uring and has the dead one's pidfd in its wait, as a coordinator
- * has its workers'; 1 to 50 ms where that one has to poll the pidfd, without
- * io_uring; and otherwise, with either, what is left of a heartbeat_ns.
+ * finds this sleeper.  It looks again when the death is recovered, as that
+ * wakes all, or when its slice ends.  So it costs nothing to speak of where
+ * somebody sleeps with io_uring and has the dead one's pidfd in its wait, as a
+ * coordinator has its workers'; 1 to 50 ms where that one has to poll the
+ * pidfd, without io_uring; and otherwise, with either, what is left of a
+ * heartbeat_ns.
  */
 static bool claim_and_ring(struct sb_sleepers *set,
 			   const struct sb_bells *bells, uint32_t id)

@@ -1,5 +1,6 @@
 /*
- * rival_iceoryx.c - iceoryx: messages lent by a publisher, taken by a subscriber
+ * rival_iceoryx.c - iceoryx: messages lent by a publisher, taken by a
+ * subscriber
  *
  * A message is written and read in its chunk, which is lent, published, taken
  * and released; with a copy the same, and a copy on either side.  So that

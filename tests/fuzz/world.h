@@ -3,8 +3,8 @@
  *
  * Every atomic access counts as a step, so that an endless loop is found
  * without a clock; time goes on by itself; nobody sleeps, forks or kills; and
- * private memory comes from an arena that can be set back (fuzz.h).  Once that is
- * frozen there are no system calls: one takes as long as a call of ours.
+ * private memory comes from an arena that can be set back (fuzz.h).  Once that
+ * is frozen there are no system calls: one takes as long as a call of ours.
  */
 #ifndef FUZZ_WORLD_H
 #define FUZZ_WORLD_H

@@ -302,9 +302,9 @@ static double now(void)
 /*
  * Who stops us by SIGTSTP, as a terminal does, wants the processor for himself:
  * the parts are groups of their own, and do not hear of it.  They cannot be
- * stopped anywhere, or what waits for somebody would say later that he hung, and
- * who is stopped on purpose could not be told from who is not; so each of their
- * processes stops before its next point.  SIGSTOP, because a SIGTSTP does
+ * stopped anywhere, or what waits for somebody would say later that he hung,
+ * and who is stopped on purpose could not be told from who is not; so each of
+ * their processes stops before its next point.  SIGSTOP, because a SIGTSTP does
  * nothing when no shell is there to say SIGCONT.
  */
 static volatile sig_atomic_t told_to_stop;
