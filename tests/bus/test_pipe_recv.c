@@ -314,6 +314,20 @@ static int dies_in_the_middle(void *arg)
 	return 0;
 }
 
+/* Who only tries looks for a death now and then; and all is over when it is
+ * told. */
+static void check_tries(void)
+{
+	int ret = bus_pipe_recv(b, in, 1500, NULL, 0);
+
+	if (ret == -EAGAIN) {
+		cr_assert_eq(bus_reap(bus), 1);
+		cr_assert_eq(bus_pipe_poll(b, 0), 0);
+		ret = bus_pipe_recv(b, in, 1500, NULL, 0);
+	}
+	cr_assert_eq(ret, -EOWNERDEAD);
+}
+
 Test(pipe_recv, a_writer_that_dies_in_the_middle_of_a_message_is_told_once)
 {
 	struct bus_part part;
@@ -347,14 +361,7 @@ Test(pipe_recv, a_writer_that_dies_in_the_middle_of_a_message_is_told_once)
 			} else {
 				t_wait(child);
 				child = 0;
-				cr_assert_eq(
-					bus_pipe_recv(b, in, 1500, NULL, 0),
-					-EAGAIN);
-				cr_assert_eq(bus_reap(bus), 1);
-				cr_assert_eq(bus_pipe_poll(b, 0), 0);
-				cr_assert_eq(
-					bus_pipe_recv(b, in, 1500, NULL, 0),
-					-EOWNERDEAD);
+				check_tries();
 			}
 			for (int i = 0; i < 3; i++)
 				cr_assert_eq(

@@ -84,6 +84,7 @@ test_unknown_cases_and_points_are_usage_errors()
 	grep -q '^  ring/n2/' err || fail 'no cases of ring'
 	! grep -q '^  bus/' err || fail 'cases of other parts'
 	expect 2 kill --only rin
+	expect 2 kill --only ring/n2/pu
 	expect 2 kill --only ''
 	expect 2 kill --only ring/n2/put/empty --at 100000000
 	grep -q '100000000' err || fail 'it does not name the point'
@@ -126,6 +127,9 @@ test_one_point()
 {
 	expect 0 kill --only ring/n2/put/empty --at 7 --format json
 	grep -q '"points":1,' out || fail 'not one point'
+	# one of each that goes on from there
+	expect 0 kill --only ring/n2/put --at 7 --format json
+	grep -q '"points":[2-9][0-9]*,' out || fail 'not some points'
 }
 
 test_one_part()

@@ -85,7 +85,7 @@ static const char usage[] =
 	"      --full           everything, for hours\n"
 	"      --seed S         of what is random (default: the day)\n"
 	"      --format FORMAT  text (default) or json, an object a line\n"
-	"      --only CASE      of one test: only this case, or part, of it\n"
+	"      --only CASE      of one test: only this case, or all below it\n"
 	"      --at N           ... and of that only this point\n"
 	"  -v, --verbose        counts of each case, on standard error\n"
 	"      --list           print the tests, or the cases of one, and "
@@ -530,7 +530,7 @@ static bool has_case(const struct test *t)
 	if (!note_cases(t))
 		return true;
 	for (uint32_t i = 0; i < c->n; i++)
-		if (!strcmp(c->name[i], opt.only))
+		if (torture_is_of(c->name[i], opt.only))
 			return true;
 	if (interrupted)
 		return true;

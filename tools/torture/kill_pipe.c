@@ -39,7 +39,9 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include "tools/torture/audit.h"
 #include "tools/torture/kill_pipe.h"
@@ -115,6 +117,15 @@ static void kill_victim(enum t_stop stop)
 
 /* --------------------------------------------------------------- a point -- */
 
+/* Has the child that the victim had forked left, too?  It may be nobody on the
+ * bus yet, and yet have an end. */
+static bool no_orphan(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return errno == ECHILD;
+}
+
 static void survive(void)
 {
 	bool well = true;
@@ -132,6 +143,8 @@ static void survive(void)
 	else if (kp.op->flow != ALONE)
 		well = kp_peer_survives();
 	kp_end_peer(well);
+	if (kp.op->flow == ALONE && !point_soon(no_orphan))
+		BAD(hung, "the child of the dead does not leave");
 	if (torture->at >= 0)
 		kp_dump();
 	if (well)

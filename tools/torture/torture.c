@@ -34,13 +34,21 @@ static void note(struct cases *c, const char *name)
 			 torture->part ? "/" : "", name);
 }
 
+bool torture_is_of(const char *name, const char *only)
+{
+	size_t n = strlen(only);
+
+	return n && strncmp(name, only, n) == 0 &&
+	       (name[n] == 0 || name[n] == '/');
+}
+
 bool torture_wants(const char *name)
 {
 	if (torture->cases) {
 		note(torture->cases, name);
 		return false;
 	}
-	return !torture->only || strcmp(torture->only, name) == 0;
+	return !torture->only || torture_is_of(name, torture->only);
 }
 
 bool torture_has(bool is)

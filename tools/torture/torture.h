@@ -71,6 +71,10 @@ int chaos_main(void);
 int faults_main(void);
 int threats_main(void);
 
+/* Is case @name what --only asks for: that one, or the beginning of its name up
+ * to a '/'? */
+bool torture_is_of(const char *name, const char *only);
+
 /* Is @name what --only asks for, or is everything?  Called once for each case
  * that there is, and before anything is done for it. */
 bool torture_wants(const char *name);
