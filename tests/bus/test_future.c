@@ -861,6 +861,7 @@ static void keep_back(struct bus_future **f, int n)
 	is_busy();
 	bus_future_free(t_submit(HOLD, 1));
 	bus_future_free(t_submit(HOLD, 1));
+	t_await_begun(1); /* so it does not sleep */
 	for (int i = 0; i < n; i++)
 		f[i] = t_submit(LOG, i);
 	cr_assert_gt(pool->n_run, 0);
