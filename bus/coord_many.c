@@ -220,6 +220,11 @@ void bus_coord_ahead(struct bus_coord *co, uint32_t n)
 						  n * SB_POS_ONE));
 }
 
+bool bus_coord_idle(const struct bus_coord *co)
+{
+	return sb_sleepers_any(&co->c.chan->rx);
+}
+
 /* --------------------------------------------------------------- collect -- */
 
 struct collecting {

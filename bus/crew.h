@@ -250,6 +250,9 @@ uint32_t bus_coord_take_each(struct bus_coord *coord, uint32_t most, bool sure,
  * way.  For the only one who submits. */
 void bus_coord_ahead(struct bus_coord *coord, uint32_t n);
 
+/* Does a worker sleep for want of requests?  A look: he may just have begun. */
+bool bus_coord_idle(const struct bus_coord *coord);
+
 /* Why calls say -ECHILD: what init said, or how workers died.  "" else. */
 const char *bus_coord_error(const struct bus_coord *coord);
 

@@ -137,8 +137,12 @@ static int wait_for(struct bus_future *t, uint64_t deadline)
 {
 	int ret = bus_pool_check(t->pool);
 
-	if (sb_unlikely(ret) || t->over)
+	if (sb_unlikely(ret))
 		return ret;
+	if (t->over) {
+		bus_lanes_flush(t->pool);
+		return 0;
+	}
 	return bus_pool_wait(t->pool, is_over, t, deadline);
 }
 
@@ -146,7 +150,9 @@ int bus_future_done(struct bus_future *t)
 {
 	if (bus_pool_check(t->pool))
 		return -EINVAL;
-	if (!t->over)
+	if (t->over)
+		bus_lanes_flush(t->pool);
+	else
 		bus_pool_progress(t->pool, false);
 	return t->over;
 }
@@ -161,8 +167,11 @@ int bus_future_get(struct bus_future *t, struct bus_result *result,
 {
 	int ret;
 
-	/* What has come is there without a look at anything else. */
+	/* What has come is there without a look at anything else; and whoever
+	 * gets one for each that he submits is no reason to end a run. */
 	if (sb_likely(t->over && t->pool->fork_gen == sb_fork_gen)) {
+		if (sb_unlikely(t->pool->n_run))
+			bus_lanes_feed(t->pool);
 		*result = bus_task_result(t);
 		return 0;
 	}

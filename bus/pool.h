@@ -274,7 +274,8 @@ struct bus_pool {
 	uint64_t next_number;
 	/* a run that is kept back, and counted in n_in_ring: pool_lane.c */
 	uint32_t n_run;
-	bool keeping; /* in the list bus->keeping; n_run may be 0 again */
+	bool keeping;    /* in the list bus->keeping; n_run may be 0 again */
+	bool never_idle; /* workers spin, for ever */
 	struct bus_pool *next_keeping;
 	uint32_t run_most, run_from; /* how many; if so many are in the ring */
 	size_t run_bytes;
@@ -462,8 +463,9 @@ void bus_lanes_scaled(struct bus_pool *p);
 /* Look at the clock if it is time to, and go more or less far ahead. */
 void bus_lanes_adapt(struct bus_pool *p);
 
-/* Hand on what was kept back. */
+/* Hand on what was kept back; or only if a worker has nothing to do. */
 void bus_lanes_flush(struct bus_pool *p);
+void bus_lanes_feed(struct bus_pool *p);
 
 /* Never again: the pool goes. */
 void bus_lanes_down(struct bus_pool *p);

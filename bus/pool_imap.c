@@ -433,6 +433,8 @@ int bus_imap_next(struct bus_imap *im, struct bus_result *result,
 	for (;;) {
 		fill(im);
 		if (has_next(im)) {
+			if (sb_unlikely(im->pool->n_run))
+				bus_lanes_feed(im->pool);
 			give(im, result);
 			return 0;
 		}

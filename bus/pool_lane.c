@@ -29,11 +29,15 @@
  * one claim.  A run is no longer than what the workers have, so the first ones
  * go at once and the runs grow; nor than a sixteenth of how far we go ahead, so
  * that no more is kept back than some tens of microseconds of work, and nothing
- * as long as nobody knows that tasks are short.  Who keeps them back is busy
- * submitting: any other call hands on what there is, first and last, and so
- * does any other sleep on this bus, as it may be for what a task sends us: so
- * nobody sleeps on it.  For all else a task that is kept back is in the ring:
- * it has its place in flight[], and to stop it is to say so in canceled[].
+ * as long as nobody knows that tasks are short.  We count as the workers' what
+ * they have answered and we have not looked at, so who submits seldom learns
+ * from a worker that sleeps that it is time; one that never does is for who
+ * wants the lowest latency, and there nothing is kept back.  Who keeps them
+ * back is busy submitting, or using results: any other call hands on what there
+ * is, first and last, and so does any other sleep on this bus, as it may be for
+ * what a task sends us: so nobody sleeps on it.  For all else a task that is
+ * kept back is in the ring: it has its place in flight[], and to stop it is to
+ * say so in canceled[].
  *
  * Ageing.  A lane that has something gets its turn after 8 tasks from the lanes
  * above it, so the lowest of three that are all full gets one in 9 or so.
@@ -236,7 +240,8 @@ void bus_lanes_depth(struct bus_pool *p, uint32_t depth)
 	p->depth = depth;
 	p->run_most = depth / RUN_SHARE < SB_BATCH_MAX ? depth / RUN_SHARE
 						       : SB_BATCH_MAX;
-	p->run_from = p->run_most < 2 ? UINT32_MAX : depth_min(p);
+	p->run_from =
+		p->run_most < 2 || p->never_idle ? UINT32_MAX : depth_min(p);
 }
 
 /* Is it too long ago that half of the ring was answered? */
@@ -337,6 +342,12 @@ void bus_lanes_flush(struct bus_pool *p)
 		(void)hand_on_run(p, NULL);
 }
 
+void bus_lanes_feed(struct bus_pool *p)
+{
+	if (bus_coord_idle(p->co))
+		(void)hand_on_run(p, NULL);
+}
+
 static void note_keeping(struct bus_pool *p)
 {
 	if (sb_likely(p->keeping))
@@ -395,7 +406,8 @@ static int keep_back(struct bus_future *t, const void *buf, size_t len)
 	p->run_ids[p->n_run++] = (uintptr_t)t;
 	note_keeping(p);
 	take_off(t);
-	return p->n_run < p->run_most && p->n_run * 2 < p->n_in_ring
+	return p->n_run < p->run_most && p->n_run * 2 < p->n_in_ring &&
+			       !bus_coord_idle(p->co)
 		       ? 0
 		       : hand_on_run(p, t);
 }
@@ -605,6 +617,9 @@ int bus_lanes_up(struct bus_pool *p)
 		return -ENOMEM;
 	for (uint32_t i = n; i-- > 0;)
 		p->free_index[p->n_free_index++] = (uint16_t)i;
+	p->never_idle =
+		(p->config.spin ? p->config.spin : p->bus->config.spin) ==
+		BUS_SPIN_ALWAYS;
 	bus_lanes_depth(p, 0);
 	p->next_number = 1;
 	return 0;

@@ -1095,8 +1095,11 @@ struct bus_task_config {
  *
  * While tasks are short and the workers have some, the next ones are handed on
  * in runs: when there are enough (64 at most), or with the next call of this
- * process on the bus that is of the pool and no submit, or sleeps.  Who submits
- * and then is busy elsewhere for long calls bus_future_done() first.
+ * process on the bus that is of the pool and no submit, or sleeps; but with a
+ * submit, and with one that returns a result which is there already, only if a
+ * worker sleeps for want of tasks.  Who submits and then is busy elsewhere for
+ * long calls bus_future_done() first, of any future.  With BUS_SPIN_ALWAYS each
+ * task is handed on at once.
  *
  * Memory: @buf is copied.
  *
@@ -1120,7 +1123,7 @@ BUS_API int bus_pool_apply(struct bus_pool *pool, uint32_t handler,
 			   const void *buf, size_t len_bytes,
 			   struct bus_result *result, int64_t timeout_ns);
 
-/* Is it complete?  1 or 0; does not wait, but makes progress. */
+/* Is it complete?  1 or 0; does not wait, but makes progress if it is not. */
 BUS_API int bus_future_done(struct bus_future *future);
 
 /*

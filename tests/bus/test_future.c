@@ -861,6 +861,7 @@ static void keep_back(struct bus_future **f, int n)
 	is_busy();
 	bus_future_free(t_submit(HOLD, 1));
 	bus_future_free(t_submit(HOLD, 1));
+	t_await_begun(1); /* so it does not sleep */
 	for (int i = 0; i < n; i++)
 		f[i] = t_submit(LOG, i);
 	cr_assert_gt(pool->n_run, 0);
@@ -964,6 +965,116 @@ Test(future, what_was_kept_back_can_be_canceled)
 	t_apply(ECHO, 1, BUS_RESULT_OK);
 	expect_log(order, lengthof(order));
 	cr_assert_eq(t_pool_stats().n_canceled, 1);
+}
+
+/* Nor does who is told at once what has long been known: a look or a wait is one
+ * of the calls that hand on. */
+Test(future, what_was_kept_back_goes_with_a_look_at_what_is_over)
+{
+	struct bus_future *f[8];
+
+	keep_back(f, 5);
+	cr_assert_eq(bus_future_cancel(f[0]), 0);
+	f[5] = t_submit(LOG, 5);
+	cr_assert_gt(pool->n_run, 0);
+	cr_assert_eq(bus_future_done(f[0]), 1);
+	cr_assert_eq(pool->n_run, 0);
+	f[6] = t_submit(LOG, 6);
+	cr_assert_gt(pool->n_run, 0);
+	cr_assert_eq(bus_future_wait(f[0], 0), 0);
+	cr_assert_eq(pool->n_run, 0);
+}
+
+static void wait_for_idle(void)
+{
+	while (!sb_sleepers_any(&pool->co->c.chan->rx))
+		nap(MS);
+}
+
+/* Who submits seldom is no reason to wait for a run: the workers are idle. */
+Test(future, nothing_is_kept_back_for_a_submit_that_takes_long)
+{
+	bool at_once = false;
+
+	t_pool(1);
+	is_busy();
+	for (int i = 0; i < 40; i++)
+		bus_future_free(t_submit(LOG, i));
+	for (int i = 0; i < 4 && !at_once; i++) {
+		wait_for_idle();
+		bus_future_free(t_submit(LOG, i));
+		at_once = !pool->n_run;
+	}
+	cr_assert(at_once);
+}
+
+/* Nor for who gets what is there. */
+Test(future, nothing_is_kept_back_for_a_get_that_takes_long)
+{
+	struct bus_future *f = NULL;
+	bool at_once = false;
+
+	t_pool(1);
+	is_busy();
+	f = t_submit(LOG, 0);
+	t_get(f, BUS_RESULT_OK);
+	for (int i = 0; i < 40 || !pool->n_run; i++)
+		bus_future_free(t_submit(LOG, i));
+	for (int i = 0; i < 4 && !at_once; i++) {
+		wait_for_idle();
+		cr_assert_eq(bus_future_get(f, &result, 0), 0);
+		at_once = !pool->n_run;
+	}
+	cr_assert(at_once);
+}
+
+/* Nobody can see that they have nothing to do. */
+Test(future, nothing_is_kept_back_from_workers_that_never_sleep)
+{
+	struct bus_pool_config c = t_pool_config(1);
+
+	c.spin = BUS_SPIN_ALWAYS;
+	t_pool_with(&c);
+	is_busy();
+	for (int i = 0; i < 40; i++) {
+		bus_future_free(t_submit(NAP, 1));
+		cr_assert_eq(pool->n_run, 0);
+	}
+}
+
+static int some_logs(void *ctx, const void **item, size_t *len)
+{
+	static struct order o = { LOG, 0 };
+	int *left = ctx;
+
+	*item = &o;
+	*len = sizeof(o);
+	return (*left)-- > 0;
+}
+
+/* The same of who takes long with each result of an imap. */
+Test(future, nothing_is_kept_back_while_results_of_an_imap_are_used)
+{
+	struct bus_map_config c = BUS_MAP_CONFIG_INIT;
+	bool at_once = false;
+	struct bus_imap *im;
+	int left = 1000;
+
+	t_pool(1);
+	is_busy();
+	c.window = 200;
+	cr_assert_eq(bus_pool_imap(pool, 0, some_logs, &left, &c, &im), 0);
+	do {
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+		cr_assert_gt(left, 0);
+	} while (!pool->n_run);
+	for (int i = 0; i < 4 && !at_once; i++) {
+		wait_for_idle();
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+		at_once = !pool->n_run;
+	}
+	cr_assert(at_once);
+	bus_imap_free(im);
 }
 
 static int submit_another(void *ctx, struct bus_future *f,

@@ -167,12 +167,18 @@ none()
 	test -z "$("$@")"
 }
 
-# begin [COMMAND...]: a run, by that command, that has a name in /dev/shm nearly always, as $pid
-begin()
+# start [COMMAND...]: a run, by that command, as $pid
+start()
 {
 	env BUSTORTURE_RUN="$dir" "$@" "$BUSTORTURE" kill --full --format json \
 		--only bus/open/empty/poll >out 2>err &
 	pid=$!
+}
+
+# begin [COMMAND...]: a run, by that command, that has a name in /dev/shm nearly always, as $pid
+begin()
+{
+	start "$@"
 	eventually names $pid >/dev/null || fail 'it makes no name'
 }
 
@@ -270,6 +276,22 @@ test_stopped_goes_on_without_harm()
 		grep -q "\"$key\":0," out || fail "$key is not 0"
 	done
 	! grep FAILED err || fail 'a point is bad'
+}
+
+# Who goes on before he has stopped does not stop afterwards.
+test_continued_at_once_goes_on()
+{
+	for after in 0.002 0.004 0.006 0.01 0.02; do
+		start
+		sleep $after
+		kill -s TSTP $pid
+		sleep 0.002
+		kill -s CONT $pid
+		sleep 0.5
+		! stopped || fail 'it has stopped for ever'
+		kill -s CONT $pid # or it would not end
+		end TERM 143
+	done
 }
 
 test_stopped_can_be_ended()

@@ -381,6 +381,7 @@ static pid_t start_part(const struct test *t, size_t p, const char *only)
 	for (size_t i = 0; i < lengthof(ending); i++)
 		signal(ending[i], SIG_DFL);
 	signal(SIGTSTP, SIG_DFL);
+	signal(SIGCONT, SIG_DFL);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 		_exit(1);
 	_exit(part_main(t, p, only));
@@ -616,8 +617,16 @@ static void suspend(int sig)
 	told_to_stop = sig;
 }
 
+/* Also before we have come to it. */
+static void go_on(int sig)
+{
+	(void)sig;
+	told_to_stop = 0;
+}
+
 static void catch_signals(void)
 {
+	signal(SIGCONT, go_on);
 	if (signal(SIGTSTP, suspend) == SIG_IGN)
 		signal(SIGTSTP, SIG_IGN);
 	for (size_t i = 0; i < lengthof(ending); i++)

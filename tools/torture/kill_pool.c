@@ -311,14 +311,15 @@ static void do_tasks(void)
 	get(1);
 }
 
-/* More than the worker has to do: the last ones go in runs. */
+/* More than the worker has to do: the last ones go in runs, in most points; not
+ * where the worker sleeps just when they come. */
 static void do_runs(void)
 {
 	bus_lanes_depth(pool, BUS_POOL_DEPTH_MAX);
 	pool->lap_ns = SB_FOREVER / 2; /* and stay like that */
 	for (uint64_t i = 0; i < N_TASKS; i++)
 		submit(i);
-	if (!pool->n_run)
+	if (pool->run_from >= N_TASKS)
 		WRONG();
 	sh->ready = 1;
 	for (uint64_t i = 0; i < N_TASKS; i++)
