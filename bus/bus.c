@@ -20,6 +20,7 @@
 #include "bus/recover.h"
 #include "bus/settings.h"
 #include "lib/clock.h"
+#include "lib/copy.h"
 #include "lib/fence.h"
 
 const char *bus_version(void)
@@ -108,9 +109,9 @@ static int map_open(const char *name, uint32_t flags, struct bus_map **out)
 	}
 	ret = -EPROTO;
 	if (map->seg.bytes >= sizeof(struct bus_header)) {
-		memcpy(&map->sizes,
-		       &((struct bus_header *)map->seg.base)->sizes,
-		       sizeof(map->sizes));
+		sb_copy_once(&map->sizes,
+			     &((struct bus_header *)map->seg.base)->sizes,
+			     sizeof(map->sizes));
 		if (!bus_layout(&map->sizes, &map->off) &&
 		    (map->off.bytes == map->seg.bytes ||
 		     SB_MUTATED(check_layout)))

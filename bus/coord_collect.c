@@ -53,7 +53,7 @@ static int read_error(struct bus_coord *co, struct bus_entry *e,
 {
 	struct bus_request_error error;
 
-	memcpy(&error, area, sizeof(error));
+	sb_copy_once(&error, area, sizeof(error));
 	r->kind = BUS_RESULT_ERROR;
 	r->code = error.code;
 	r->data = "";

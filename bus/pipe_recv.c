@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "bus/pipe.h"
+#include "lib/copy.h"
 
 #define FRAG_HEAD sizeof(struct bus_fragment)
 
@@ -99,7 +100,7 @@ static int look(struct bus_pipe *p, struct front_record *r)
 			break;
 		}
 		/* Once, and the copy is used: the writer may change it. */
-		memcpy(&r->f, data, FRAG_HEAD);
+		sb_copy_once(&r->f, data, FRAG_HEAD);
 		r->data += FRAG_HEAD;
 		r->len -= FRAG_HEAD;
 		r->what = what_fragment(p, &r->f, r->len);

@@ -187,7 +187,7 @@ static void read_answer(struct bus_future *t, struct bus_result *r)
 		nonsense(t, r);
 		return;
 	}
-	memcpy(&a, r->data, sizeof(a));
+	sb_copy_once(&a, r->data, sizeof(a));
 	if (sb_likely(a.kind == BUS_ANSWER_HERE)) {
 		r->data = (const unsigned char *)r->data + sizeof(a);
 		r->len_bytes -= sizeof(a);
@@ -404,6 +404,7 @@ static bool is_what_we_need(struct bus_pool *p, bool (*over)(void *arg),
 	if (p->n_queued)
 		return false;
 	bus_coord_take_each(p->co, REFILL_EVERY, true, answered, p);
+	bus_lanes_flush(p); /* a chunk that has died became many tasks */
 	return !p->calls && over(arg);
 }
 

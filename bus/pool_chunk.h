@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "bus/shmbus.h"
+#include "lib/copy.h"
 #include "lib/def.h"
 
 struct bus_chunk {
@@ -49,7 +50,7 @@ SB_INLINE int bus_chunk_read(struct bus_chunk_rest *rest, void *to, size_t n)
 {
 	if (rest->left < n)
 		return -EPROTO;
-	memcpy(to, rest->at, n);
+	sb_copy_once(to, rest->at, n);
 	rest->at += n;
 	rest->left -= n;
 	return 0;

@@ -32,6 +32,7 @@
 
 #include "bus/pipe_side.h"
 #include "bus/pool.h"
+#include "lib/copy.h"
 
 /* Slots: a large result should stay in the second cache on its way, and a
  * small bus has room for small ones only. */
@@ -74,7 +75,7 @@ static int begin(struct bus_pool *p, struct bus_pool_place *pl,
 		bus_count(&p->bus->ep->counts.rejected, 1);
 		return -EPROTO;
 	}
-	memcpy(&pl->parcel, part->data, head);
+	sb_copy_once(&pl->parcel, part->data, head);
 	pl->receiving = true;
 	pl->done = 0;
 	pl->total = part->total_bytes - head;

@@ -26,6 +26,7 @@
 
 #include "bus/pool_chunk.h"
 #include "bus/pool_task.h"
+#include "lib/copy.h"
 
 /* What a task that forks leaves in its child, if that comes back. */
 #define EXIT_STRAY 0
@@ -49,7 +50,7 @@ static int parse(struct job *job, const void *req, size_t len)
 
 	if (len < sizeof(h))
 		return -EPROTO;
-	memcpy(&h, req, sizeof(h));
+	sb_copy_once(&h, req, sizeof(h));
 	job->id = h.id_flags >> 8;
 	job->chunk = h.id_flags & BUS_TASK_CHUNK;
 	job->handler = (uint32_t)(h.when >> 48);

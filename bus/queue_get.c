@@ -36,7 +36,7 @@ int bus_queue_read_cell(struct bus_queue *q, uint64_t pos, uint64_t seq,
 	uint32_t cell;
 
 	if ((seq & SB_SEQ_FLAGS) == SB_FLAG_BLOB) {
-		memcpy(&cell, msg->data, sizeof(cell));
+		sb_copy_once(&cell, msg->data, sizeof(cell));
 		if (sb_blob_is(&q->bus->blob, cell, q->idx, pos) &&
 		    !sb_blob_get_len(&q->bus->blob, cell, &len)) {
 			msg->cell = cell;

@@ -35,6 +35,7 @@
 #include "bus/pace.h"
 #include "bus/reply.h"
 #include "bus/worker.h"
+#include "lib/copy.h"
 #include "lib/proc.h"
 
 /* --------------------------------------------------------------- answers -- */
@@ -123,7 +124,7 @@ static SB_NOINLINE int find_cells(struct bus_reply *r, uint64_t seq,
 	uint32_t cell;
 
 	if (l->head_bytes) {
-		memcpy(&cell, slot, sizeof(cell));
+		sb_copy_once(&cell, slot, sizeof(cell));
 		if (!sb_blob_is(blob, cell, r->c->idx, r->pos) ||
 		    sb_blob_cell_bytes(blob, cell) < l->result_bytes)
 			return -EPROTO;
@@ -133,7 +134,7 @@ static SB_NOINLINE int find_cells(struct bus_reply *r, uint64_t seq,
 		return *len <= l->request_bytes || SB_MUTATED(check_request_len)
 			       ? 0
 			       : -EPROTO;
-	memcpy(&cell, *req, sizeof(cell));
+	sb_copy_once(&cell, *req, sizeof(cell));
 	if (!sb_blob_is(blob, cell, r->c->idx, r->pos) || cell == r->res_cell ||
 	    sb_blob_get_len(blob, cell, &blob_len))
 		return -EPROTO;

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "lib/blob.h"
+#include "lib/copy.h"
 
 /* kind, in the lowest bits of an owner word */
 enum { FREE, OWNED, SLOT };
@@ -109,7 +110,7 @@ int sb_blob_attach(struct sb_blob *b, struct sb_blob_pool *pool, size_t bytes,
 
 	if (bytes < sizeof(*pool))
 		return -EPROTO;
-	__builtin_memcpy(&copy, pool, sizeof(copy));
+	sb_copy_once(&copy, pool, sizeof(copy));
 	if (!plausible(&copy, bytes) && !SB_MUTATED(check_pool))
 		return -EPROTO;
 	*b = (struct sb_blob){ .base = (unsigned char *)pool,

@@ -15,6 +15,7 @@
 #ifndef SB_COPY_H
 #define SB_COPY_H
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "lib/def.h"
@@ -102,6 +103,16 @@ SB_INLINE void sb_copy(void *to, const void *from, size_t n)
 		sb_copy_out(to, from, n);
 	else
 		memcpy(to, from, n);
+}
+
+/*
+ * What another may change at any time, to be checked and then used: after the
+ * fence no compiler may read again what it has read.
+ */
+SB_INLINE void sb_copy_once(void *to, const void *from, size_t n)
+{
+	memcpy(to, from, n);
+	atomic_signal_fence(memory_order_seq_cst);
 }
 
 /* What is not a word or two.  A function, for more than that inline makes the
