@@ -376,7 +376,10 @@ all '.env.date | fromdate > 1700000000'
 all '.env.command | endswith("--duration 0.03 --runs 3 --format json --rival pipe")'
 all "(.env.kernel | contains(\"$(uname -r)\")) and (.env.io_uring | type) == \"boolean\""
 all '(.values | length) == .runs and (.pingpongs | length) == .runs'
-all 'getpath(.figure | split(".")) as $median | .values | index($median) != null'
+# of seven digits
+all 'getpath(.figure | split(".")) as $median | .values |
+     any(. == $median or (. != null and $median != null and
+         (. - $median | fabs) <= $median / 1000000))'
 all '.ours == (.transport | startswith("shmbus"))'
 all '[.regime] - ["near", "far", "mixed", "unknown"] == []'
 all '. as $row | (.round_regimes | length) == .runs and
@@ -389,8 +392,11 @@ all 'if .hist then .hist[0][0] <= .ns.min and .hist[-1][0] <= 4398046511103
      else true end'
 all 'if .ours then true else .best_rival == null end'
 all 'if .ours or .floor then true else .ratio_to_first == null end'
-some '.ours and .ratio > 0 and .best_rival == "pipe"'
-some '(.ours | not) and .ratio > 0'
+# Where no round of a row was as near as most were it is compared with nothing.
+some '(.ours and .ratio > 0 and .best_rival == "pipe") or
+      (.warnings | any(contains("with nothing")))'
+some '((.ours | not) and .ratio > 0) or
+      (.warnings | any(contains("with nothing")))'
 
 echo "= a row is compared with those who offer the same, and with all"
 expect 0 rtt stream --size 8 --duration 0.03 --runs 3 --format json \
