@@ -156,6 +156,15 @@ static int init_waiter(struct sb_waiter *w, const struct task *t)
 	}
 }
 
+static bool in_threads; /* this run, and not in processes */
+
+/* See lib/fence.h: where threads of a process end, as those of the run before
+ * did, Linux may lose a wake, and the heartbeat has to find it. */
+static bool may_lose(void)
+{
+	return bells.asym && in_threads;
+}
+
 /* Take until the stop.  A sleeper in a crowd at times gives up early, perhaps
  * with a wake in its hands. */
 static int sleeper(void *arg)
@@ -176,7 +185,7 @@ static int sleeper(void *arg)
 		complain("sleeper %u: no waiter: %s", t->id, strerror(-ret));
 		return 1;
 	}
-	w.heartbeat_ns = 2 * DEADLINE;
+	w.heartbeat_ns = may_lose() ? SB_NS_PER_S / 10 : 2 * DEADLINE;
 	for (;;) {
 		bool early = t->n_wakers && n++ % 4 == 3;
 		uint64_t now = sb_now_ns();
@@ -330,6 +339,7 @@ static void start_all(struct run *sleepers, struct run *wakers,
 {
 	bool crowd = choice->crowd;
 
+	in_threads = !choice->forks;
 	for (uint32_t i = 0; i < choice->n; i++) {
 		sleepers[i].fn = sleeper;
 		sleepers[i].task = (struct task){
