@@ -19,10 +19,10 @@
  * MEMBARRIER_CMD_GLOBAL_EXPEDITED, of which every process on the hot side
  * must have registered (sb_fence_register), a forked child again.
  *
- * Linux does not always keep it (seen with 6.18): when a thread ends and the CPU
- * goes on with another of the same process, it forgets that this process has
- * registered, until the CPU has run another process.  A barrier of that time
- * passes the CPU by: 15 of 5 million were without effect where eight threads
+ * Linux does not always keep it (seen with 6.18): when a thread ends and the
+ * CPU goes on with another of the same process, it forgets that this process
+ * has registered, until the CPU has run another process.  A barrier of that
+ * time passes the CPU by: 15 of 5 million were without effect where eight threads
  * ended for each thousand, none where none did.  So in a process whose threads
  * come and go a wake may be lost, and is found by the sleeper's heartbeat.
  *
