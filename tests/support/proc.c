@@ -42,6 +42,11 @@ pid_t t_fork(int (*fn)(void *arg), void *arg)
 	_exit(fn(arg));
 }
 
+int t_status(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
 int t_wait(pid_t child)
 {
 	int status;
@@ -50,7 +55,7 @@ int t_wait(pid_t child)
 		if (errno != EINTR)
 			die("waitpid");
 	}
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+	return t_status(status);
 }
 
 void t_kill(pid_t child)

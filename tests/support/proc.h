@@ -44,6 +44,9 @@ pid_t t_fork(int (*fn)(void *arg), void *arg);
 /* Wait for @child.  Returns its exit status, or -signal that killed it. */
 int t_wait(pid_t child);
 
+/* What t_wait() makes of waitpid(2)'s @status. */
+int t_status(int status);
+
 /* Wait for @child, which must exit with 0. */
 #define t_join(child) T_ASSERT(t_wait(child) == 0)
 

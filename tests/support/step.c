@@ -28,6 +28,8 @@
 /* Where the victim is before its next step. */
 static uint64_t last_pc;
 
+static int end_status; /* of the last that was found ended, from waitpid(2) */
+
 static int trace_me(void *arg)
 {
 	(void)arg;
@@ -134,8 +136,10 @@ static int resume(int request, pid_t victim, enum t_stop (*blocked)(void *arg),
 			if (stop != T_STEPPED)
 				return stop;
 		}
-		if (!WIFSTOPPED(status))
+		if (!WIFSTOPPED(status)) {
+			end_status = status;
 			return T_ENDED;
+		}
 		/* a signal is no breakpoint, but as good as a step */
 	} while (request == PTRACE_CONT && WSTOPSIG(status) != SIGTRAP);
 	return T_STEPPED;
@@ -371,8 +375,10 @@ static int stop_signal(pid_t victim, enum t_stop stop)
 				continue;
 			return -errno;
 		}
-		if (!WIFSTOPPED(status))
+		if (!WIFSTOPPED(status)) {
+			end_status = status;
 			return -ESRCH;
+		}
 		if (WSTOPSIG(status) == SIGSTOP)
 			return 0;
 		if (ptrace(PTRACE_CONT, victim, 0, 0))
@@ -410,6 +416,11 @@ int t_step_stop(pid_t victim, enum t_stop stop)
 		nanosleep(&t, NULL);
 	}
 	return ret;
+}
+
+int t_step_status(void)
+{
+	return t_status(end_status);
 }
 
 struct shard {

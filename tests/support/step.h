@@ -81,7 +81,8 @@ int t_step_kill(pid_t victim, enum t_stop stop, bool our_child);
 /*
  * t_step_let_go - trace @victim, whose last step ended so, no longer
  *
- * It goes on as if it had never been traced.  Returns 0 or -errno.
+ * It goes on as if it had never been traced.  Returns 0, -ESRCH when it has
+ * ended meanwhile and is reaped, or another -errno.
  */
 int t_step_let_go(pid_t victim, enum t_stop stop);
 
@@ -89,9 +90,13 @@ int t_step_let_go(pid_t victim, enum t_stop stop);
  * t_step_stop - the same with a SIGSTOP, and wait until it has stopped
  *
  * So a SIGCONT, which removes a SIGSTOP that is still on its way, comes after
- * it.  Returns 0 or -errno.
+ * it.  Returns as t_step_let_go().
  */
 int t_step_stop(pid_t victim, enum t_stop stop);
+
+/* How the victim ended of which a call here said T_ENDED or -ESRCH, and so
+ * reaped it.  As t_wait(). */
+int t_step_status(void);
 
 /*
  * t_each_cpu - run @shard once on each CPU that we may use, all at once, in

@@ -178,6 +178,32 @@ Test(step, a_victim_that_sleeps_is_let_go_and_sleeps_on)
 	cr_assert_eq(t_wait(child), 0);
 }
 
+static int ends_with_7(void *arg)
+{
+	const struct timespec t = { .tv_nsec = 30000000 };
+
+	(void)arg;
+	t_step_offer(&sh->pid, &sh->seized);
+	nanosleep(&t, NULL);
+	_exit(7);
+}
+
+/* It sleeps when we look, and ends before we get to stop it. */
+Test(step, of_a_victim_that_ends_meanwhile_we_learn_how)
+{
+	pid_t child = seize(ends_with_7);
+	siginfo_t info;
+
+	step_until_blocked(child);
+	wait_until_it_has_woken(child);
+	cr_assert_eq(ptrace(PTRACE_CONT, child, 0, 0), 0);
+	while (waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT | __WALL))
+		cr_assert_eq(errno, EINTR);
+	cr_assert_eq(t_step_stop(child, T_BLOCKED), -ESRCH);
+	cr_assert_eq(t_step_status(), 7);
+	cr_assert_eq(waitpid(child, NULL, 0), -1);
+}
+
 Test(step, a_victim_that_runs_is_stopped_before_anybody_goes_on)
 {
 	pid_t child = seize(waits_awake);

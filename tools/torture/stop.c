@@ -85,7 +85,7 @@ static struct {
 	struct row *row;
 	uint32_t n_helped;
 	pid_t client;
-	bool ended; /* before it could be stopped */
+	bool ended; /* before it could be stopped; t_step_status() says how */
 } x;
 
 static struct bus *bus;
@@ -775,9 +775,10 @@ static void finish(void)
 	} else {
 		if (!point_within(2 * POINT_HUNG_NS, is_over)) {
 			BAD(hung, "it does not go on");
-			kill(walk.victim, SIGKILL);
+			if (!x.ended)
+				kill(walk.victim, SIGKILL);
 		}
-		status = x.ended ? 0 : t_wait(walk.victim);
+		status = x.ended ? t_step_status() : t_wait(walk.victim);
 	}
 	if (status)
 		point_bad(torture_verdict(status), "it ended with %d", status);
@@ -794,6 +795,17 @@ static void finish(void)
 	end[0] = end[1] = NULL;
 }
 
+/* It may end instead: a step that does not come where it should takes it past
+ * the end of the operation, and there it sleeps until its workers are gone. */
+static void stop_victim(enum t_stop stop)
+{
+	int ret = stop == T_ENDED ? -ESRCH : t_step_stop(walk.victim, stop);
+
+	x.ended = ret == -ESRCH;
+	if (ret && !x.ended)
+		BAD(wrong, "it cannot be stopped: %s", strerror(-ret));
+}
+
 /* One point; the first of a case is when the operation is over, and measures
  * it.  Returns whether it was the right place. */
 static bool run_once(long k)
@@ -807,9 +819,7 @@ static bool run_once(long k)
 	stop = walk_to(0, k);
 	point_watch("others hang while it is stopped");
 	torture_point(&x.row->t);
-	x.ended = stop == T_ENDED;
-	if (!x.ended && t_step_stop(walk.victim, stop))
-		BAD(wrong, "it cannot be stopped");
+	stop_victim(stop);
 	sh->stopped = 1;
 	others_go_on();
 	/* As if it got the processor late. */
