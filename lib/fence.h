@@ -22,9 +22,9 @@
  * Linux does not always keep it (seen with 6.18): when a thread ends and the
  * CPU goes on with another of the same process, it forgets that this process
  * has registered, until the CPU has run another process.  A barrier of that
- * time passes the CPU by: 15 of 5 million were without effect where eight threads
- * ended for each thousand, none where none did.  So in a process whose threads
- * come and go a wake may be lost, and is found by the sleeper's heartbeat.
+ * time passes the CPU by: 15 of 5 million were without effect where eight
+ * threads ended for each thousand, none where none did.  So whoever relies on a
+ * heavy fence looks once more a moment later (waiter.c, sleep_with_looks).
  *
  * Where that is not to be had both are ordinary fences: @asym false.  All users
  * of a segment must agree on it.

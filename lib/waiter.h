@@ -21,6 +21,9 @@
  * x86 too).  S1 comes before S2, so that a waker that claimed the bit before
  * S5 has changed the bell and S5 returns at once.
  *
+ * Where S3 is a membarrier(2), of which Linux loses one in a million in some
+ * processes (fence.h), S5 begins with a short sleep and one more S4.
+ *
  * A SIGKILL between K1 and K5 leaves a sleeper asleep, and one that hits a
  * sleeper between K5 and its taking of the work eats the wake: whoever
  * recovers a dead endpoint therefore clears its bits and wakes everybody

@@ -976,6 +976,69 @@ Test(waiter, a_lost_wake_is_found_in_a_slice)
 	}
 }
 
+/* Its bit was taken, so others pass it by; the bell will not ring. */
+Test(waiter, who_is_claimed_and_not_rung_can_be_found_again)
+{
+	need_uring();
+	for (size_t b = 0; b < lengthof(both); b++) {
+		struct child c = { 20, both[b], LONG, 10 * SB_NS_PER_MS };
+		pid_t child = t_fork(take_one, &c);
+
+		cr_assert(wait_asleep(20, child));
+		sb_sleepers_clear(&sh->set[0], 20); /* the waker died after K4 */
+		cr_assert(wait_asleep(20, child));
+		put(0, 1);
+		t_join(child);
+	}
+}
+
+/* The message is there at the second sure look since our bit is set. */
+static int not_at_first(void *arg, bool sure)
+{
+	int *n_sure = arg;
+
+	if (!has_bit(&sh->set[0], 1))
+		return -EAGAIN;
+	return sure && ++*n_sure == 2 ? 7 : -EAGAIN;
+}
+
+static void take_what_comes_late(enum sb_backend backend, uint64_t heartbeat_ns)
+{
+	int n_sure = 0;
+	struct sb_wait c = { .try_ = not_at_first,
+			     .arg = &n_sure,
+			     .sets = { &sh->set[0] },
+			     .n_sets = 1 };
+	uint64_t start = sb_now_ns();
+	struct sb_waiter w;
+
+	init(&w, 1, backend);
+	w.heartbeat_ns = heartbeat_ns;
+	cr_assert_eq(sb_waiter_wait(&w, &c, start + LONG), 7);
+	cr_assert_lt(sb_now_ns() - start, LONG / 2);
+	cr_assert_eq(w.n_parks, 1);
+	cr_assert(no_bits());
+	sb_waiter_close(&w);
+}
+
+/* As when Linux has lost the barrier of S3; see lib/fence.h. */
+Test(waiter, with_membarrier_there_is_a_second_look_long_before_a_heartbeat)
+{
+	need_uring();
+	if (sb_fence_register())
+		cr_skip_test("no membarrier(2) here");
+	bells.asym = true;
+	for (size_t b = 0; b < lengthof(both); b++)
+		take_what_comes_late(both[b], LONG);
+}
+
+Test(waiter, a_heartbeat_looks_and_leaves_the_bits_where_they_are)
+{
+	need_uring();
+	for (size_t b = 0; b < lengthof(both); b++)
+		take_what_comes_late(both[b], 5 * SB_NS_PER_MS);
+}
+
 /* Heartbeat, signals ------------------------------------------------------ */
 
 static void count(void *arg)

@@ -158,11 +158,14 @@ static int init_waiter(struct sb_waiter *w, const struct task *t)
 
 static bool in_threads; /* this run, and not in processes */
 
-/* See lib/fence.h: where threads of a process end, as those of the run before
- * did, Linux may lose a wake, and the heartbeat has to find it. */
-static bool may_lose(void)
+/*
+ * Longer than the deadline, so of no help.  The second look, after a tenth of
+ * it, is within the deadline only where it is needed: where threads of a process
+ * end, as those of the run before did, Linux may lose a barrier (lib/fence.h).
+ */
+static uint64_t heartbeat(void)
 {
-	return bells.asym && in_threads;
+	return (bells.asym && in_threads ? 2 : 20) * DEADLINE;
 }
 
 /* Take until the stop.  A sleeper in a crowd at times gives up early, perhaps
@@ -185,7 +188,7 @@ static int sleeper(void *arg)
 		complain("sleeper %u: no waiter: %s", t->id, strerror(-ret));
 		return 1;
 	}
-	w.heartbeat_ns = may_lose() ? SB_NS_PER_S / 10 : 2 * DEADLINE;
+	w.heartbeat_ns = heartbeat();
 	for (;;) {
 		bool early = t->n_wakers && n++ % 4 == 3;
 		uint64_t now = sb_now_ns();
