@@ -488,7 +488,7 @@ SB_INLINE void bus_lane_answered(struct bus_pool *p, struct bus_future *t)
 
 /* ---------------------------------------------------------- pool_limit.c -- */
 
-enum { BUS_STAGE_LIMIT, BUS_STAGE_SOFT, BUS_STAGE_KILL };
+enum { BUS_STAGE_LIMIT, BUS_STAGE_TELL, BUS_STAGE_SOFT, BUS_STAGE_KILL };
 
 /* What is to be done at t->due_ns is t->stage.  0 or -ENOMEM.  And
  * bus_due_remove(). */

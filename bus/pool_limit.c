@@ -25,6 +25,8 @@
 
 #include "bus/pool.h"
 
+#define TELL_AGAIN_NS (10 * SB_NS_PER_MS)
+
 /* ------------------------------------------------------------------ heap -- */
 
 static void place_at(struct bus_pool *p, uint32_t at, struct bus_future *t)
@@ -132,19 +134,26 @@ static void go_to_stage(struct bus_future *t, uint8_t stage, uint64_t at_ns)
 		for_each_holder(t, BUS_PLACE_DOOMED, SIGKILL);
 }
 
+/* Where X1b is a membarrier(2), which Linux may lose (lib/fence.h), T1 and X1
+ * may have passed each other unseen.  So look for a worker once more. */
 static void tell(struct bus_future *t)
 {
 	struct bus_pool *p = t->pool;
+	bool asym = p->bus->map->sizes.asym;
 	uint64_t now;
+	int told;
 
-	if (bus_crew_tell(p->area, p->n_places, t->index, bus_task_id(t),
-			  p->bus->map->sizes.asym) < 0) {
+	told = bus_crew_tell(p->area, p->n_places, t->index, bus_task_id(t),
+			     asym);
+	now = sb_now_ns();
+	if (told < 0) {
 		/* Nobody has it, or only an answer is left: it is shed. */
-		if (t->heap_at)
+		if (asym && t->stage != BUS_STAGE_TELL)
+			go_to_stage(t, BUS_STAGE_TELL, now + TELL_AGAIN_NS);
+		else if (t->heap_at)
 			bus_due_remove(t);
 		return;
 	}
-	now = sb_now_ns();
 	if (p->config.soft_signal > 0)
 		go_to_stage(t, BUS_STAGE_SOFT, now + p->config.grace_ns);
 	else
@@ -155,6 +164,8 @@ void bus_task_stop(struct bus_future *t, uint32_t kind, int32_t code)
 {
 	if (t->flying) {
 		bus_task_end(t, kind, code);
+		t->stage =
+			BUS_STAGE_LIMIT; /* of old: it has been told nothing */
 		tell(t);
 		return;
 	}
@@ -195,6 +206,9 @@ static void act(struct bus_future *t, uint64_t now)
 	switch (t->stage) {
 	case BUS_STAGE_LIMIT:
 		bus_task_stop(t, BUS_RESULT_TIMEOUT, -ETIMEDOUT);
+		return;
+	case BUS_STAGE_TELL:
+		tell(t);
 		return;
 	case BUS_STAGE_SOFT:
 		n = for_each_holder(t, BUS_PLACE_TOLD | BUS_PLACE_SIGNAL,

@@ -23,8 +23,10 @@
  * CPU goes on with another of the same process, it forgets that this process
  * has registered, until the CPU has run another process.  A barrier of that
  * time passes the CPU by: 15 of 5 million were without effect where eight
- * threads ended for each thousand, none where none did.  So whoever relies on a
- * heavy fence looks once more a moment later (waiter.c, sleep_with_looks).
+ * threads ended for each thousand, none where none did.  What the hot side has
+ * stored is then in memory a moment later, so whoever relies on a heavy fence
+ * looks once more: a sleeper (waiter.c, sleep_with_looks), who cancels a task
+ * (bus/pool_limit.c, tell); or takes sb_fence_heavy_sure (recovery of a ring).
  *
  * Where that is not to be had both are ordinary fences: @asym false.  All users
  * of a segment must agree on it.
@@ -40,6 +42,16 @@ int sb_fence_register(void);
 /* Costs half a microsecond, or about ten if registered processes run on other
  * CPUs, each of which is interrupted. */
 void sb_fence_heavy(bool asym);
+
+/* For who cannot come back later: by the last of so many the store has had its
+ * time to arrive, whatever became of the first. */
+#define SB_FENCE_SURE 8
+
+SB_INLINE void sb_fence_heavy_sure(bool asym)
+{
+	for (int i = 0; i < (asym ? SB_FENCE_SURE : 1); i++)
+		sb_fence_heavy(asym);
+}
 
 SB_INLINE void sb_fence_light(bool asym)
 {

@@ -98,7 +98,7 @@ static void orphan(struct sb_ring_end *e, uint64_t i, uint32_t id)
 static void free_orphans(struct sb_ring_end *e, struct sb_ring_recovered *what)
 {
 	if (!SB_MUTATED(r5_fence))
-		sb_fence_heavy(e->asym); /* R5 <-> D2 */
+		sb_fence_heavy_sure(e->asym); /* R5 <-> D2 */
 	for (uint64_t i = 0; i <= e->mask; i++) {
 		uint64_t own = ld_acq(&e->pown[i]), p = SB_POS(own), w;
 		_Atomic uint64_t *seq = &sb_ring_slot(e, p)->seq;

@@ -568,6 +568,32 @@ Test(future, cancel_of_a_running_one_kills_it_in_the_end)
 	cr_assert_eq(shared->n_begun, 1);
 }
 
+/* As when Linux has lost the barrier of X1b: nobody is seen to have the task,
+ * and whoever takes it does not see that it is canceled. */
+Test(future, a_cancel_that_was_not_seen_is_told_later)
+{
+	struct bus_future *f;
+	uint32_t place = 0;
+
+	t_pool(1);
+	if (!bus->map->sizes.asym)
+		cr_skip_test("no membarrier(2) here");
+	t_submit(HOLD, 1);
+	t_await_begun(1);
+	f = t_submit(POLITE, 0);
+	cr_assert(f->flying);
+	cr_assert_eq(bus_future_cancel(f), 0);
+	st_rlx(&bus_crew_canceled(f->pool->area, f->pool->n_places)[f->index],
+	       0);
+	shared->go = 1;
+	t_await_begun(2);
+	t_apply(ECHO, 1, BUS_RESULT_OK);
+	t_get(f, BUS_RESULT_CANCELED);
+	bus_future_free(f);
+	cr_assert(t_eventually(is_idle, &place, 20000));
+	cr_assert_eq(t_pool_stats().n_deaths, 0);
+}
+
 Test(future, free_of_a_running_one_lets_it_go_on)
 {
 	struct bus_future *f;

@@ -989,7 +989,8 @@ static void on_alarm(int sig)
 Test(wait, a_signal_ends_it_where_that_is_wanted)
 {
 	struct sigaction sa = { .sa_handler = on_alarm };
-	struct itimerval t = { { 0, 0 }, { 0, 30000 } };
+	/* again and again: one that comes while we are awake is not noticed */
+	struct itimerval t = { { 0, 30000 }, { 0, 30000 } };
 	struct bus_config c = wait_config();
 	struct bus_poll it;
 

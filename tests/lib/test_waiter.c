@@ -993,59 +993,135 @@ Test(waiter, who_is_claimed_and_not_rung_can_be_found_again)
 	}
 }
 
-/* The message is there at the second sure look since our bit is set. */
-static int not_at_first(void *arg, bool sure)
-{
-	int *n_sure = arg;
+/* A message that is there at a sure look, counted from S4 on. */
+struct late {
+	int at, n_sure;
+	int n_away; /* tries since then that found our bit taken away */
+};
 
-	if (!has_bit(&sh->set[0], 1))
+static int take_late(void *arg, bool sure)
+{
+	struct late *late = arg;
+
+	if (!has_bit(&sh->set[0], 1)) {
+		late->n_away += late->n_sure > 0;
 		return -EAGAIN;
-	return sure && ++*n_sure == 2 ? 7 : -EAGAIN;
+	}
+	return sure && ++late->n_sure == late->at ? 7 : -EAGAIN;
 }
 
-static void take_what_comes_late(enum sb_backend backend, uint64_t heartbeat_ns)
+static void wait_for_late(struct sb_waiter *w, struct late *late)
 {
-	int n_sure = 0;
-	struct sb_wait c = { .try_ = not_at_first,
-			     .arg = &n_sure,
+	struct sb_wait c = { .try_ = take_late,
+			     .arg = late,
 			     .sets = { &sh->set[0] },
 			     .n_sets = 1 };
 	uint64_t start = sb_now_ns();
-	struct sb_waiter w;
 
-	init(&w, 1, backend);
-	w.heartbeat_ns = heartbeat_ns;
-	cr_assert_eq(sb_waiter_wait(&w, &c, start + LONG), 7);
+	cr_assert_eq(sb_waiter_wait(w, &c, start + LONG), 7);
 	cr_assert_lt(sb_now_ns() - start, LONG / 2);
-	cr_assert_eq(w.n_parks, 1);
+	cr_assert_eq(w->n_parks, 1);
 	cr_assert(no_bits());
-	sb_waiter_close(&w);
+}
+
+static void count(void *arg)
+{
+	++*(int *)arg;
+}
+
+static void need_membarrier(void)
+{
+	if (sb_fence_register())
+		cr_skip_test("no membarrier(2) here");
+	bells.asym = true;
 }
 
 /* As when Linux has lost the barrier of S3; see lib/fence.h. */
 Test(waiter, with_membarrier_there_is_a_second_look_long_before_a_heartbeat)
 {
 	need_uring();
-	if (sb_fence_register())
-		cr_skip_test("no membarrier(2) here");
-	bells.asym = true;
-	for (size_t b = 0; b < lengthof(both); b++)
-		take_what_comes_late(both[b], LONG);
+	need_membarrier();
+	for (size_t b = 0; b < lengthof(both); b++) {
+		struct late late = { .at = 2 };
+		struct sb_waiter w;
+
+		init(&w, 1, both[b]);
+		w.heartbeat_ns = LONG;
+		wait_for_late(&w, &late);
+		sb_waiter_close(&w);
+	}
+}
+
+/* One that comes too early, for a heartbeat, is none. */
+Test(waiter, a_heartbeat_that_is_due_does_not_take_the_second_look_away)
+{
+	need_uring();
+	need_membarrier();
+	for (size_t b = 0; b < lengthof(both); b++) {
+		struct late late = { .at = 3 };
+		struct sb_waiter w;
+		int n = 0;
+
+		init(&w, 1, both[b]);
+		w.heartbeat = count;
+		w.heartbeat_arg = &n;
+		w.heartbeat_ns = LONG;
+		w.beat_ns = sb_now_ns() - 2 * LONG;
+		wait_for_late(&w, &late);
+		cr_assert_eq(n, 1);
+		sb_waiter_close(&w);
+	}
 }
 
 Test(waiter, a_heartbeat_looks_and_leaves_the_bits_where_they_are)
 {
 	need_uring();
-	for (size_t b = 0; b < lengthof(both); b++)
-		take_what_comes_late(both[b], 5 * SB_NS_PER_MS);
+	for (size_t b = 0; b < lengthof(both); b++) {
+		struct late late = { .at = 5 };
+		struct sb_waiter w;
+
+		init(&w, 1, both[b]);
+		w.heartbeat_ns = 5 * SB_NS_PER_MS;
+		wait_for_late(&w, &late);
+		cr_assert_eq(late.n_away, 0);
+		sb_waiter_close(&w);
+	}
+}
+
+/* As the recovery of a waker that was killed after K4. */
+static void take_our_bit(void *arg)
+{
+	int *n = arg;
+
+	if (++*n == 1)
+		sb_sleepers_clear(&sh->set[0], 1);
+	else if (*n == 2)
+		st_rlx(&sh->stage, has_bit(&sh->set[0], 1));
+}
+
+Test(waiter, a_heartbeat_that_takes_our_bit_has_it_set_again)
+{
+	need_uring();
+	for (size_t b = 0; b < lengthof(both); b++) {
+		struct sb_wait c = waits_for(1);
+		struct sb_waiter w;
+		int n = 0;
+
+		init(&w, 1, both[b]);
+		w.heartbeat = take_our_bit;
+		w.heartbeat_arg = &n;
+		w.heartbeat_ns = 20 * SB_NS_PER_MS;
+		st_rlx(&sh->stage, 0);
+		while (n < 2)
+			cr_assert_eq(sb_waiter_wait(&w, &c,
+						    sb_now_ns() + SB_NS_PER_S),
+				     -ETIMEDOUT);
+		cr_assert_eq(ld_rlx(&sh->stage), 1);
+		sb_waiter_close(&w);
+	}
 }
 
 /* Heartbeat, signals ------------------------------------------------------ */
-
-static void count(void *arg)
-{
-	++*(int *)arg;
-}
 
 Test(waiter, heartbeat_runs_while_waiting)
 {

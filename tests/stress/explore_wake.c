@@ -665,6 +665,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	gap_steps(); /* measured once: no schedule may depend on it */
 	base = real_now_ns();
 	end = base + (uint64_t)(seconds * 1e9);
 	if (seed)

@@ -356,6 +356,9 @@ int t_step_kill(pid_t victim, enum t_stop stop, bool our_child)
 	return 0;
 }
 
+#define REAPED                                                                 \
+	1 /* instead of an error: it has ended, and end_status says how */
+
 /*
  * Bring @victim to the stop before it gets a SIGSTOP, and drop what comes
  * before that: the end of its step, if it has woken since we looked, or because
@@ -365,7 +368,7 @@ static int stop_signal(pid_t victim, enum t_stop stop)
 {
 	int status;
 
-	if (stop == T_ENDED || kill(victim, SIGSTOP))
+	if (kill(victim, SIGSTOP))
 		return -ESRCH;
 	if (stop == T_STEPPED && ptrace(PTRACE_CONT, victim, 0, 0))
 		return -errno;
@@ -377,7 +380,7 @@ static int stop_signal(pid_t victim, enum t_stop stop)
 		}
 		if (!WIFSTOPPED(status)) {
 			end_status = status;
-			return -ESRCH;
+			return REAPED;
 		}
 		if (WSTOPSIG(status) == SIGSTOP)
 			return 0;
@@ -399,23 +402,41 @@ static int detach(pid_t victim, enum t_stop stop, int sig)
 	return ret;
 }
 
+/* What to say of @ret.  Who is not there any more, or about to die, is reaped. */
+static int outcome(pid_t victim, int ret)
+{
+	if (ret == -ESRCH) {
+		do
+			ret = waitpid(victim, &end_status, __WALL);
+		while ((ret == victim && WIFSTOPPED(end_status)) ||
+		       (ret < 0 && errno == EINTR));
+		ret = ret < 0 ? -errno : REAPED;
+	}
+	return ret == REAPED ? -ESRCH : ret;
+}
+
 int t_step_let_go(pid_t victim, enum t_stop stop)
 {
-	return detach(victim, stop, 0);
+	if (stop == T_ENDED)
+		return -ESRCH;
+	return outcome(victim, detach(victim, stop, 0));
 }
 
 int t_step_stop(pid_t victim, enum t_stop stop)
 {
 	const struct timespec t = { .tv_nsec = 30000 };
-	int ret = detach(victim, stop, SIGSTOP);
 	char state;
+	int ret;
 
+	if (stop == T_ENDED)
+		return -ESRCH;
+	ret = detach(victim, stop, SIGSTOP);
 	while (!ret && (state = state_of(victim)) != 'T') {
 		if (state == 'X' || state == 'Z')
 			ret = -ESRCH;
 		nanosleep(&t, NULL);
 	}
-	return ret;
+	return outcome(victim, ret);
 }
 
 int t_step_status(void)

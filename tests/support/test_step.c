@@ -204,6 +204,18 @@ Test(step, of_a_victim_that_ends_meanwhile_we_learn_how)
 	cr_assert_eq(waitpid(child, NULL, 0), -1);
 }
 
+Test(step, a_victim_that_is_killed_meanwhile_is_reaped)
+{
+	for (int i = 0; i < 20; i++) {
+		pid_t child = seize(waits_awake);
+
+		kill(child, SIGKILL);
+		cr_assert_eq(t_step_stop(child, T_STEPPED), -ESRCH);
+		cr_assert_eq(t_step_status(), -SIGKILL);
+		cr_assert_eq(waitpid(child, NULL, 0), -1);
+	}
+}
+
 Test(step, a_victim_that_runs_is_stopped_before_anybody_goes_on)
 {
 	pid_t child = seize(waits_awake);
