@@ -32,6 +32,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/rivals/keeper.h"
 #include "bench/tick.h"
 
 #define START_MS 10000
@@ -104,20 +105,6 @@ static void end_daemon(pid_t pid, int stop)
 	waitpid(pid, NULL, 0);
 }
 
-/* Ctrl-C is for busbench. */
-static void ignore_terminal(void)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT,
-				       SIGPIPE };
-	int null = open("/dev/null", O_RDWR);
-
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		signal(signals[i], SIG_IGN);
-	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		dup2(null, fd);
-	close(null);
-}
-
 static pid_t fork_daemon(struct iceoryx_pool pool, int life, int ready,
 			 int *stop)
 {
@@ -145,7 +132,7 @@ static void be_keeper(struct iceoryx_pool pool, int life, int ready)
 	pid_t pid;
 
 	iceoryx_daemon_prefix(prefix, sizeof(prefix));
-	ignore_terminal();
+	keeper_detach();
 	pid = fork_daemon(pool, life, ready, &stop);
 	close(ready);
 	if (pid < 0)

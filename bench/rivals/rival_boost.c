@@ -9,7 +9,7 @@
  * nothing or no room sleeps on a condition of that.
  *
  * Who is killed with the mutex stops all others for ever.  Its name is removed
- * as soon as it is open.
+ * as soon as it is open; who is killed before has a keeper.
  */
 #include "config.h"
 
@@ -26,6 +26,7 @@
 #include "bench/chunk.h"
 #include "bench/rivals/boost_queue.h"
 #include "bench/rivals/common.h"
+#include "bench/rivals/keeper.h"
 
 #define HEADER_BYTES 24
 #define SAME_MEMORY  1 /* variant */
@@ -37,18 +38,19 @@ struct lane {
 static int boost_open(const struct spec *spec, struct lane **lane,
 		      struct outcome *out)
 {
-	static unsigned n_opened;
 	bool same = spec->variant & SAME_MEMORY;
 	size_t n = rival_slots(spec, spec->bytes + (same ? HEADER_BYTES : 0),
 			       same);
 	struct lane *made = calloc(1, sizeof(*made));
-	char name[64];
+	char name[KEEPER_NAME_BYTES];
 	int ret;
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
-	snprintf(name, sizeof(name), "busbench.%ld.%u", (long)getpid(),
-		 n_opened++);
+	if (keeper_name("", name, sizeof(name), out) != 0) {
+		free(made);
+		return -1;
+	}
 	ret = boost_queue_open(name, n, spec->bytes, &made->queue);
 	if (ret < 0) {
 		free(made);

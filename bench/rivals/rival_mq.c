@@ -2,8 +2,9 @@
  * rival_mq.c - a POSIX message queue
  *
  * Its name is removed as soon as it is open, so that it vanishes with its
- * processes.  As many messages as the system allows: fs.mqueue.msg_max (10 by
- * default) for an ordinary user, RLIMIT_MSGQUEUE for all.
+ * processes; who is killed before has a keeper.  As many messages as the system
+ * allows: fs.mqueue.msg_max (10 by default) for an ordinary user,
+ * RLIMIT_MSGQUEUE for all.
  */
 #include "config.h"
 
@@ -16,21 +17,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/rivals/keeper.h"
 #include "bench/transport.h"
 
 struct lane {
 	mqd_t queue;
 };
 
-static int open_one(const struct spec *spec, long max_messages, mqd_t *queue)
+static int open_one(const char *name, const struct spec *spec,
+		    long max_messages, mqd_t *queue)
 {
-	static unsigned n_opened;
 	struct mq_attr attr = { .mq_maxmsg = max_messages,
 				.mq_msgsize = (long)spec->bytes };
-	char name[64];
 
-	snprintf(name, sizeof(name), "/busbench.%ld.%u", (long)getpid(),
-		 n_opened++);
 	*queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600,
 			 &attr);
 	if (*queue == (mqd_t)-1)
@@ -45,12 +44,17 @@ static int mq_open_lane(const struct spec *spec, struct lane **lane,
 	/* The most that is of use, then less and less down to the default. */
 	static const long sizes[] = { 4096, 1024, 256, 64, 32, 10, 4 };
 	struct lane *made = calloc(1, sizeof(*made));
+	char name[KEEPER_NAME_BYTES];
 	int ret = -EINVAL;
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
+	if (keeper_name("/", name, sizeof(name), out) != 0) {
+		free(made);
+		return -1;
+	}
 	for (size_t i = 0; ret < 0 && i < sizeof(sizes) / sizeof(sizes[0]); i++)
-		ret = open_one(spec, sizes[i], &made->queue);
+		ret = open_one(name, spec, sizes[i], &made->queue);
 	if (ret < 0) {
 		free(made);
 		return outcome_set(out, OUTCOME_ABSENT,

@@ -9,7 +9,7 @@
  *
  * qb has a mebibyte, the size of its users' IPC buffers, or 8 messages if that
  * is more; qb-mem the memory of ours.  It lives in two files, whose names are
- * removed as soon as they are open.
+ * removed as soon as they are open; who is killed before has a keeper.
  *
  * As it has no queue for many, a farm has a pair of rings for each worker;
  * requests go to the workers in turn, and the coordinator sleeps, when there is
@@ -33,6 +33,7 @@
 #include "bench/calls.h"
 #include "bench/chunk.h"
 #include "bench/rivals/common.h"
+#include "bench/rivals/keeper.h"
 
 #define RING_BYTES    (1u << 20)
 #define RING_MESSAGES 8
@@ -58,14 +59,15 @@ static int qb_open(const struct spec *spec, struct lane **lane,
 		   struct outcome *out)
 {
 	static const char *const files[] = { "header", "data" };
-	static unsigned n_opened;
 	struct lane *made = calloc(1, sizeof(*made));
-	char name[64], path[80];
+	char name[KEEPER_NAME_BYTES], path[KEEPER_NAME_BYTES + 8];
 
 	if (!made)
 		return outcome_set(out, OUTCOME_FAILED, "no memory");
-	snprintf(name, sizeof(name), "/dev/shm/busbench.%ld.%u", (long)getpid(),
-		 n_opened++);
+	if (keeper_name("/dev/shm/", name, sizeof(name), out) != 0) {
+		free(made);
+		return -1;
+	}
 	made->loan = spec->loan;
 	made->spins = rival_spins(spec);
 	made->ring =
