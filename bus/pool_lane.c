@@ -357,15 +357,20 @@ static void note_keeping(struct bus_pool *p)
 	p->bus->keeping = p;
 }
 
+/* One that there is no room for stays in the list, for the next sleep. */
 void bus_pools_hand_on(struct bus *bus)
 {
-	struct bus_pool *p;
+	struct bus_pool **at = &bus->keeping, *p;
 
-	while ((p = bus->keeping)) {
-		bus->keeping = p->next_keeping;
-		p->keeping = false;
+	while ((p = *at)) {
 		if (!p->broken && !p->terminated) /* else they are ended */
 			bus_lanes_flush(p);
+		if (p->n_run) {
+			at = &p->next_keeping;
+			continue;
+		}
+		*at = p->next_keeping;
+		p->keeping = false;
 	}
 }
 

@@ -1153,6 +1153,33 @@ Test(future, what_was_kept_back_goes_before_a_sleep_on_something_else)
 	bus_pipe_free(pipe[1]);
 }
 
+/* There was no room at the first sleep: it is tried again at each. */
+Test(future, what_was_kept_back_for_want_of_room_goes_at_a_later_sleep)
+{
+	struct bus_queue *q = t_queue(bus, "q", 8, 8, 0);
+	struct bus_future *f[5];
+	uint32_t window;
+	uint64_t word;
+
+	keep_back(f, 5);
+	window = pool->co->config.window;
+	pool->co->config.window = pool->co->n_in_ring;
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(
+			bus_queue_get(q, &word, sizeof(word), NULL, MS / 10),
+			-ETIMEDOUT);
+		cr_assert_gt(pool->n_run, 0);
+	}
+	pool->co->config.window = window;
+	cr_assert_eq(bus_queue_get(q, &word, sizeof(word), NULL, MS / 10),
+		     -ETIMEDOUT);
+	cr_assert_eq(pool->n_run, 0);
+	cr_assert(!bus->keeping);
+	shared->go = 1;
+	for (int i = 0; i < 5; i++)
+		t_get(f[i], BUS_RESULT_OK);
+}
+
 /* Who waits does not see what a callback has submitted. */
 Test(future, what_a_callback_submits_is_not_kept_back)
 {
