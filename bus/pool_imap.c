@@ -105,7 +105,7 @@ static struct bus_future *new_task(struct bus_imap *im, uint64_t first,
 	return t;
 }
 
-/* @after: where in the list, if it is ordered. */
+/* @after: where in the list, if it is ordered.  On failure it is nowhere. */
 static int post(struct bus_imap *im, struct bus_future *t, const void *buf,
 		size_t len, struct bus_future *after)
 {
@@ -121,22 +121,43 @@ static int post(struct bus_imap *im, struct bus_future *t, const void *buf,
 	return 0;
 }
 
-/* Item @id has no task that could say what became of it. */
-static void lost_item(struct bus_imap *im, uint64_t id, int code,
-		      struct bus_future *after)
+/* Item @id has no task that could say what became of it.  Returns one that
+ * does, or NULL: there is no memory even for that. */
+static struct bus_future *lost_item(struct bus_imap *im, uint64_t id, int code,
+				    struct bus_future *after)
 {
 	struct bus_future *t = new_task(im, id, 1);
 
-	if (!t) { /* not even memory for that */
+	bus_count(&im->pool->area->counts.n_submitted, 1);
+	if (!t) {
+		bus_pool_count(im->pool, BUS_RESULT_ERROR, 1);
 		im->ended = true;
 		im->error = code;
 		im->n_out--;
-		return;
+		return NULL;
 	}
 	t->kept = true;
 	if (im->ordered)
 		list_add(im, t, after);
 	bus_task_end(t, BUS_RESULT_ERROR, code);
+	return t;
+}
+
+/* Item @id, the next one of a chunk, for itself.  Returns its task, or NULL. */
+static struct bus_future *split_off(struct bus_imap *im, uint64_t id,
+				    struct bus_chunk_rest *rest,
+				    struct bus_future *after)
+{
+	const unsigned char *item;
+	struct bus_future *t;
+	size_t len;
+	int ret = bus_chunk_next(rest, BUS_CHUNK_VAR, &item, &len);
+
+	if (ret)
+		return lost_item(im, id, ret, after);
+	t = new_task(im, id, 1);
+	ret = t ? post(im, t, item, len, after) : -ENOMEM;
+	return ret ? lost_item(im, id, ret, after) : t;
 }
 
 /* Each for itself: one of them kills whoever runs it. */
@@ -145,27 +166,16 @@ static void split(struct bus_imap *im, struct bus_future *t)
 	struct bus_chunk_rest rest = {
 		.at = t->req + sizeof(struct bus_task_head), .left = t->req_len
 	};
-	struct bus_future *after = im->ordered ? t : NULL, *single;
-	const unsigned char *item;
+	struct bus_future *after = t, *single;
 	struct bus_chunk head;
-	size_t len;
-	int ret;
 
 	/* They are not submitted, they still are. */
 	bus_count(&im->pool->area->counts.n_submitted, -(uint64_t)t->n_items);
 	bus_chunk_read(&rest, &head, sizeof(head));
 	for (uint32_t i = 0; i < t->n_items; i++) {
-		ret = bus_chunk_next(&rest, BUS_CHUNK_VAR, &item, &len);
-		single = ret ? NULL : new_task(im, t->for_.imap.first + i, 1);
-		if (!ret)
-			ret = single ? post(im, single, item, len, after)
-				     : -ENOMEM;
-		if (ret) {
-			bus_count(&im->pool->area->counts.n_submitted, 1);
-			lost_item(im, t->for_.imap.first + i, ret, after);
-		}
-		if (im->ordered && after->after)
-			after = after->after;
+		single = split_off(im, t->for_.imap.first + i, &rest, after);
+		if (single)
+			after = single;
 	}
 	if (im->ordered)
 		list_remove(im, t);

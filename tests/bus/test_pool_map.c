@@ -14,6 +14,21 @@ TestSuite(imap, .init = setup, .fini = teardown, .timeout = 200.0);
 
 #define N 500
 
+/* The next so many times there is no memory for tasks.  They are what is aligned
+ * to a line of the cache; pipes are to two. */
+void *__real_aligned_alloc(size_t align, size_t n);
+void *__wrap_aligned_alloc(size_t align, size_t n);
+
+static uint32_t fail_next;
+
+void *__wrap_aligned_alloc(size_t align, size_t n)
+{
+	if (!fail_next || align != SB_CACHELINE)
+		return __real_aligned_alloc(align, n);
+	fail_next--;
+	return NULL;
+}
+
 static struct order in[N];
 static struct order out[N];
 static struct bus_map_item items[N];
@@ -600,6 +615,46 @@ Test(imap, an_item_that_kills_is_given_up_alone)
 		}
 	cr_assert_eq(t_pool_stats().n_submitted, 2 * N * lengthof(imap_chunks));
 	cr_assert_eq(t_pool_stats().n_quarantined, 2 * lengthof(imap_chunks));
+}
+
+/* No memory for an item of a chunk that has killed its worker, and none to say
+ * so: the others are where they were, and then the error is said. */
+Test(imap, items_stay_in_order_though_there_is_no_memory_for_one)
+{
+	struct bus_map_config c = chunked(4);
+	struct bus_pool_stats s;
+	struct bus_future *first;
+	struct bus_imap *im;
+
+	t_pool(1);
+	source.n = 12;
+	source.poison = 2;
+	first = t_submit(HOLD, 1);
+	bus_lanes_depth(pool, 8); /* all chunks have their tasks */
+	pool->lap_ns = sb_now_ns() + 1000 * SB_NS_PER_S;
+	im = start(&c, true);
+	cr_assert_eq(bus_imap_next(im, &result, 0), -EAGAIN);
+	cr_assert_eq(source.next, 12);
+	pool->free = NULL;
+	fail_next = 2;
+	shared->go = 1;
+	for (uint64_t i = 1; i < 12; i++) {
+		cr_assert_eq(bus_imap_next(im, &result, T_LONG), 0);
+		cr_assert_eq(result.id, i, "%d is not %d", (int)result.id,
+			     (int)i);
+		cr_assert_eq(result.kind,
+			     i == 2 ? BUS_RESULT_DEATH : BUS_RESULT_OK);
+	}
+	cr_assert_eq(fail_next, 0);
+	cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENOMEM);
+	cr_assert_eq(bus_imap_next(im, &result, T_LONG), -ENODATA);
+	bus_imap_free(im);
+	t_get(first, BUS_RESULT_OK);
+	s = t_pool_stats();
+	cr_assert_eq(s.n_submitted, 13);
+	cr_assert_eq(s.n_ok, 11);
+	cr_assert_eq(s.n_failed, 1);
+	cr_assert_eq(s.n_quarantined, 1);
 }
 
 Test(imap, items_of_any_size)
