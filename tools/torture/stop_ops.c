@@ -1,0 +1,285 @@
+/*
+ * stop_ops.c - what the victim is stopped in
+ *
+ * Without time limits: who stands still beside others that are busy may reach
+ * any.  That it goes on is seen from outside.
+ */
+#include "config.h"
+
+#include "tools/torture/stop.h"
+
+#define S_EMPTY (1u << EMPTY)
+#define S_ONE   (1u << ONE)
+#define S_FULL  (1u << FULL)
+#define S_ALL   (S_EMPTY | S_ONE | S_FULL)
+
+static void do_put(void)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		if (!bus_queue_put(so.q, so.texts[i], so.op->len, -1))
+			so.sh->put[VICTIM_MSG + i]++;
+		else if (!so.op->closes)
+			WRONG();
+}
+
+static void do_put_many(void)
+{
+	unsigned char three[3 * SMALL];
+	int n;
+
+	for (uint32_t i = 0; i < 3; i++)
+		memcpy(three + i * SMALL, so.texts[i], SMALL);
+	n = bus_queue_put_many(so.q, three, SMALL, 3, -1);
+	if (n < 1)
+		WRONG();
+	for (int i = 0; i < n; i++)
+		so.sh->put[VICTIM_MSG + i]++;
+}
+
+static void do_commit(void)
+{
+	struct bus_msg m;
+
+	if (bus_queue_loan(so.q, so.op->len, &m, -1)) {
+		WRONG();
+		return;
+	}
+	memcpy(m.data, so.texts[0], so.op->len);
+	if (bus_queue_commit(so.q, &m))
+		WRONG();
+	else
+		so.sh->put[VICTIM_MSG]++;
+}
+
+static void do_cancel(void)
+{
+	struct bus_msg m;
+
+	if (bus_queue_loan(so.q, so.op->len, &m, -1) ||
+	    bus_queue_cancel(so.q, &m))
+		WRONG();
+}
+
+/* Others may be faster, so it may find nothing. */
+static void do_get(void)
+{
+	for (int i = 0; i < 2; i++)
+		so_get_message(so.state == EMPTY && !i ? -1 : 0);
+}
+
+static void do_get_many(void)
+{
+	unsigned char buf[3 * SMALL];
+	size_t len[3];
+	int n = bus_queue_get_many(so.q, buf, SMALL, 3, len, 0);
+
+	for (int i = 0; i < n; i++)
+		so_note_got(buf + i * SMALL, len[i]);
+}
+
+static void do_peek(void)
+{
+	struct bus_msg m;
+
+	if (bus_queue_peek(so.q, &m, 0))
+		return;
+	so_note_got(m.data, m.len_bytes);
+	if (bus_queue_release(so.q, &m))
+		WRONG();
+}
+
+static void do_give_back(void)
+{
+	struct bus_msg m;
+
+	if (!bus_queue_peek(so.q, &m, 0) && bus_queue_give_back(so.q, &m))
+		WRONG();
+}
+
+static void do_close(void)
+{
+	bus_queue_close(so.q);
+}
+
+static void do_reap(void)
+{
+	bus_reap(so.bus);
+}
+
+void so_do_leave(void)
+{
+	struct bus_msg m[3];
+
+	bus_queue_peek(so.q, &m[0], 0);
+	bus_queue_loan(so.q, SMALL, &m[1], 0);
+	bus_queue_loan(so.q, BIG, &m[2], 0);
+	bus_queue_free(so.q);
+	bus_close(so.bus);
+}
+
+static void do_open_queue(void)
+{
+	struct bus_queue_config c = BUS_QUEUE_CONFIG_INIT;
+	struct bus_queue *other;
+	uint64_t v = 5;
+
+	c.n_slots = 4;
+	if (bus_queue_open(so.bus, "another", &c, &other) ||
+	    t_put_u64(other, v, 0) || t_get_u64(other) != v)
+		WRONG();
+}
+
+static void do_wait(void)
+{
+	struct bus_poll item = { .kind = BUS_POLL_QUEUE,
+				 .events = BUS_POLL_IN };
+
+	item.on.queue = so.q;
+	if (bus_wait(so.bus, &item, 1, -1) != 1)
+		WRONG();
+}
+
+/* Both slots hold one of BIG bytes. */
+static int n_calls(void)
+{
+	return so.op->len == BIG ? 1 : 2;
+}
+
+static void do_send(void)
+{
+	for (int i = 0; i < n_calls(); i++)
+		so_send_next(so.end[1], &so.sh->next_in, -1);
+}
+
+void so_do_recv(void)
+{
+	for (int i = 0; i < n_calls(); i++)
+		if (so_recv_next(so.end[1], 1, -1))
+			WRONG();
+}
+
+static void do_close_pipe(void)
+{
+	bus_pipe_free(so.end[1]);
+	so.end[1] = NULL;
+}
+
+int so_handler(void *ctx, const void *req, size_t len, struct bus_reply *reply)
+{
+	(void)ctx;
+	return bus_reply_put(reply, req, len);
+}
+
+static void is_answer(const struct bus_result *r, uint64_t i)
+{
+	unsigned char should[BIG];
+
+	so_write_message(should, i);
+	if (r->kind != BUS_RESULT_OK || r->len_bytes != so.op->len ||
+	    memcmp(r->data, should, so.op->len))
+		WRONG();
+}
+
+static void start_coord(void)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+
+	c.handler = so_handler;
+	c.window = 4;
+	c.result_bytes = so.op->len;
+	T_CHECK(bus_coord_start(so.bus, "r", &c, &so.coord) == 0);
+}
+
+static void do_coord(void)
+{
+	unsigned char req[BIG];
+	struct bus_result r;
+
+	for (uint64_t i = 0; i < 3; i++) {
+		so_write_message(req, i);
+		if (bus_submit(so.coord, i, req, so.op->len, -1))
+			WRONG();
+	}
+	for (uint64_t i = 0; i < 3; i++)
+		if (bus_collect(so.coord, &r, -1) || r.id != i)
+			WRONG();
+		else
+			is_answer(&r, i);
+	if (bus_coord_stop(so.coord, -1))
+		WRONG();
+}
+
+static void start_pool(void)
+{
+	static const bus_handler handlers[] = { so_handler };
+	struct bus_pool_config c = BUS_POOL_CONFIG_INIT;
+
+	c.handlers = handlers;
+	c.n_handlers = 1;
+	c.n_workers = 1;
+	T_CHECK(bus_pool_start(so.bus, "p", &c, &so.pool) == 0);
+}
+
+/* Results of BIG bytes come through the worker's pipe. */
+static void do_pool(void)
+{
+	struct bus_future *f[3];
+	unsigned char req[BIG];
+	struct bus_result r;
+
+	for (uint64_t i = 0; i < 3; i++) {
+		so_write_message(req, i);
+		if (bus_pool_submit(so.pool, 0, req, so.op->len, NULL, &f[i],
+				    -1))
+			WRONG();
+	}
+	bus_future_cancel(f[2]);
+	for (uint64_t i = 0; i < 3; i++) {
+		if (bus_future_get(f[i], &r, -1))
+			WRONG();
+		else if (i < 2 || r.kind != BUS_RESULT_CANCELED)
+			is_answer(&r, i); /* it may have been over */
+		bus_future_free(f[i]);
+	}
+}
+
+/* clang-format off */
+const struct op so_ops[] = {
+	{ "put", QUEUE, S_ALL, SMALL, .fn = do_put },
+	{ "put-blob", QUEUE, S_ALL, BIG, .fn = do_put },
+	{ "put-many", QUEUE, S_ALL, SMALL, .fn = do_put_many },
+	{ "loan-commit", QUEUE, S_ALL, SMALL, .fn = do_commit },
+	{ "loan-commit-blob", QUEUE, S_EMPTY, BIG, .fn = do_commit },
+	{ "loan-cancel", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_cancel },
+	{ "get", QUEUE, S_ALL, SMALL, .fn = do_get },
+	{ "get-blob", QUEUE, S_ALL, BIG, .fn = do_get },
+	{ "get-many", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_get_many },
+	{ "peek-release", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_peek },
+	{ "peek-release-blob", QUEUE, S_ONE, BIG, .fn = do_peek },
+	{ "give-back", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_give_back },
+	{ "close", QUEUE, S_ONE, SMALL, .fn = do_close, .closes = true },
+	{ "wait", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_wait },
+	{ "reap", QUEUE, S_ONE | S_FULL, BIG, .fn = do_reap, .dead = true },
+	{ "attach", QUEUE, S_ONE, SMALL, .fn = do_reap, .fresh = true },
+	{ "leave", QUEUE, S_ONE, BIG, .fn = so_do_leave },
+	{ "open-queue", QUEUE, S_ONE, SMALL, .fn = do_open_queue },
+	{ "send", PIPE, S_EMPTY | S_ONE, SMALL, .fn = do_send },
+	{ "send-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_send },
+	{ "recv", PIPE, S_ONE | S_FULL, SMALL, .fn = so_do_recv },
+	{ "recv-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = so_do_recv },
+	{ "close-pipe", PIPE, S_ONE, SMALL, .fn = do_close_pipe,
+	  .closes = true },
+	{ "worker", WORKER, S_EMPTY, SMALL, .fn = NULL },
+	{ "worker-blob", WORKER, S_EMPTY, BIG, .fn = NULL },
+	{ "coord", QUEUE, S_ONE, SMALL, .fn = do_coord,
+	  .crew = true, .before = start_coord },
+	{ "coord-blob", QUEUE, S_ONE, BIG, .fn = do_coord,
+	  .crew = true, .before = start_coord },
+	{ "pool", QUEUE, S_ONE, SMALL, .fn = do_pool,
+	  .crew = true, .before = start_pool, .channel_bytes = 640 << 10 },
+	{ "pool-parcel", QUEUE, S_ONE, BIG, .fn = do_pool,
+	  .crew = true, .before = start_pool, .channel_bytes = 640 << 10 },
+};
+/* clang-format on */
+
+const uint32_t so_n_ops = lengthof(so_ops);
