@@ -112,7 +112,7 @@ build_without()
 		rm -f was_in_header
 	fi
 	! grep -q "SB_MUTATED($1)" "$src"/lib/*.h || touch was_in_header
-	rm -f lib/*.o lib/*.lo tools/torture/bustorture-kill_ring.o
+	rm -f lib/*.o lib/*.lo tools/torture/bustorture-kill_ring_sim.o
 	${MAKE:-make} -s tools/torture/bustorture \
 		CPPFLAGS="-DSB_MUTANT='\"$1\"'" >make.log 2>&1
 )
