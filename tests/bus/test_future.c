@@ -879,18 +879,33 @@ static void is_busy(void)
 	pool->n_answered = pool->n_looked = 0;
 }
 
-/* A pool whose worker has two in hand that hold it, and @n tasks of which the
- * last ones are kept back. */
-static void keep_back(struct bus_future **f, int n)
+/* A pool whose worker has two in hand that hold it: what comes next may be kept
+ * back. */
+static void hold_worker(void)
 {
 	t_pool(1);
 	is_busy();
 	bus_future_free(t_submit(HOLD, 1));
 	bus_future_free(t_submit(HOLD, 1));
 	t_await_begun(1); /* so it does not sleep */
-	for (int i = 0; i < n; i++)
-		f[i] = t_submit(LOG, i);
+}
+
+/* One that is kept back. */
+static struct bus_future *keep_another(int i)
+{
+	struct bus_future *f = t_submit(LOG, i);
+
 	cr_assert_gt(pool->n_run, 0);
+	return f;
+}
+
+/* @n tasks of which the last ones are kept back. */
+static void keep_back(struct bus_future **f, int n)
+{
+	hold_worker();
+	for (int i = 0; i < n - 1; i++)
+		f[i] = t_submit(LOG, i);
+	f[n - 1] = keep_another(n - 1);
 }
 
 /* Who sleeps sleeps on nothing: each call but submit hands them on. */
@@ -903,8 +918,7 @@ Test(future, what_was_kept_back_goes_before_a_wait)
 	keep_back(f, 5);
 	cr_assert_eq(bus_future_done(f[4]), 0);
 	cr_assert_eq(pool->n_run, 0);
-	f[5] = t_submit(LOG, 5);
-	cr_assert_gt(pool->n_run, 0);
+	f[5] = keep_another(5);
 	it.on.future = f[0];
 	cr_assert_eq(bus_wait(bus, &it, 1, MS), -ETIMEDOUT);
 	cr_assert_eq(pool->n_run, 0);
@@ -1001,12 +1015,10 @@ Test(future, what_was_kept_back_goes_with_a_look_at_what_is_over)
 
 	keep_back(f, 5);
 	cr_assert_eq(bus_future_cancel(f[0]), 0);
-	f[5] = t_submit(LOG, 5);
-	cr_assert_gt(pool->n_run, 0);
+	f[5] = keep_another(5);
 	cr_assert_eq(bus_future_done(f[0]), 1);
 	cr_assert_eq(pool->n_run, 0);
-	f[6] = t_submit(LOG, 6);
-	cr_assert_gt(pool->n_run, 0);
+	f[6] = keep_another(6);
 	cr_assert_eq(bus_future_wait(f[0], 0), 0);
 	cr_assert_eq(pool->n_run, 0);
 }
@@ -1108,8 +1120,7 @@ static int submit_another(void *ctx, struct bus_future *f,
 {
 	(void)f;
 	(void)r;
-	*(struct bus_future **)ctx = t_submit(LOG, 3);
-	cr_assert_gt(pool->n_run, 0);
+	*(struct bus_future **)ctx = keep_another(3);
 	return 0;
 }
 
@@ -1134,13 +1145,11 @@ Test(future, what_was_kept_back_goes_before_a_sleep_on_something_else)
 	cr_assert_eq(bus_queue_get(q, &word, sizeof(word), NULL, MS),
 		     -ETIMEDOUT);
 	cr_assert_eq(pool->n_run, 0);
-	f[5] = t_submit(LOG, 5);
-	cr_assert_gt(pool->n_run, 0);
+	f[5] = keep_another(5);
 	cr_assert_eq(bus_pipe_recv(pipe[0], &word, sizeof(word), NULL, MS),
 		     -ETIMEDOUT);
 	cr_assert_eq(pool->n_run, 0);
-	f[6] = t_submit(LOG, 6);
-	cr_assert_gt(pool->n_run, 0);
+	f[6] = keep_another(6);
 	cr_assert_eq(bus_wait(bus, &timer, 1, MS), -ETIMEDOUT);
 	cr_assert_eq(pool->n_run, 0);
 	f[7] = t_submit(LOG, 7);
@@ -1203,10 +1212,7 @@ Test(future, requests_of_any_size_go_in_order)
 	struct bus_future *f[40];
 	unsigned char req[600];
 
-	t_pool(1);
-	is_busy();
-	bus_future_free(t_submit(HOLD, 1));
-	bus_future_free(t_submit(HOLD, 1));
+	hold_worker();
 	for (int i = 0; i < 40; i++) {
 		struct order o = { LOG, i };
 
