@@ -172,6 +172,28 @@ static void keep(struct bus_queue *q, uint64_t pos)
 
 /* ------------------------------------------------------------------- get -- */
 
+/* @msg, which is long and one of @many taken together, is about to be read. */
+static SB_NOINLINE void ahead_of_long(const struct bus_queue *q,
+				      const struct bus_msg *msg, bool many)
+{
+	if (msg->cell == SB_BLOB_NONE)
+		sb_ring_ahead_of_read(&q->end, msg->pos, msg->len_bytes, many);
+}
+
+SB_INLINE void ahead_of_read(const struct bus_queue *q,
+			     const struct bus_msg *msg, bool many)
+{
+	if (sb_unlikely(sb_ring_is_long(msg->len_bytes)))
+		ahead_of_long(q, msg, many);
+}
+
+SB_INLINE void read_copy(const struct bus_queue *q, const struct bus_msg *msg,
+			 void *buf, bool many)
+{
+	ahead_of_read(q, msg, many);
+	sb_copy_few(buf, msg->data, msg->len_bytes);
+}
+
 /* The reader has its copy: finished, or held until task_done. */
 SB_INLINE void got(struct bus_queue *q, const struct bus_msg *msg)
 {
@@ -206,7 +228,7 @@ int bus_queue_get(struct bus_queue *q, void *buf, size_t cap_bytes,
 		keep(q, pos);
 		return -EMSGSIZE;
 	}
-	sb_copy_few(buf, msg.data, msg.len_bytes);
+	read_copy(q, &msg, buf, false);
 	got(q, &msg);
 	if (!(q->flags & BUS_QUEUE_JOINABLE))
 		bus_queue_wake_writers(q, 1);
@@ -242,8 +264,7 @@ static int deliver(struct bus_queue *q, uint64_t pos, int n, unsigned char *to,
 			give_back_rest(q, pos + SB_POS_ONE, n - k - 1);
 			break;
 		}
-		sb_copy_few(to + (size_t)done * msg_bytes, msg.data,
-			       msg.len_bytes);
+		read_copy(q, &msg, to + (size_t)done * msg_bytes, true);
 		if (lens)
 			lens[done] = msg.len_bytes;
 		got(q, &msg);
@@ -269,6 +290,7 @@ int bus_queue_get_many(struct bus_queue *q, void *msgs, size_t msg_bytes,
 		size_t want = n - done < SB_BATCH_MAX ? n - done : SB_BATCH_MAX;
 		struct bus_queue_op op = { .q = q, .n = (uint32_t)want };
 
+		sb_ring_ahead_of_takes(&q->end, op.n);
 		if (done && !q->has_kept) {
 			ret = bus_queue_try_take(&op, false);
 		} else {
@@ -301,6 +323,7 @@ int bus_queue_peek(struct bus_queue *q, struct bus_msg *msg, int64_t timeout_ns)
 	ret = bus_queue_read_message(q, pos, msg);
 	if (ret)
 		return ret;
+	ahead_of_read(q, msg, false);
 	msg->attempts = sb_ring_attempts(&q->end, pos);
 	q->n_held++;
 	bus_count(&q->bus->ep->counts.got, 1);

@@ -167,6 +167,26 @@ static int put_large(struct bus_queue *q, const void *buf, size_t len_bytes,
 
 /* ------------------------------------------------------------------- put -- */
 
+/* Of more than a line.  A function, which keeps short ones fast. */
+static SB_NOINLINE void write_long(struct bus_queue *q, uint64_t pos,
+				   struct sb_slot *slot, const void *buf,
+				   size_t len_bytes, bool many)
+{
+	sb_ring_ahead_of_write(&q->end, pos, len_bytes, many);
+	sb_copy_into(slot->data, buf, len_bytes);
+}
+
+/* The message at @pos, which is @slot and one of @many claimed together. */
+SB_INLINE void write_message(struct bus_queue *q, uint64_t pos,
+			     struct sb_slot *slot, const void *buf,
+			     size_t len_bytes, bool many)
+{
+	if (sb_unlikely(sb_ring_is_long(len_bytes)))
+		write_long(q, pos, slot, buf, len_bytes, many);
+	else
+		sb_copy_few(slot->data, buf, len_bytes);
+}
+
 int bus_queue_put(struct bus_queue *q, const void *buf, size_t len_bytes,
 		  int64_t timeout_ns)
 {
@@ -182,7 +202,7 @@ int bus_queue_put(struct bus_queue *q, const void *buf, size_t len_bytes,
 	if (sb_unlikely(ret < 0))
 		return ret;
 	slot = sb_ring_slot(&q->end, pos);
-	sb_copy_few(slot->data, buf, len_bytes);
+	write_message(q, pos, slot, buf, len_bytes, false);
 	sb_slot_publish(slot, pos, (uint32_t)len_bytes, 0);
 	bus_queue_wake_readers(q, 1);
 	bus_count(&q->bus->ep->counts.put, 1);
@@ -219,9 +239,11 @@ int bus_queue_put_many(struct bus_queue *q, const void *msgs, size_t msg_bytes,
 		if (ret < 0)
 			break;
 		for (int k = 0; k < ret; k++, pos += SB_POS_ONE) {
-			sb_copy_few(bus_queue_slot(q, pos),
-				       from + done++ * msg_bytes, msg_bytes);
-			sb_ring_publish(&q->end, pos, (uint32_t)msg_bytes, 0);
+			struct sb_slot *slot = sb_ring_slot(&q->end, pos);
+
+			write_message(q, pos, slot, from + done++ * msg_bytes,
+				      msg_bytes, true);
+			sb_slot_publish(slot, pos, (uint32_t)msg_bytes, 0);
 		}
 		bus_queue_wake_readers(q, (uint32_t)ret);
 		bus_count(&q->bus->ep->counts.put, (uint64_t)ret);
@@ -246,6 +268,8 @@ int bus_queue_loan(struct bus_queue *q, size_t len_bytes, struct bus_msg *msg,
 	ret = claim(q, 1, timeout_ns, &msg->pos);
 	if (ret < 0)
 		return ret;
+	if (sb_ring_is_long(len_bytes))
+		sb_ring_ahead_of_write(&q->end, msg->pos, len_bytes, false);
 	msg->data = bus_queue_slot(q, msg->pos);
 	return 0;
 }

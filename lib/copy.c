@@ -7,8 +7,5 @@
 
 void sb_copy_more(void *to, const void *from, size_t n)
 {
-	if (sb_likely(n <= SB_COPY_FRESH))
-		sb_copy_in(to, from, n);
-	else
-		memcpy(to, from, n);
+	sb_copy_into(to, from, n);
 }

@@ -115,8 +115,17 @@ SB_INLINE void sb_copy_once(void *to, const void *from, size_t n)
 	atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* What is not a word or two.  A function, for more than that inline makes the
- * callers slower. */
+/* Into shared memory, any number. */
+SB_INLINE void sb_copy_into(void *to, const void *from, size_t n)
+{
+	if (sb_likely(n <= SB_COPY_FRESH))
+		sb_copy_in(to, from, n);
+	else
+		memcpy(to, from, n);
+}
+
+/* The same, for what is not a word or two.  A function, for more than that
+ * inline makes the callers slower. */
 void sb_copy_more(void *to, const void *from, size_t n);
 
 /* Into shared memory, any number, and most often a word or two. */

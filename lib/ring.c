@@ -125,6 +125,14 @@ uint32_t sb_ring_stride(uint32_t payload_bytes)
 	return SB_ROUND_UP(need, SB_CACHELINE);
 }
 
+/* So many @slots, but no more bytes than 128 in each of them. */
+static uint64_t ahead(uint32_t slots, uint32_t stride)
+{
+	uint32_t n = slots * 2 * SB_CACHELINE / stride;
+
+	return (n < 1 ? 1 : n > slots ? slots : n) * SB_POS_ONE;
+}
+
 static void lay_out(struct sb_ring_end *e, struct sb_ring *ring, uint32_t log_n)
 {
 	size_t n = (size_t)1 << log_n;
@@ -194,6 +202,10 @@ int sb_ring_attach(struct sb_ring_end *e, struct sb_ring *ring, size_t bytes,
 		.max_attempts = max_attempts,
 	};
 	lay_out(e, ring, log_n);
+	e->claim_ahead = ahead(SB_RING_CLAIM_AHEAD, stride);
+	e->take_ahead = ahead(SB_RING_TAKE_AHEAD, stride);
+	e->run_ahead = ahead(SB_RING_MANY_AHEAD, stride);
+	e->slot_lines = stride > SB_CACHELINE ? stride / SB_CACHELINE : 1;
 	sb_ring_reattach(e, id);
 	return 0;
 }

@@ -192,6 +192,28 @@ Test(ring, attach_accepts_only_strides_that_do_not_straddle)
 	}
 }
 
+/* Lines are had at least a slot ahead, and no more of them than fit well into
+ * the nearest cache. */
+Test(ring, lines_are_had_not_too_far_ahead)
+{
+	for (uint32_t s = 16; s <= 4096;
+	     s += s < SB_CACHELINE ? s : SB_CACHELINE) {
+		struct sb_ring_end e;
+		uint64_t run;
+
+		sb_ring_init(ring, 1, s, 0, 0, 0);
+		cr_assert_eq(sb_ring_attach(&e, ring, BYTES, P), 0);
+		cr_assert_eq(e.slot_lines, s < 64 ? 1 : s / 64);
+		run = e.run_ahead / SB_POS_ONE;
+		cr_assert(run == 1 || (run <= 32 && run * s <= 4096),
+			  "stride %u: %u", s, (uint32_t)run);
+		cr_assert(run * s > 2048 || run == 32, "stride %u", s);
+		cr_assert_leq(e.claim_ahead, e.run_ahead);
+		cr_assert_leq(e.take_ahead, e.claim_ahead);
+		cr_assert_geq(e.take_ahead, SB_POS_ONE);
+	}
+}
+
 Test(ring, full_ring_says_eagain)
 {
 	uint64_t pos;
