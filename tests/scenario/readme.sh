@@ -1,5 +1,6 @@
 #!/bin/sh
-# readme.sh - the example in README.md compiles and does what it says
+# readme.sh - the example in README.md compiles without a warning and does what
+# it says
 #
 # Runs from `make check`.  Exit 0, 1, or 77 where it cannot run.
 
@@ -24,6 +25,8 @@ cd "$dir" || exit 1
 
 sed -n '/^```c$/,/^```$/p' "$srcdir/README.md" | grep -v '^```' >twice.c
 test -s twice.c || { echo "no example in $srcdir/README.md"; exit 1; }
-$cc -Wall -I"$srcdir/bus" twice.c -o twice -L"$libs" -lshmbus || exit 1
+# Strangers compile it with whatever they have.
+$cc -Wall -Wextra -Wconversion -Wunused-result -Werror -I"$srcdir/bus" \
+	twice.c -o twice -L"$libs" -lshmbus || exit 1
 LD_LIBRARY_PATH=$libs timeout 20 ./twice >out || exit 1
 seq 0 2 18 | cmp - out
