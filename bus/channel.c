@@ -144,6 +144,13 @@ void bus_channel_drain_abandoned(struct bus *bus)
 	st_rel(owner, 0);
 }
 
+static int check_name(const char *name)
+{
+	if (!*name)
+		return -EINVAL;
+	return strlen(name) < BUS_NAME_BYTES ? 0 : -ENAMETOOLONG;
+}
+
 static void set_name(struct bus_dirent *d, const char *name)
 {
 	memset(d->name, 0, sizeof(d->name));
@@ -291,12 +298,10 @@ static int lock_directory(struct bus *bus)
 int bus_channel_make(struct bus *bus, const char *name,
 		     struct bus_channel_spec *spec)
 {
-	size_t len = strlen(name);
-	int ret;
+	int ret = check_name(name);
 
-	if (len < 1 || len >= BUS_NAME_BYTES)
-		return -EINVAL;
-	ret = lock_directory(bus);
+	if (!ret)
+		ret = lock_directory(bus);
 	if (ret)
 		return ret;
 	if (spec->kind == BUS_CHAN_REQUEST) {
@@ -509,12 +514,10 @@ static int take_named(struct bus *bus, uint32_t idx, int side)
 int bus_channel_make_pipe(struct bus *bus, const char *name,
 			  const struct bus_channel_spec *spec, int side)
 {
-	size_t len = name ? strlen(name) : 1;
-	int ret;
+	int ret = name ? check_name(name) : 0;
 
-	if (len < 1 || len >= BUS_NAME_BYTES)
-		return -EINVAL;
-	ret = lock_directory(bus);
+	if (!ret)
+		ret = lock_directory(bus);
 	if (ret)
 		return ret;
 	for (int tries = 0; tries < 2; tries++) {

@@ -26,6 +26,15 @@
  *	-EINTR       a signal handler ran (only with BUS_F_EINTR)
  *	-EINVAL      an argument or a setting is out of its range
  *	-E2BIG       a config has a setting that this library does not know
+ *	-EUSERS      max_endpoints are attached, and one more is wanted; any
+ *	             call that is the first one of a forked child may say it
+ *	-ENAMETOOLONG
+ *	             the name of a bus has more than 200 bytes, or that of a
+ *	             channel more than 47
+ *
+ * Names have at least one byte.  That of a bus is the name of a file: it does
+ * not begin with '.' and has no '/' and no control characters; else -EINVAL.
+ * That of a channel may have any bytes.
  *
  * _bytes are bytes, _ns are nanoseconds of CLOCK_MONOTONIC, n_ is a count.
  * timeout_ns is 0 to try once, negative to wait without limit.
@@ -33,9 +42,13 @@
  * Threads and fork.  A struct bus is one endpoint: one thread's end of the
  * bus.  It and all that was opened through it (queues, pipes, coordinators) are
  * used by one thread at a time; another thread takes its own with bus_attach().
- * After fork() the child may go on using the handles it inherited: at its
- * first call it silently becomes an endpoint of its own.  Messages on loan to
+ * After fork() the child may go on using the bus, queues and pipes that it
+ * inherited: at its first call it silently becomes an endpoint of its own; that
+ * call says -EUSERS when there is no room for one more.  Messages on loan to
  * the parent stay the parent's, and so do the ends of pipes that it has used.
+ * Coordinators and pools, with their futures and imaps, stay the parent's too:
+ * in the child their calls say -EINVAL, and bus_coord_stop() and
+ * bus_pool_free() only free its copy.
  *
  * The library starts no thread, installs no signal handler, prints nothing,
  * and opens no descriptor without O_CLOEXEC.
@@ -221,8 +234,9 @@ struct bus_queue_config {
 	uint32_t n_slots;    /* most messages in it; power of two, 2 .. 2^20;
 			      * default: 64 KiB of slots, at least 64 */
 	uint32_t slot_bytes; /* messages up to this lie in the slot itself,
-			      * larger ones in the blob pool; 8 .. 4088;
-			      * default 56.  8 or 24 or 56 use memory best. */
+			      * larger ones in the blob pool; 4088 at most,
+			      * less than 8 is taken as 8; default 56.
+			      * 8 or 24 or 56 use memory best. */
 	uint32_t flags;      /* BUS_QUEUE_* */
 };
 #define BUS_QUEUE_CONFIG_INIT { sizeof(struct bus_queue_config), 0, 0, 0 }
@@ -237,6 +251,7 @@ struct bus_queue_config {
  *   -ENOENT  there is none and @config is NULL
  *   -ENOSPC  channel_bytes of the bus are used up, or its 256 channels
  *   -EEXIST  the name belongs to another kind of channel
+ *   -ENAMETOOLONG  the name has more than 47 bytes
  *   -EINVAL, -E2BIG, -ENOMEM, -EPROTO
  */
 BUS_API int bus_queue_open(struct bus *bus, const char *name,
@@ -536,6 +551,7 @@ BUS_API int bus_pipe_spawn(struct bus *bus,
  *   -ENOENT  there is none and @config is NULL
  *   -EBUSY   that side is somebody's who lives; or as bus_pipe()
  *   -EEXIST  the name belongs to another kind of channel
+ *   -ENAMETOOLONG  the name has more than 47 bytes
  *   and as bus_pipe()
  */
 BUS_API int bus_pipe_open(struct bus *bus, const char *name,
@@ -1018,12 +1034,12 @@ BUS_API int bus_pool_start(struct bus *bus, const char *name,
  * bus_pool_join      - wait until all are over and the workers have left
  * bus_pool_terminate - kill the workers now; what is not over is canceled
  *
- * join is for a pool that was closed or terminated, else it says -EBUSY.  Its
- * time-out changes nothing: it can be called again.  A worker that somebody has
- * stopped (SIGSTOP) is waited for until it goes on: give join a time-out, and
- * terminate.  For workers that may not be killed see bus_coord_stop().  close
- * and terminate return 0, also the second time; join 0, -EAGAIN, -ETIMEDOUT,
- * -EINTR, -EBUSY.
+ * join is for a pool that was closed or terminated or is broken, else it says
+ * -EBUSY.  Its time-out changes nothing: it can be called again.  A worker that
+ * somebody has stopped (SIGSTOP) is waited for until it goes on: give join a
+ * time-out, and terminate.  For workers that may not be killed see
+ * bus_coord_stop().  close and terminate return 0, also the second time; join
+ * 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EBUSY.
  */
 BUS_API int bus_pool_close(struct bus_pool *pool);
 BUS_API int bus_pool_join(struct bus_pool *pool, int64_t timeout_ns);

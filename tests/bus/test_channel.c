@@ -57,7 +57,7 @@ Test(channel, names_have_1_to_47_bytes)
 	cr_assert_eq(make(""), -EINVAL);
 	memset(name, 'x', sizeof(name));
 	name[BUS_NAME_BYTES] = 0;
-	cr_assert_eq(make(name), -EINVAL);
+	cr_assert_eq(make(name), -ENAMETOOLONG);
 	name[BUS_NAME_BYTES - 1] = 0;
 	cr_assert_eq(make(name), 0);
 	cr_assert_eq(bus_channel_find(bus, name), 0);

@@ -25,6 +25,7 @@ Test(pipe, settings_out_of_range_are_refused)
 	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
 	const uint64_t bad[] = { 1,       128,       255,       257,
 				 3 << 20, 128 << 20, UINT64_MAX };
+	char name[49];
 
 	cr_assert_eq(bus_pipe(NULL, &c, &a, &b), -EINVAL);
 	cr_assert_eq(bus_pipe(bus, &c, NULL, &b), -EINVAL);
@@ -47,6 +48,9 @@ Test(pipe, settings_out_of_range_are_refused)
 	cr_assert_eq(bus_pipe_open(bus, "x", &c, -1, &a), -EINVAL);
 	cr_assert_eq(bus_pipe_open(bus, "", &c, 0, &a), -EINVAL);
 	cr_assert_eq(bus_pipe_open(bus, NULL, &c, 0, &a), -EINVAL);
+	memset(name, 'n', 48);
+	name[48] = 0;
+	cr_assert_eq(bus_pipe_open(bus, name, &c, 0, &a), -ENAMETOOLONG);
 	cr_assert_eq(t_stats(bus).n_channels, 0);
 }
 

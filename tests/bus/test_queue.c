@@ -133,7 +133,7 @@ Test(queue, bad_arguments_are_refused)
 	cr_assert_eq(bus_queue_open(bus, "", &c, &q), -EINVAL);
 	memset(name, 'n', sizeof(name));
 	name[48] = 0;
-	cr_assert_eq(bus_queue_open(bus, name, &c, &q), -EINVAL);
+	cr_assert_eq(bus_queue_open(bus, name, &c, &q), -ENAMETOOLONG);
 	cr_assert_eq(bus_queue_open(bus, "q", NULL, &q), -ENOENT);
 	c.flags = 4;
 	cr_assert_eq(bus_queue_open(bus, "q", &c, &q), -EINVAL);

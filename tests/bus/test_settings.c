@@ -160,6 +160,17 @@ Test(settings, queue_settings_have_ranges)
 	cr_assert_eq(QUEUE_FILL(c->n_slots = 1u << 31), -EINVAL);
 }
 
+Test(settings, queue_slots_have_8_bytes_at_least)
+{
+	for (uint32_t bytes = 1; bytes <= 8; bytes++) {
+		struct bus_queue_config c = BUS_QUEUE_CONFIG_INIT;
+
+		c.slot_bytes = bytes;
+		cr_assert_eq(bus_queue_config_fill(&c), 0);
+		cr_assert_eq(c.slot_bytes, 8);
+	}
+}
+
 Test(settings, queue_default_is_64_kib_of_slots)
 {
 	for (uint32_t bytes = 8; bytes <= 4088; bytes++) {
