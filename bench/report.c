@@ -158,9 +158,9 @@ static void warn_of_regimes(struct warnings *warnings,
 		     "those with nothing",
 		     regime, names);
 	warn(warnings,
-	     "the ping-pong changed: %u of %u rounds were not %s, as most "
+	     "the ping-pong changed: %u of %u rounds %s not %s, as most "
 	     "were, and set aside",
-	     aside, all, regime);
+	     aside, all, aside == 1 ? "was" : "were", regime);
 }
 
 static void warn_of_rate(struct warnings *warnings,

@@ -3,8 +3,10 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bench/cpus.h"
@@ -13,6 +15,9 @@
 #include "bench/report.h"
 #include "bench/session.h"
 #include "bench/tick.h"
+#include "bench/transport.h"
+
+#define USAGE 2
 
 static uint64_t begin_ns;
 
@@ -47,6 +52,32 @@ static void hurry_if_late(const struct options *options,
 		return;
 	for (unsigned i = 0; i < bench_case->n; i++)
 		bench_case->entry[i].runs = 1;
+}
+
+/*
+ * What BUS_WAIT says may be wrong, or not to be had.  Then each case would fail,
+ * after its rivals were measured for seconds, and would not say for what.
+ * Returns the exit status.
+ */
+static int check_environment(const struct options *options)
+{
+	const char *wait = getenv("BUS_WAIT");
+	int ret = wait ? shmbus_try() : 0;
+
+	if (ret == -EINVAL) {
+		fprintf(stderr,
+			"busbench: BUS_WAIT='%s' in the environment is wrong; "
+			"it may be auto, uring or futex\n",
+			wait);
+		return USAGE;
+	}
+	if (!ret || options->wait == WAIT_URING || options->wait == WAIT_FUTEX)
+		return EXIT_SUCCESS;
+	fprintf(stderr,
+		"busbench: cannot create a bus, with BUS_WAIT='%s' in the "
+		"environment: %s; try BUS_WAIT=auto\n",
+		wait, strerror(-ret));
+	return EXIT_FAILURE;
 }
 
 static bool run_case(const struct options *options,
@@ -85,7 +116,10 @@ int session_run(struct plan *plan, const struct options *options, int argc,
 	double planned_s = 0;
 	struct env env;
 	bool ok = true;
+	int status = check_environment(options);
 
+	if (status)
+		return status;
 	env_read(&env);
 	report_begin(options->format, &env, argc, argv);
 	for (unsigned i = 0; i < plan->n; i++) {

@@ -47,12 +47,21 @@ static void print_alike(char *buf, size_t size, const json_t *row)
 			 *alike ? alike : row_text(row, "best_rival"));
 }
 
+static void count_rival(struct standings *standings, const json_t *row)
+{
+	if (row_is(row, "ours") || row_is(row, "floor") || !row_is_ok(row))
+		return;
+	standings->n_rivals++;
+	standings->n_ranked += row_load(row) != LOAD_IDLE;
+}
+
 void standings_add(struct standings *standings, const json_t *row)
 {
 	char name[160], alike[80], also[120];
 	const char *regime = row_text(row, "regime");
 	json_t *sentence;
 
+	count_rival(standings, row);
 	standings->n += table_standing(row) != STANDING_NONE;
 	standings->n_all += table_standing(row) != STANDING_NONE ||
 			    table_also_standing(row) != STANDING_NONE;
@@ -68,14 +77,25 @@ void standings_add(struct standings *standings, const json_t *row)
 			      sentence);
 }
 
+static const char *why_none(const struct standings *standings)
+{
+	if (standings->n_all)
+		return "shmbus had no rival of like use here";
+	if (!standings->n_rivals)
+		return "shmbus had no rival here";
+	if (!standings->n_ranked)
+		return "shmbus is not ranked here: idle has no ratios, its "
+		       "table shows what each costs";
+	return "shmbus had no rival here that it can be compared with";
+}
+
 void standings_sentence(const struct standings *standings, char *buf,
 			size_t size)
 {
 	size_t behind = json_array_size(standings->behind);
 
 	if (!standings->n)
-		snprintf(buf, size, "shmbus had no rival%s here",
-			 standings->n_all ? " of like use" : "");
+		snprintf(buf, size, "%s", why_none(standings));
 	else if (!behind)
 		snprintf(buf, size,
 			 "shmbus is behind the best rival of like use in none "

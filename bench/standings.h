@@ -14,6 +14,9 @@
 struct standings {
 	unsigned n;     /* rows of ours that had a rival of like use */
 	unsigned n_all; /* those that had any */
+	/* Rows of rivals that were measured, and those of them for which there
+	 * is a ratio that says who is better; of idle there is none. */
+	unsigned n_rivals, n_ranked;
 	json_t *behind; /* sentences about those that are behind the like */
 	json_t *also;   /* about others, that are behind the best of all */
 };

@@ -55,7 +55,10 @@ usage(const char *format, ...)
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
-	fputs("\nTry 'busbench --help' for more information.\n", stderr);
+	/* As argp says it, for all the other options. */
+	fputs("\nTry `busbench --help' or `busbench --usage' for more "
+	      "information.\n",
+	      stderr);
 	exit(2);
 }
 

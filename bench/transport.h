@@ -294,6 +294,10 @@ void shmbus_note_again(struct bus *bus, struct shares *shares);
 int shmbus_create(const struct spec *spec, struct bus **bus,
 		  struct outcome *out);
 
+/* Whether there can be a bus that waits as the environment says: 0 or -errno,
+ * -EINVAL if that says nonsense. */
+int shmbus_try(void);
+
 /* Whether io_uring can be used for waiting; if not, why not. */
 bool shmbus_has_uring(const char **why);
 

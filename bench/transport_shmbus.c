@@ -452,16 +452,29 @@ void shmbus_geometry(struct spec *spec)
 	shmbus_close(lane);
 }
 
-bool shmbus_has_uring(const char **why)
+/* 0 or -errno. */
+static int try_to_create(uint32_t wait)
 {
 	struct bus_config config = BUS_CONFIG_INIT;
 	struct bus *bus;
 	int ret;
 
-	config.wait = BUS_WAIT_URING;
+	config.wait = wait;
 	ret = bus_create(NULL, &config, &bus);
-	*why = strerror(-ret);
 	if (ret == 0)
 		bus_close(bus);
+	return ret;
+}
+
+int shmbus_try(void)
+{
+	return try_to_create(BUS_WAIT_AUTO);
+}
+
+bool shmbus_has_uring(const char **why)
+{
+	int ret = try_to_create(BUS_WAIT_URING);
+
+	*why = strerror(-ret);
 	return ret == 0;
 }

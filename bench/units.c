@@ -51,12 +51,23 @@ void units_span(char *buf, size_t size, double ns)
 		 units[unit]);
 }
 
+/* As many, but that of a small one something is left: 0.003, not 0.00. */
+static int digits_of_times(double ratio)
+{
+	int digits = digits_behind(ratio);
+
+	for (double least = 0.00995; ratio > 0 && ratio < least && digits < 9;
+	     least /= 10)
+		digits++;
+	return digits;
+}
+
 void units_times(char *buf, size_t size, double ratio)
 {
 	if (!isfinite(ratio))
 		snprintf(buf, size, "-");
 	else
-		snprintf(buf, size, "%.*fx", digits_behind(ratio), ratio);
+		snprintf(buf, size, "%.*fx", digits_of_times(ratio), ratio);
 }
 
 void units_bytes(char *buf, size_t size, double bytes)

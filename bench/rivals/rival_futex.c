@@ -100,7 +100,7 @@ static int futex_get(struct lane *lane, void *msgs, size_t bytes, size_t n,
 
 const struct transport rival_futex = {
 	.name = "futex",
-	.what = "a bare futex word and one message: the least a wake-up costs",
+	.what = "one bare futex word: the least that a wake-up costs",
 	.loads = LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_WAKE) | LOAD_BIT(LOAD_IDLE),
 	.waits = "block",
 	.open = futex_open,

@@ -56,6 +56,20 @@ expect 0 --version
 grep -q '^busbench [0-9]' out || fail "--version: $(cat out)"
 expect 0 --help
 grep -q vyukov out || fail "--help does not list the rivals"
+# a line that is too long goes on at its left margin
+sed -n '/^Rivals:/,/^$/p' out | grep '^[a-z]' && fail "--help: a rival's line is too long"
+expect 2 sweep
+err_has "Try \`busbench --help' or \`busbench --usage' for more information."
+export BUS_WAIT=foo
+expect 2 idle
+err_has "BUS_WAIT='foo' in the environment is wrong; it may be auto, uring or futex"
+test -s out && fail "something was measured: $(cat out)"
+expect 2 sweep stream size 8
+err_has "BUS_WAIT='foo'"
+for BUS_WAIT in '' auto futex; do
+	expect 0 rtt --wait adaptive --rival none --duration 0.01 --runs 1
+done
+unset BUS_WAIT
 
 echo "= who there is to compare with"
 expect 2 rivals all
@@ -321,6 +335,12 @@ some '.workload == "wake" and .transport == "shmbus" and .ns.p50 > 0'
 some '.workload == "idle" and .transport == "shmbus" and .cpu_percent < 20'
 all 'if .workload == "idle" then .cpu_percent != null and .ns == null
      else .cpu_percent == null end'
+
+expect 0 idle --duration 0.05 --runs 1 --rival pipe
+grep -q '^shmbus is not ranked here: idle has no ratios' out ||
+	fail "idle has rivals: $(cat out)"
+expect 0 idle --duration 0.05 --runs 1 --rival none
+grep -q '^shmbus had no rival here' out || fail "idle had none: $(cat out)"
 
 echo "= batches"
 expect 0 mpmc $short --producers 1 --consumers 2 --batch 32 --rival none
