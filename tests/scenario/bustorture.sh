@@ -64,6 +64,11 @@ test_options()
 	expect 2 kill flip --only ring/n2/put/empty
 	grep -q "'ring/n2/put/empty'" err || fail 'it does not name the case'
 	grep -q "Try 'bustorture --help'" err || fail 'no hint'
+	expect 2 --quick --full --list
+	grep -q -e '--quick and --full exclude each other' err ||
+		fail 'it does not say which options'
+	expect 2 --full --quick --list
+	expect 0 --full --list
 	expect 0 --help
 	grep -q '^Usage: bustorture' out || fail 'no usage'
 	expect 0 --version

@@ -86,7 +86,7 @@ static const char usage[] =
 	"      --seed S         of what is random (default: the day)\n"
 	"      --format FORMAT  text (default) or json, an object a line\n"
 	"      --only CASE      of one test: only this case, or all below it\n"
-	"      --at N           ... and of that only this point\n"
+	"      --at N           ... and of that case only this point\n"
 	"  -v, --verbose        counts of each case, on standard error\n"
 	"      --list           print the tests, or the cases of one, and "
 	"exit\n"
@@ -100,7 +100,7 @@ static const char usage[] =
 enum { OK, BAD, USAGE };
 
 static struct {
-	bool full, json, verbose, list;
+	bool quick, full, json, verbose, list;
 	uint64_t seed;
 	const char *only;
 	long at;
@@ -203,7 +203,7 @@ static void parse_option(int key, const char *arg)
 {
 	switch (key) {
 	case QUICK:
-		opt.full = false;
+		opt.quick = true;
 		break;
 	case FULL:
 		opt.full = true;
@@ -262,6 +262,8 @@ static void parse_options(int argc, char **argv)
 	}
 	for (; optind < argc; optind++)
 		choose(argv[optind]);
+	if (opt.quick && opt.full)
+		bad_usage("--quick and --full exclude each other; choose one");
 	if (opt.only && opt.n_chosen != 1)
 		bad_usage("--only '%s' is for one test; name it", opt.only);
 	if (opt.at >= 0 && !opt.only)
