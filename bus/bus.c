@@ -97,12 +97,16 @@ static int map_create(const char *name, const struct bus_config *c,
 static int map_open(const char *name, uint32_t flags, struct bus_map **out)
 {
 	struct bus_map *map = map_new();
+	uint32_t how = 0;
 	int ret;
 
 	if (!map)
 		return -ENOMEM;
-	ret = sb_seg_open(&map->seg, name, bus_layout_fingerprint(),
-			  flags & BUS_F_ANY_OWNER ? SB_SEG_ANY_OWNER : 0);
+	if (flags & BUS_F_ANY_OWNER)
+		how |= SB_SEG_ANY_OWNER;
+	if (flags & BUS_F_ORPHAN)
+		how |= SB_SEG_ORPHAN;
+	ret = sb_seg_open(&map->seg, name, bus_layout_fingerprint(), how);
 	if (ret) {
 		free(map);
 		return ret;

@@ -65,7 +65,8 @@ static int wait_from_env(uint32_t *wait)
 int bus_config_fill(struct bus_config *c)
 {
 	if (c->wait > BUS_WAIT_FUTEX || c->spin > BUS_SPIN_NEVER ||
-	    (c->flags & ~(BUS_F_EINTR | BUS_F_ANY_OWNER | BUS_F_FENCE)) ||
+	    (c->flags &
+	     ~(BUS_F_EINTR | BUS_F_ANY_OWNER | BUS_F_FENCE | BUS_F_ORPHAN)) ||
 	    (c->mode & ~07777u) || c->max_endpoints > SB_EP_MAX - 1)
 		return -EINVAL;
 	if (!c->mode)

@@ -18,7 +18,8 @@
  *	-ETIMEDOUT   timeout_ns went by
  *	-EPIPE       the channel is closed (and, for a reader, drained)
  *	-EBADF       this end of a pipe is not ours, or we have closed it
- *	-EOWNERDEAD  the writer of a pipe died in the middle of a message
+ *	-EOWNERDEAD  who it was of is dead: the writer of a pipe, in the middle
+ *	             of a message; the creator of a bus that shall be opened
  *	-EMSGSIZE    a message or a buffer is too large or too small; nothing
  *	             was sent, or the message is still there
  *	-EPROTO      shared memory says something impossible: a peer is broken
@@ -99,6 +100,8 @@ enum bus_spin {
 #define BUS_F_FENCE 4u /* bus_create: do without membarrier(2), for a bus that
 			* is opened by processes which may not call it; costs
 			* some ten ns a message */
+#define BUS_F_ORPHAN 8u /* bus_open: a bus whose creator is dead, and no other:
+			 * to take what is left in it */
 
 /*
  * Settings of bus_create() and bus_open().  Fields are only ever added at the
@@ -131,9 +134,36 @@ struct bus_config {
  *          children share, which leaves nothing behind whatever happens
  * @config: NULL for all defaults
  *
- * A named bus exists for as long as its creator: bus_close() in the creating
- * process removes the name (who is attached goes on undisturbed).  What a
- * killed creator left is replaced by the next bus_create() of that name.
+ * A name can be opened for as long as the creating process lives and has the
+ * bus open: its last bus_close() removes the name, and what it leaves when it
+ * is killed is opened by nobody (but see BUS_F_ORPHAN) and replaced by the next
+ * bus_create() of that name.
+ *
+ * The memory is there for as long as anybody is attached.  Those who are go on
+ * with each other, whatever became of creator and name, and what they put is
+ * got by them alone: a bus_create() that takes the name makes another bus, and
+ * nothing passes from one to the other.  Nobody is told, and a queue does not
+ * know that nobody reads it any more; bus_stats() says what became of the name.
+ *
+ * Hence a service that is restarted, and that shall lose nothing, closes the
+ * queues of the bus that it left, which ends its clients' puts with -EPIPE,
+ * takes what they had put, and makes a new one:
+ *
+ *	config.flags = BUS_F_ORPHAN;
+ *	if (bus_open(name, &config, &old) == 0) {
+ *		bus_queue_open(old, "jobs", &queue_config, &q);
+ *		bus_queue_close(q);
+ *		while (bus_queue_get(q, buf, cap, &n, timeout_ns) == 0)
+ *			handle(buf, n);
+ *		bus_close(old);
+ *	}
+ *	config.flags = 0;
+ *	bus_create(name, &config, &bus);
+ *
+ * (-EPIPE ends the loop when all is taken.  The queue is opened with a config,
+ * so that nobody makes it later.)  A client that is told -EPIPE, or whose call
+ * timed out and whose bus is no longer BUS_NAME_LIVE, closes it, and opens the
+ * name again until that works: until then it is -EOWNERDEAD or -ENOENT.
  *
  * Returns 0, or
  *   -EEXIST  a live process created a bus of that name
@@ -152,12 +182,16 @@ BUS_API int bus_create(const char *name, const struct bus_config *config,
  *
  * Returns 0, or
  *   -ENOENT  no bus of that name
+ *   -EOWNERDEAD  there is one, and its creator is dead: see bus_create()
+ *   -EBUSY   with BUS_F_ORPHAN: its creator lives
  *   -EPERM   it is another user's (see BUS_F_ANY_OWNER) or anybody may write it
  *   -EPROTO  it is no bus, or made by another version of this library
  *   -EXDEV   it was created in another pid or time namespace, so that deaths
- * could not be told -EUSERS  max_endpoints are attached -ENOSYS, -EPERM  we may
- * not use membarrier(2), and the bus was created without BUS_F_FENCE and as
- * bus_create()
+ *            could not be told
+ *   -EUSERS  max_endpoints are attached
+ *   -ENOSYS, -EPERM  we may not use membarrier(2), and the bus was created
+ *            without BUS_F_FENCE
+ *   and as bus_create()
  */
 BUS_API int bus_open(const char *name, const struct bus_config *config,
 		     struct bus **bus);
@@ -172,6 +206,9 @@ BUS_API int bus_attach(struct bus *bus, struct bus **mine);
 
 /*
  * bus_close - leave the bus
+ *
+ * The last one in the process that created a named bus removes the name; who is
+ * attached goes on undisturbed.
  *
  * Frees what this endpoint holds: leased messages go to others, loans that were
  * not committed are dropped.  Queues, coordinators and pools of this handle
@@ -197,10 +234,28 @@ BUS_API int bus_unlink(const char *name);
  */
 BUS_API int bus_reap(struct bus *bus);
 
-/* Sums over all endpoints, living and dead; read without stopping anybody. */
+/* Where the name now leads by which a bus was created or opened. */
+enum bus_name_state {
+	BUS_NAME_UNKNOWN,  /* it could not be found out: there is no descriptor
+			    * to be had, or we have given up the right to */
+	BUS_NAME_NONE,     /* the bus has no name */
+	BUS_NAME_LIVE,     /* to this bus, and its creator lives */
+	BUS_NAME_ORPHANED, /* to this bus, and its creator is dead */
+	BUS_NAME_GONE,     /* nowhere: the creator has closed the bus, or is
+			    * dead and somebody has removed what it left */
+	BUS_NAME_REPLACED  /* to another bus, which was created since */
+};
+
+/*
+ * bus_stats - sums over all endpoints, living and dead
+ *
+ * Read without stopping anybody.  For name, which is of this moment, it makes
+ * some system calls.  Returns 0 or -EINVAL; in a forked child that calls the
+ * bus for the first time also as bus_attach().
+ */
 struct bus_stats {
 	size_t size; /* set by BUS_STATS_INIT */
-	uint32_t n_endpoints;
+	uint32_t n_endpoints; /* also of those whom nobody found dead yet */
 	uint32_t n_channels;
 	uint64_t bytes;       /* of the segment */
 	uint64_t n_put;       /* messages, requests, results published */
@@ -214,9 +269,12 @@ struct bus_stats {
 	uint64_t blob_bytes;  /* of the pool */
 	uint64_t blob_bytes_used;
 	char wait[8];         /* "uring" or "futex": how this endpoint sleeps */
+	uint32_t name;        /* enum bus_name_state */
+	uint32_t reserved;    /* 0 */
 };
-#define BUS_STATS_INIT \
-	{ sizeof(struct bus_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "" }
+#define BUS_STATS_INIT                                                    \
+	{ sizeof(struct bus_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+	  "", 0, 0 }
 BUS_API int bus_stats(struct bus *bus, struct bus_stats *stats);
 
 /* ---------------------------------------------------------------- queue -- */

@@ -8,6 +8,11 @@
  * where the name leads and removing it, nobody who keeps the rule can put
  * another file there, because that takes removing ours first.
  *
+ * The creator locks all of the file, who removes a leftover only what follows
+ * its first byte: so a lock on that byte is the creator's, and who opens the
+ * file, or has it open, asks for that one.  Else it would take somebody who is
+ * just removing the file for a creator that lives.
+ *
  * The lock is an open file description lock (fcntl(2), F_OFD_SETLK): the
  * kernel drops it when the last reference to that open() is gone, however the
  * process ended.  Such references are
@@ -137,14 +142,29 @@ static void locks_close(int fd)
 	locks_unlock();
 }
 
-/* Lock the file of @fd.  Returns 0, -EBUSY when another has it, -errno. */
-static int lock_file(int fd)
+/* Lock the file of @fd from byte @from on: the creator from 0, who removes it
+ * from 1.  Returns 0, -EBUSY when another has it, -errno. */
+static int lock_file(int fd, off_t from)
 {
-	struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock rest = { .l_type = F_WRLCK,
+			      .l_whence = SEEK_SET,
+			      .l_start = from };
 
-	if (fcntl(fd, F_OFD_SETLK, &whole) == 0)
+	if (fcntl(fd, F_OFD_SETLK, &rest) == 0)
 		return 0;
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
+/* Does the creator of @fd's file live?  1, 0, or -errno. */
+static int creator_lives(int fd)
+{
+	struct flock first = { .l_type = F_WRLCK,
+			       .l_whence = SEEK_SET,
+			       .l_len = 1 };
+
+	if (fcntl(fd, F_OFD_GETLK, &first))
+		return -errno;
+	return first.l_type != F_UNLCK;
 }
 
 /* Names ------------------------------------------------------------------ */
@@ -237,7 +257,7 @@ static int remove_leftover(const char *path, bool own)
 	else if (!S_ISREG(st.st_mode) || (own && st.st_uid != geteuid()))
 		ret = -EACCES;
 	else
-		ret = lock_file(fd);
+		ret = lock_file(fd, 1);
 	if (ret == 0)
 		ret = unlink_locked(path, fd);
 	close(fd);
@@ -399,7 +419,7 @@ static int open_named(mode_t mode, int *lock_fd)
 		ret = *lock_fd == -ENOENT ? -ENOSYS : *lock_fd;
 		goto err_close;
 	}
-	ret = fchmod(fd, mode) ? -errno : lock_file(*lock_fd);
+	ret = fchmod(fd, mode) ? -errno : lock_file(*lock_fd, 0);
 	if (ret < 0)
 		goto err_unlock;
 	return fd;
@@ -410,6 +430,15 @@ err_unlock:
 err_close:
 	close(fd);
 	return ret;
+}
+
+/* Remember by which name, and which file behind it, @seg can be found again. */
+static void set_name(struct sb_seg *seg, const char *name,
+		     const struct stat *st)
+{
+	strcpy(seg->name, name);
+	seg->dev = st->st_dev;
+	seg->ino = st->st_ino;
 }
 
 static bool hole_is_inside(const struct sb_seg_hole *hole, size_t bytes)
@@ -424,6 +453,7 @@ int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
 		  uint64_t fingerprint)
 {
 	struct sb_seg_hole without;
+	struct stat st;
 	void *base;
 	int fd, ret;
 
@@ -452,6 +482,8 @@ int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
 	if (fd < 0)
 		return fd;
 	ret = allocate(fd, bytes, without);
+	if (!ret && fstat(fd, &st))
+		ret = -errno;
 	if (ret)
 		goto err_close;
 	if (!name && fcntl(fd, F_ADD_SEALS,
@@ -472,7 +504,7 @@ int sb_seg_create(struct sb_seg *seg, const char *name, size_t bytes,
 	seg->lazy = without.bytes > 0;
 	seg->fork_gen = sb_fork_gen;
 	if (name)
-		strcpy(seg->name, name);
+		set_name(seg, name, &st);
 	return 0;
 
 err_close:
@@ -565,6 +597,18 @@ int sb_seg_publish(struct sb_seg *seg)
 
 /* Open -------------------------------------------------------------------- */
 
+/* May it be opened, being of a creator that lives or is dead?  0 or -errno. */
+static int check_creator(int fd, uint32_t flags)
+{
+	int lives = creator_lives(fd);
+
+	if (lives < 0)
+		return lives;
+	if (flags & SB_SEG_ORPHAN)
+		return lives ? -EBUSY : 0;
+	return lives ? 0 : -EOWNERDEAD;
+}
+
 int sb_seg_open(struct sb_seg *seg, const char *name, uint64_t fingerprint,
 		uint32_t flags)
 {
@@ -577,7 +621,7 @@ int sb_seg_open(struct sb_seg *seg, const char *name, uint64_t fingerprint,
 
 	memset(seg, 0, sizeof(*seg));
 	seg->lock_fd = -1;
-	if (flags & ~SB_SEG_ANY_OWNER)
+	if (flags & ~(SB_SEG_ANY_OWNER | SB_SEG_ORPHAN))
 		return -EINVAL;
 	ret = check_name(name);
 	if (ret)
@@ -616,6 +660,8 @@ int sb_seg_open(struct sb_seg *seg, const char *name, uint64_t fingerprint,
 	if (n != sizeof(h) || (uintmax_t)st.st_size > PTRDIFF_MAX)
 		goto out;
 	ret = check_header(&h, (uint64_t)st.st_size, fingerprint);
+	if (!ret)
+		ret = check_creator(fd, flags);
 	if (ret)
 		goto out;
 	base = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE,
@@ -629,6 +675,7 @@ int sb_seg_open(struct sb_seg *seg, const char *name, uint64_t fingerprint,
 	/* Its creator runs on this kernel, too, and may have left a hole. */
 	seg->lazy = can_reserve();
 	seg->fork_gen = sb_fork_gen;
+	set_name(seg, name, &st);
 	ret = 0;
 out:
 	close(fd);
@@ -648,6 +695,43 @@ void sb_seg_close(struct sb_seg *seg)
 	munmap(seg->base, seg->bytes);
 	memset(seg, 0, sizeof(*seg));
 	seg->lock_fd = -1;
+}
+
+static bool is_file_of(const struct sb_seg *seg, const struct stat *st)
+{
+	/* We have it mapped, so no other can have its number. */
+	return st->st_dev == seg->dev && st->st_ino == seg->ino;
+}
+
+int sb_seg_where(const struct sb_seg *seg)
+{
+	struct path path;
+	struct stat st;
+	int fd, ret;
+
+	if (!seg->name[0])
+		return SB_SEG_UNNAMED;
+	path = path_of(seg->name);
+	/* Only what is ours is opened: another's file may do anything. */
+	if (lstat(path.s, &st))
+		return errno == ENOENT ? SB_SEG_GONE : -errno;
+	if (!is_file_of(seg, &st))
+		return SB_SEG_REPLACED;
+	fd = open(path.s,
+		  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? SB_SEG_GONE : -errno;
+	if (fstat(fd, &st)) {
+		ret = -errno;
+	} else if (!is_file_of(seg, &st)) {
+		ret = SB_SEG_REPLACED;
+	} else {
+		ret = creator_lives(fd);
+		if (ret >= 0)
+			ret = ret ? SB_SEG_LIVE : SB_SEG_ORPHANED;
+	}
+	close(fd);
+	return ret;
 }
 
 int sb_seg_unlink(const char *name)

@@ -8,9 +8,11 @@
  * The creator owns the name: it holds a lock on the object for as long as it
  * lives, and removes the name when it closes.  A creator that was killed
  * leaves name and memory behind, but not the lock; that is how the next
- * creator knows, without a guess about time, that it may replace them.  The
- * lock does not pass to forked children: they neither keep it alive nor own
- * the name.
+ * creator knows, without a guess about time, that it may replace them; and how
+ * who opens the name knows that nobody will go on with it.  Who has it mapped
+ * keeps the memory, whatever becomes of creator and name, and can ask what
+ * did.  The lock does not pass to forked children: they neither keep it alive
+ * nor own the name.
  *
  * An unnamed segment cannot change its size.  A named one can be truncated by
  * whoever may write it, which makes others that touch it get SIGBUS: that is
@@ -51,7 +53,9 @@ struct sb_seg {
 	int lock_fd; /* creator of a named segment: holds the lock; else -1 */
 	bool lazy;   /* sb_seg_reserve() has work to do */
 	uint32_t fork_gen; /* of the process that made this mapping */
-	char name[SB_SEG_NAME_MAX + 1]; /* "" when unnamed or not ours */
+	char name[SB_SEG_NAME_MAX + 1]; /* "" when unnamed */
+	dev_t dev; /* of a named one: the file that the name led to */
+	ino_t ino;
 };
 
 /* Bytes of a segment that have no memory until sb_seg_reserve(). */
@@ -118,6 +122,8 @@ int sb_seg_publish(struct sb_seg *seg);
 
 /* Accept a segment that belongs to another user (see sb_seg_open). */
 #define SB_SEG_ANY_OWNER 1u
+/* One whose creator is dead, and no other. */
+#define SB_SEG_ORPHAN 2u
 
 /*
  * sb_seg_open - map a published segment
@@ -131,6 +137,7 @@ int sb_seg_publish(struct sb_seg *seg);
  *   -EXDEV   its creator lives in another pid namespace, or in another time
  *            namespace, where start times are other numbers: so that neither
  *            could tell whether the other is alive
+ *   -EOWNERDEAD  its creator is dead (with SB_SEG_ORPHAN -EBUSY: it lives)
  *   -EINVAL, -ENAMETOOLONG as above; others from the kernel
  */
 int sb_seg_open(struct sb_seg *seg, const char *name, uint64_t fingerprint,
@@ -139,6 +146,22 @@ int sb_seg_open(struct sb_seg *seg, const char *name, uint64_t fingerprint,
 /* Unmap.  In the process that created it, also remove the name.  NULL is ok,
  * and so is a struct that was zeroed or closed before. */
 void sb_seg_close(struct sb_seg *seg);
+
+/*
+ * sb_seg_where - where does the name lead now that @seg was mapped by?
+ *
+ * Who: any process that has @seg mapped, also a forked child.  Some system
+ * calls.  Returns one of enum sb_seg_where, or -errno when that could not be
+ * found out (-EMFILE, -EACCES, ...).
+ */
+enum sb_seg_where {
+	SB_SEG_UNNAMED,  /* it has none */
+	SB_SEG_LIVE,     /* here, and the creator lives */
+	SB_SEG_ORPHANED, /* here, and the creator is dead */
+	SB_SEG_GONE,     /* nowhere */
+	SB_SEG_REPLACED  /* to another file */
+};
+int sb_seg_where(const struct sb_seg *seg);
 
 /*
  * sb_seg_unlink - remove the leftover of a dead creator

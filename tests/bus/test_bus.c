@@ -108,7 +108,7 @@ Test(bus, bad_settings_are_refused)
 	BAD(c.size = 0);
 	BAD(c.wait = 3);
 	BAD(c.spin = 3);
-	BAD(c.flags = 8);
+	BAD(c.flags = 16);
 	BAD(c.mode = 0666);
 	BAD(c.mode = 0400);
 	BAD(c.mode = 0700);
@@ -220,6 +220,218 @@ Test(bus, what_a_killed_creator_left_is_replaced)
 		     -SIGKILL);
 	cr_assert_eq(bus_unlink(name), 0);
 	cr_assert_not(exists(name));
+}
+
+/* Bury nobody: it is the lock that tells. */
+Test(bus, nobody_joins_the_bus_of_a_dead_creator)
+{
+	const char *name = t_name("x");
+	struct bus_config orphan = t_config();
+	struct bus *bus, *other = NULL;
+
+	orphan.flags = BUS_F_ORPHAN;
+	cr_assert_eq(bus_open(name, &orphan, &other), -ENOENT);
+	cr_assert_eq(t_wait(t_fork(create_and_die, (void *)(uintptr_t)name)),
+		     -SIGKILL);
+	cr_assert_eq(bus_open(name, NULL, &other), -EOWNERDEAD);
+	cr_assert_null(other);
+	for (int i = 0; i < 2; i++) { /* to open it does not adopt it */
+		cr_assert_eq(bus_open(name, &orphan, &other), 0);
+		cr_assert_eq(t_stats(other).name, BUS_NAME_ORPHANED);
+		bus_close(other);
+		cr_assert_eq(bus_open(name, NULL, &other), -EOWNERDEAD);
+	}
+	bus = create(name);
+	cr_assert_eq(bus_open(name, &orphan, &other), -EBUSY);
+	cr_assert_eq(bus_open(name, NULL, &other), 0);
+	bus_close(other);
+	bus_close(bus);
+}
+
+struct creator {
+	const char *name;
+	struct t_gate ready;
+};
+
+static int create_and_stay(void *arg)
+{
+	struct creator *c = arg;
+
+	create(c->name);
+	t_gate_open(&c->ready);
+	for (;;)
+		pause();
+	return 0;
+}
+
+static int asks_as_child(void *bus)
+{
+	T_CHECK(t_stats(bus).name == BUS_NAME_REPLACED);
+	bus_close(bus);
+	return 0;
+}
+
+Test(bus, who_is_attached_sees_what_became_of_the_name)
+{
+	struct creator c = { .name = t_name("x") };
+	struct bus *bus, *mine, *unnamed = t_bus();
+	struct bus_queue *put, *get;
+	struct bus_stats old;
+	pid_t creator;
+
+	cr_assert_eq(t_stats(unnamed).name, BUS_NAME_NONE);
+	bus_close(unnamed);
+	t_gate_init(&c.ready);
+	creator = t_fork(create_and_stay, &c);
+	t_gate_wait(&c.ready);
+	cr_assert_eq(bus_open(c.name, NULL, &bus), 0);
+	cr_assert_eq(t_stats(bus).name, BUS_NAME_LIVE);
+	t_kill(creator);
+	cr_assert_eq(t_stats(bus).name, BUS_NAME_ORPHANED);
+	/* Those who are attached have each other. */
+	cr_assert_eq(bus_attach(bus, &mine), 0);
+	put = t_queue(bus, "q", 8, 8, 0);
+	get = t_queue(mine, "q", 8, 8, 0);
+	cr_assert_eq(t_put_u64(put, 42, 0), 0);
+
+	creator = t_fork(create_and_stay, &c);
+	t_gate_wait(&c.ready);
+	cr_assert_eq(t_stats(bus).name, BUS_NAME_REPLACED);
+	cr_assert_eq(t_stats(mine).name, BUS_NAME_REPLACED);
+	t_join(t_fork(asks_as_child, bus));
+	cr_assert_eq(t_get_u64(get), 42);
+	t_kill(creator);
+	cr_assert_eq(t_stats(bus).name, BUS_NAME_REPLACED);
+	cr_assert_eq(bus_unlink(c.name), 0);
+	cr_assert_eq(t_stats(bus).name, BUS_NAME_GONE);
+
+	/* A caller of old does not pay for what it does not get. */
+	memset(&old, 0xee, sizeof(old));
+	old.size = offsetof(struct bus_stats, name);
+	cr_assert_eq(bus_stats(bus, &old), 0);
+	cr_assert_eq(old.name, 0xeeeeeeee);
+	bus_close(mine);
+	bus_close(bus);
+	t_gate_close(&c.ready);
+}
+
+/* The recipe of shmbus.h, for real: the service is killed again and again. */
+#define N_JOBS    1000
+#define JOBS_EACH 50 /* that a service does before it dies */
+
+struct service {
+	const char *name;
+	bool done; /* the client has put all */
+	unsigned char n_got[N_JOBS];
+};
+
+static void take(struct service *s, uint64_t job)
+{
+	T_CHECK(job < N_JOBS);
+	s->n_got[job]++;
+}
+
+static void take_what_is_left(struct service *s)
+{
+	struct bus_queue *q;
+	struct bus *old;
+	uint64_t job;
+	int ret;
+
+	config.flags = BUS_F_ORPHAN;
+	ret = bus_open(s->name, &config, &old);
+	config.flags = 0;
+	T_CHECK(ret == 0 || ret == -ENOENT);
+	if (ret)
+		return;
+	q = t_queue(old, "jobs", 4, 8, 0);
+	T_CHECK(bus_queue_close(q) == 0);
+	while (!(ret = bus_queue_get(q, &job, 8, NULL, T_LONG)))
+		take(s, job);
+	T_CHECK(ret == -EPIPE);
+	bus_close(old);
+}
+
+/* Exit status 0 when there will be no more jobs.  It dies with one in hand. */
+static int serves(void *arg)
+{
+	struct service *s = arg;
+	struct bus_queue *q;
+	struct bus *bus;
+	struct bus_msg m;
+
+	take_what_is_left(s);
+	bus = create(s->name);
+	q = t_queue(bus, "jobs", 4, 8, 0);
+	for (int i = 0; i < JOBS_EACH;) {
+		bool done = __atomic_load_n(&s->done, __ATOMIC_ACQUIRE);
+		int ret = bus_queue_peek(q, &m, done ? 0 : 1000000);
+
+		if (ret == -EAGAIN)
+			break;
+		if (ret == -ETIMEDOUT)
+			continue;
+		T_CHECK(ret == 0);
+		if (++i == JOBS_EACH)
+			kill(getpid(), SIGKILL);
+		take(s, *(uint64_t *)m.data);
+		T_CHECK(bus_queue_release(q, &m) == 0);
+	}
+	bus_close(bus);
+	return 0;
+}
+
+static struct bus_queue *reopen(const char *name, struct bus **bus)
+{
+	int ret;
+
+	bus_close(*bus);
+	while ((ret = bus_open(name, NULL, bus))) {
+		T_CHECK(ret == -EOWNERDEAD || ret == -ENOENT);
+		usleep(100);
+	}
+	return t_queue(*bus, "jobs", 4, 8, 0);
+}
+
+static int puts_jobs(void *arg)
+{
+	struct service *s = arg;
+	struct bus *bus = NULL;
+	struct bus_queue *q = reopen(s->name, &bus);
+
+	for (uint64_t job = 0; job < N_JOBS;) {
+		int ret = bus_queue_put(q, &job, 8, T_LONG);
+
+		if (ret == -EPIPE)
+			q = reopen(s->name, &bus);
+		T_CHECK(ret == 0 || ret == -EPIPE);
+		job += ret == 0;
+	}
+	bus_close(bus);
+	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+	return 0;
+}
+
+Test(bus, a_service_that_is_killed_again_and_again_loses_nothing)
+{
+	struct service *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status, n_deaths = 0;
+	pid_t client;
+
+	cr_assert_neq(s, MAP_FAILED);
+	s->name = t_name("x");
+	client = t_fork(puts_jobs, s);
+	while ((status = t_wait(t_fork(serves, s)))) {
+		cr_assert_eq(status, -SIGKILL);
+		n_deaths++;
+	}
+	t_join(client);
+	cr_assert_geq(n_deaths, N_JOBS / (JOBS_EACH + 8) - 1);
+	for (int i = 0; i < N_JOBS; i++)
+		cr_assert_eq(s->n_got[i], 1, "job %d: %d times", i,
+			     s->n_got[i]);
+	munmap(s, sizeof(*s));
 }
 
 Test(bus, mode_is_what_was_asked_for_whatever_the_umask)

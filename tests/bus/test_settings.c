@@ -122,7 +122,8 @@ Test(settings, bus_settings_have_ranges)
 	cr_assert_eq(BUS_FILL(c->spin = BUS_SPIN_NEVER), 0);
 	cr_assert_eq(BUS_FILL(c->spin = BUS_SPIN_NEVER + 1), -EINVAL);
 	cr_assert_eq(BUS_FILL(c->flags = BUS_F_EINTR | BUS_F_FENCE), 0);
-	cr_assert_eq(BUS_FILL(c->flags = 8), -EINVAL);
+	cr_assert_eq(BUS_FILL(c->flags = BUS_F_ORPHAN | BUS_F_ANY_OWNER), 0);
+	cr_assert_eq(BUS_FILL(c->flags = 16), -EINVAL);
 	cr_assert_eq(BUS_FILL(c->mode = 010000), -EINVAL);
 	cr_assert_eq(BUS_FILL(c->max_endpoints = 1), -EINVAL);
 	cr_assert_eq(BUS_FILL(c->max_endpoints = 2), 0);

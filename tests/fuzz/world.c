@@ -248,6 +248,31 @@ int fuzz_fstat(int fd, struct stat *st)
 	return 0;
 }
 
+int fuzz_lstat(const char *path, struct stat *st)
+{
+	return file ? fuzz_fstat(FAKE_FD, st) : lstat(path, st);
+}
+
+/* The file's creator lives: he has it locked. */
+int fuzz_fcntl(int fd, int cmd, ...)
+{
+	struct flock *lock;
+	va_list ap;
+	int ret;
+
+	va_start(ap, cmd);
+	if (cmd == F_OFD_SETLK || cmd == F_OFD_GETLK) {
+		lock = va_arg(ap, struct flock *);
+		ret = fd == FAKE_FD ? 0 : fcntl(fd, cmd, lock);
+		if (fd == FAKE_FD)
+			lock->l_type = F_WRLCK;
+	} else {
+		ret = fcntl(fd, cmd, va_arg(ap, int));
+	}
+	va_end(ap);
+	return ret;
+}
+
 /* The namespaces that we are in, which do not change. */
 int fuzz_stat(const char *path, struct stat *st)
 {

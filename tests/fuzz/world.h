@@ -44,7 +44,9 @@ void *fuzz_aligned(size_t align, size_t bytes);
 void fuzz_free(void *p);
 int fuzz_open(const char *path, int flags, ...);
 int fuzz_close(int fd);
+int fuzz_fcntl(int fd, int cmd, ...);
 int fuzz_fstat(int fd, struct stat *st);
+int fuzz_lstat(const char *path, struct stat *st);
 ssize_t fuzz_pread(int fd, void *to, size_t n, off_t off);
 void *fuzz_mmap(void *at, size_t n, int prot, int flags, int fd, off_t off);
 int fuzz_munmap(void *p, size_t n);
@@ -70,7 +72,9 @@ int fuzz_affinity(pid_t pid, size_t bytes, void *mask);
 #define free(p)                 fuzz_free(p)
 #define open(...)               fuzz_open(__VA_ARGS__)
 #define close(fd)               fuzz_close(fd)
+#define fcntl(...)              fuzz_fcntl(__VA_ARGS__)
 #define fstat(fd, st)           fuzz_fstat(fd, st)
+#define lstat(path, st)         fuzz_lstat(path, st)
 #define pread(fd, to, n, off)   fuzz_pread(fd, to, n, off)
 #define mmap(a, n, p, f, fd, o) fuzz_mmap(a, n, p, f, fd, o)
 #define munmap(p, n)            fuzz_munmap(p, n)

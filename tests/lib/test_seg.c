@@ -77,13 +77,32 @@ static ino_t inode_of(const char *name)
 }
 
 /* In a child: is @name a segment that opens, of the right size? */
+static void check_opens_with(const char *name, uint32_t flags)
+{
+	struct sb_seg seg;
+
+	T_CHECK(sb_seg_open(&seg, name, PRINT, flags) == 0);
+	T_CHECK(seg.bytes == BYTES);
+	sb_seg_close(&seg);
+}
+
 static void check_opens(const char *name)
 {
 	struct sb_seg seg;
 
-	T_CHECK(sb_seg_open(&seg, name, PRINT, 0) == 0);
-	T_CHECK(seg.bytes == BYTES);
-	sb_seg_close(&seg);
+	check_opens_with(name, 0);
+	T_CHECK(sb_seg_open(&seg, name, PRINT, SB_SEG_ORPHAN) == -EBUSY);
+	T_CHECK(seg.base == NULL);
+}
+
+/* The same, of a dead creator. */
+static void check_is_orphan(const char *name)
+{
+	struct sb_seg seg;
+
+	T_CHECK(sb_seg_open(&seg, name, PRINT, 0) == -EOWNERDEAD);
+	T_CHECK(seg.base == NULL);
+	check_opens_with(name, SB_SEG_ORPHAN);
 }
 
 /* Arguments and limits ---------------------------------------------------- */
@@ -174,7 +193,7 @@ Test(seg, unknown_open_flags_are_refused)
 {
 	struct sb_seg seg;
 
-	cr_assert_eq(sb_seg_open(&seg, t_name("x"), PRINT, 2), -EINVAL);
+	cr_assert_eq(sb_seg_open(&seg, t_name("x"), PRINT, 4), -EINVAL);
 }
 
 Test(seg, close_takes_what_is_not_open)
@@ -243,7 +262,7 @@ Test(seg, both_mappings_are_one_memory)
 
 	cr_assert_eq(sb_seg_open(&other, t_name("x"), PRINT, 0), 0);
 	cr_assert_neq(seg.base, other.base);
-	cr_assert_str_empty(other.name);
+	cr_assert_str_eq(other.name, t_name("x"));
 	cr_assert_eq(other.lock_fd, -1);
 	((char *)seg.base)[BYTES - 1] = 42;
 	cr_assert_eq(((char *)other.base)[BYTES - 1], 42);
@@ -500,7 +519,7 @@ Test(seg, wrong_sizes_are_refused)
 	cr_assert_eq(sb_seg_open(&seg, t_name("x"), PRINT, 0), -EPROTO);
 	cr_assert_eq(sb_seg_unlink(t_name("x")), 0);
 	cr_assert_eq(squat(t_name("x"), 0600, b, BYTES), 0);
-	check_opens(t_name("x"));
+	check_is_orphan(t_name("x")); /* nobody has it locked */
 	cr_assert_eq(sb_seg_unlink(t_name("x")), 0);
 }
 
@@ -818,7 +837,7 @@ Test(seg, leftover_of_a_killed_creator_is_replaced)
 		ino = inode_of(l.name);
 		t_kill(creator);
 		cr_assert(exists(l.name));
-		check_opens(l.name); /* the dead one's is still readable */
+		check_is_orphan(l.name); /* it is still readable */
 		if (i % 2) {
 			cr_assert_eq(sb_seg_unlink(l.name), 0);
 			cr_assert_eq(sb_seg_unlink(l.name), -ENOENT);
@@ -940,6 +959,139 @@ Test(seg, close_of_an_opener_leaves_the_name)
 	sb_seg_close(&seg);
 }
 
+/* Where the name leads ---------------------------------------------------- */
+
+Test(seg, what_has_no_name_leads_nowhere)
+{
+	struct sb_seg seg;
+
+	cr_assert_eq(create(&seg, NULL), 0);
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_UNNAMED);
+	sb_seg_close(&seg);
+	cr_assert_eq(create(&seg, t_name("x")), 0);
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_GONE); /* not published */
+	sb_seg_close(&seg);
+}
+
+static int asks_in_child(void *arg)
+{
+	struct sb_seg *seg = arg;
+
+	T_CHECK(sb_seg_where(seg) == SB_SEG_LIVE);
+	T_CHECK(unlink(t_shm_path(seg->name)) == 0);
+	T_CHECK(sb_seg_where(seg) == SB_SEG_GONE);
+	return 0;
+}
+
+Test(seg, all_who_have_it_mapped_see_where_the_name_leads)
+{
+	const char *name = t_name("x");
+	struct sb_seg seg = published(name), other, second;
+	int n_fds;
+
+	cr_assert_eq(sb_seg_open(&other, name, PRINT, 0), 0);
+	n_fds = t_count_fds();
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_LIVE);
+	cr_assert_eq(sb_seg_where(&other), SB_SEG_LIVE);
+	t_join(t_fork(asks_in_child, &seg));
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_GONE);
+	cr_assert_eq(sb_seg_where(&other), SB_SEG_GONE);
+	second = published(name);
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_REPLACED);
+	cr_assert_eq(sb_seg_where(&other), SB_SEG_REPLACED);
+	cr_assert_eq(sb_seg_where(&second), SB_SEG_LIVE);
+	sb_seg_close(&seg);
+	cr_assert_eq(sb_seg_where(&other), SB_SEG_REPLACED);
+	sb_seg_close(&second);
+	cr_assert_eq(sb_seg_where(&other), SB_SEG_GONE);
+	cr_assert_eq(mkdir(t_shm_path(name), 0700), 0);
+	cr_assert_eq(sb_seg_where(&other), SB_SEG_REPLACED);
+	cr_assert_eq(remove(t_shm_path(name)), 0);
+	cr_assert_eq(symlink("/nonexistent", t_shm_path(name)), 0);
+	cr_assert_eq(sb_seg_where(&other), SB_SEG_REPLACED);
+	cr_assert_eq(remove(t_shm_path(name)), 0);
+	sb_seg_close(&other);
+	cr_assert_eq(t_count_fds(), n_fds - 1); /* second's lock came and went,
+						 * and the one of seg */
+}
+
+Test(seg, who_has_it_mapped_sees_its_creator_die_and_be_replaced)
+{
+	struct life l = { .name = t_name("x") };
+	struct sb_seg seg, orphan, next;
+	pid_t creator;
+
+	t_gate_init(&l.ready);
+	creator = t_fork(create_and_wait, &l);
+	t_gate_wait(&l.ready);
+	cr_assert_eq(sb_seg_open(&seg, l.name, PRINT, 0), 0);
+	kill(creator, SIGSTOP);
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_LIVE);
+	t_kill(creator);
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_ORPHANED);
+	cr_assert_eq(sb_seg_open(&orphan, l.name, PRINT, SB_SEG_ORPHAN), 0);
+	/* To have it open is no lock: it does not become alive again. */
+	cr_assert_eq(sb_seg_where(&orphan), SB_SEG_ORPHANED);
+	check_is_orphan(l.name);
+	next = published(l.name);
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_REPLACED);
+	cr_assert_eq(sb_seg_where(&orphan), SB_SEG_REPLACED);
+	((char *)orphan.base)[BYTES - 1] = 42;
+	cr_assert_eq(((char *)seg.base)[BYTES - 1], 42);
+	cr_assert_eq(((char *)next.base)[BYTES - 1], 0);
+	sb_seg_close(&next);
+	sb_seg_close(&orphan);
+	sb_seg_close(&seg);
+	t_gate_close(&l.ready);
+}
+
+/* He has locked a dead creator's file to remove it, and gets no further. */
+Test(seg, who_removes_a_leftover_is_not_taken_for_its_creator)
+{
+	struct flock rest = { .l_type = F_WRLCK,
+			      .l_whence = SEEK_SET,
+			      .l_start = 1 };
+	struct life l = { .name = t_name("x") };
+	struct sb_seg seg;
+	pid_t creator;
+	int fd;
+
+	t_gate_init(&l.ready);
+	creator = t_fork(create_and_wait, &l);
+	t_gate_wait(&l.ready);
+	cr_assert_eq(sb_seg_open(&seg, l.name, PRINT, 0), 0);
+	fd = open(t_shm_path(l.name), O_RDWR | O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_lt(fcntl(fd, F_OFD_SETLK, &rest), 0);
+	t_kill(creator);
+	cr_assert_eq(fcntl(fd, F_OFD_SETLK, &rest), 0);
+	cr_assert_eq(sb_seg_unlink(l.name), -EBUSY);
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_ORPHANED);
+	check_is_orphan(l.name);
+	close(fd);
+	cr_assert_eq(sb_seg_unlink(l.name), 0);
+	cr_assert_eq(sb_seg_where(&seg), SB_SEG_GONE);
+	sb_seg_close(&seg);
+	t_gate_close(&l.ready);
+}
+
+static int asks_without_descriptors(void *arg)
+{
+	struct rlimit none = { 0, 0 };
+
+	T_CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	T_CHECK(sb_seg_where(arg) == -EMFILE);
+	return 0;
+}
+
+Test(seg, where_it_leads_may_not_be_found_out)
+{
+	struct sb_seg seg = published(t_name("x"));
+
+	t_join(t_fork(asks_without_descriptors, &seg));
+	sb_seg_close(&seg);
+}
+
 struct race {
 	const char *name;
 	struct t_gate start, done;
@@ -1025,7 +1177,9 @@ Test(seg, nobody_sees_half_of_one)
 			struct sb_seg seg;
 			int ret = sb_seg_open(&seg, name, PRINT, 0);
 
-			cr_assert(ret == 0 || ret == -ENOENT, "%d", ret);
+			cr_assert(ret == 0 || ret == -ENOENT ||
+					  ret == -EOWNERDEAD,
+				  "%d", ret);
 			n_found += ret == 0;
 			sb_seg_close(&seg);
 			sched_yield();

@@ -569,13 +569,17 @@ static int killed_creator(void *arg)
 	return 1;
 }
 
-/* What a killed creator left is replaced, and can be removed. */
+/* What a killed creator left is joined by nobody, replaced, and can be
+ * removed. */
 static int leftover(void)
 {
-	struct bus *b;
+	struct bus *b, *other;
 
 	t_wait(t_fork(killed_creator, NULL));
+	MUST(open_it(&other) == -EOWNERDEAD);
 	MUST(create(name(), &b) == 0 && works(b));
+	MUST(open_it(&other) == 0 && works(other));
+	bus_close(other);
 	MUST(bus_unlink(name()) == -EBUSY);
 	bus_close(b);
 	t_wait(t_fork(killed_creator, NULL));
