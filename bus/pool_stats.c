@@ -7,6 +7,10 @@
  * is queued is what is left between them: so the numbers add up, though a task
  * that its worker has answered counts as queued until the pool has looked.
  *
+ * The dead are found by asking the kernel, a few system calls for the owner and
+ * for each worker: their words say what they did when they died, until the
+ * owner has looked, or, if that is dead as well, somebody has.
+ *
  * The area lies in memory that others can write: places and words are bounded
  * by the channel, and what they say is reported and not believed.
  */
@@ -16,6 +20,19 @@
 
 #include "bus/crew.h"
 #include "bus/endpoint.h"
+
+/* Does @life, which is an endpoint's, live, as far as can be proven?  Nobody
+ * may have looked since its process died. */
+static bool lives(struct bus_map *map, uint64_t life)
+{
+	uint32_t id = (uint32_t)life & 0xff;
+	uint64_t now;
+
+	if (!bus_ep_lives(map, life))
+		return false;
+	now = ld_acq(&map->ep[id].state);
+	return !bus_ep_proven_dead(map, id, now) && bus_ep_lives(map, life);
+}
 
 /* The area of the pool @name, and its coordinator lives.  0 or -errno. */
 static int find(struct bus *bus, const char *name, struct bus_crew_area **area,
@@ -31,7 +48,7 @@ static int find(struct bus *bus, const char *name, struct bus_crew_area **area,
 		return -ENOENT;
 	if (!bus_channel_end(bus, (uint32_t)idx, &c))
 		return -EPROTO;
-	if (!bus_ep_lives(bus->map, ld_acq(&c->coord)))
+	if (!lives(bus->map, ld_acq(&c->coord)))
 		return -ENOENT;
 	*area = bus_channel_area(bus, (uint32_t)idx, n_places, &n_canceled);
 	return *area ? 0 : -EPROTO;
@@ -41,6 +58,8 @@ static uint32_t state_of(uint32_t pid, uint64_t word)
 {
 	if (!pid)
 		return BUS_WORKER_NONE;
+	if (sb_proc_dead((struct sb_proc_id){ .pid = pid }))
+		return BUS_WORKER_DEAD;
 	if (!(word >> 8))
 		return BUS_WORKER_IDLE;
 	return word & (BUS_PLACE_TOLD | BUS_PLACE_DOOMED) ? BUS_WORKER_TOLD
@@ -56,7 +75,7 @@ static struct bus_worker_stats read_place(struct bus_place *p)
 	s.state = state_of((uint32_t)s.pid, word);
 	s.n_deaths = ld_rlx(&p->n_deaths);
 	s.n_done = ld_rlx(&p->n_done);
-	if (s.state >= BUS_WORKER_BUSY) {
+	if (word >> 8 && s.state >= BUS_WORKER_BUSY) {
 		s.task = word >> BUS_PLACE_NUMBER_SHIFT;
 		s.handler = ld_rlx(&p->handler);
 		s.since_ns = ld_rlx(&p->since_ns);

@@ -1328,7 +1328,9 @@ enum bus_worker_state {
 	BUS_WORKER_NONE, /* there is none now */
 	BUS_WORKER_IDLE,
 	BUS_WORKER_BUSY,
-	BUS_WORKER_TOLD /* busy, and its task is late or canceled */
+	BUS_WORKER_TOLD, /* busy, and its task is late or canceled */
+	BUS_WORKER_DEAD  /* it has ended, and the owner has not looked since;
+			  * task is what it was at, and queued again, if any */
 };
 
 struct bus_worker_stats {
@@ -1348,7 +1350,7 @@ struct bus_pool_stats {
 	uint32_t n_places;    /* entries of workers[] there can be */
 	uint64_t n_submitted; /* the sum of all that follow, as long as nobody
 			       * submits meanwhile */
-	uint64_t n_queued;    /* not in a worker's hand yet */
+	uint64_t n_queued;    /* not in a living worker's hand */
 	uint64_t n_running;
 	uint64_t n_ok;
 	uint64_t n_failed;      /* ERROR */
@@ -1367,8 +1369,12 @@ struct bus_pool_stats {
  * @workers: room for @n entries, or NULL
  *
  * For any endpoint of the bus, by the pool's name; stops nobody, and works when
- * the pool hangs, until it was joined or freed.  Returns how many of @workers
- * were filled, or -ENOENT, -EPROTO, -EINVAL.
+ * the pool hangs, until it was joined or freed or its owner has died.  Who is
+ * dead is asked of the kernel, for the owner and each worker, so that it is
+ * right though nobody has found out yet; it does not recover them.
+ *
+ * Returns how many of @workers were filled, or -ENOENT (no such pool, or its
+ * owner is dead), -EPROTO, -EINVAL.
  */
 BUS_API int bus_pool_stats(struct bus *bus, const char *name,
 			   struct bus_pool_stats *stats,

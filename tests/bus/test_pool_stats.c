@@ -254,6 +254,56 @@ Test(pool_stats, a_dead_pool_is_not_there)
 	cr_assert(t_eventually(is_gone, NULL, 10000));
 }
 
+/* Nobody else has looked, either. */
+Test(pool_stats, a_pool_is_gone_as_soon_as_its_owner_is)
+{
+	bus_coord_stop(coord, T_LONG);
+	coord = NULL;
+	for (int i = 0; i < 5; i++) {
+		uint64_t n_deaths = t_stats(bus).n_deaths;
+
+		cr_assert_eq(t_wait(t_fork(start_and_die, NULL)), -SIGKILL);
+		cr_assert_eq(look(), -ENOENT);
+		cr_assert_eq(t_stats(bus).n_deaths, n_deaths);
+		cr_assert_geq(bus_reap(bus), 1);
+		cr_assert(t_eventually(is_gone, NULL, 10000));
+		while (bus_reap(bus) || t_stats(bus).n_endpoints > 1)
+			usleep(1000);
+	}
+}
+
+static bool has_died(void *arg)
+{
+	return sb_proc_dead((struct sb_proc_id){ .pid = *(uint32_t *)arg });
+}
+
+/* The owner is not in a call, and so has not seen it. */
+Test(pool_stats, a_dead_worker_is_not_busy)
+{
+	struct bus_crew_counts *c = &bus_coord_area(coord)->counts;
+	uint32_t pid = (uint32_t)bus_coord_pid(coord, 0);
+
+	st_rlx(&c->n_submitted, 2);
+	st_rlx(&place(0)->word, word(12, 5));
+	st_rlx(&place(1)->word, word(13, 6));
+	look();
+	cr_assert_eq(workers[0].state, BUS_WORKER_BUSY);
+	cr_assert_eq(stats.n_running, 2);
+	cr_assert_eq(kill((pid_t)pid, SIGKILL), 0);
+	cr_assert(t_eventually(has_died, &pid, 10000));
+	cr_assert_eq(look(), 3);
+	cr_assert_eq(workers[0].state, BUS_WORKER_DEAD);
+	cr_assert_eq(workers[0].pid, (int32_t)pid);
+	cr_assert_eq(workers[0].task, 12);
+	cr_assert_eq(workers[1].state, BUS_WORKER_BUSY);
+	cr_assert_eq(stats.n_running, 1);
+	cr_assert_eq(stats.n_queued, 1);
+	st_rlx(&place(0)->word, 0);
+	look();
+	cr_assert_eq(workers[0].state, BUS_WORKER_DEAD);
+	cr_assert_eq(workers[0].task, 0);
+}
+
 /* Hostile bytes ----------------------------------------------------------- */
 
 static struct bus_channel *channel(void)
