@@ -95,13 +95,32 @@ enum bus_spin {
 	BUS_SPIN_NEVER     /* sleep at once: least processor time */
 };
 
-#define BUS_F_EINTR 1u /* a signal handler ends a blocked call with -EINTR */
+#define BUS_F_EINTR 1u /* a signal handler that runs while a call sleeps ends
+			* it with -EINTR, mostly: see below */
 #define BUS_F_ANY_OWNER 2u /* bus_open: accept another user's bus */
 #define BUS_F_FENCE 4u /* bus_create: do without membarrier(2), for a bus that
 			* is opened by processes which may not call it; costs
 			* some ten ns a message */
 #define BUS_F_ORPHAN 8u /* bus_open: a bus whose creator is dead, and no other:
 			 * to take what is left in it */
+
+/*
+ * BUS_F_EINTR is for programs whose handlers want a call to come back some
+ * time: of a signal that comes again, say.  A single one may go unnoticed, and
+ * the call goes on to its end:
+ *
+ *	- before the call sleeps, or between two sleeps: while it spins, yields
+ *	  or looks at what woke it; so always with BUS_SPIN_ALWAYS, where it
+ *	  never sleeps;
+ *	- as a sleep of limited length ends.  How long they are is nobody's
+ *	  business, but without io_uring an endpoint that watches processes (has
+ *	  workers, a pool or pipes) or waits for descriptors sleeps 1 to 50 ms at
+ *	  a time, and then every other signal may be missed.
+ *
+ * To be sure of each signal, block it, and let bus_wait() wait for a
+ * signalfd(2) as well (BUS_POLL_FD), or for a pipe(2) that the handler writes
+ * to: what is in there stays until it is read.
+ */
 
 /*
  * Settings of bus_create() and bus_open().  Fields are only ever added at the

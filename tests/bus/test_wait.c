@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 
@@ -1001,6 +1002,43 @@ Test(wait, a_signal_ends_it_where_that_is_wanted)
 	it = of_queue(t_queue(bus, "q", 2, 8, 0), IN);
 	setitimer(ITIMER_REAL, &t, NULL);
 	cr_assert_eq(bus_wait(bus, &it, 1, T_LONG), -EINTR);
+}
+
+static int signals_parent(void *ms)
+{
+	usleep(1000 * *(unsigned int *)ms);
+	kill(getppid(), SIGUSR1);
+	return 0;
+}
+
+/* What is said at BUS_F_EINTR: a descriptor keeps what a sleep may miss. */
+Test(wait, no_signal_is_missed_that_a_descriptor_keeps)
+{
+	struct signalfd_siginfo info;
+	struct bus_poll it[2];
+	sigset_t usr1;
+	int fd;
+
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
+	fd = signalfd(-1, &usr1, SFD_CLOEXEC | SFD_NONBLOCK);
+	cr_assert_geq(fd, 0);
+	FOR_EACH_WAY {
+		it[0] = of_queue(t_queue(bus, "q", 2, 8, 0), IN);
+		it[1] = of_fd(fd, IN);
+		for (unsigned int ms = 0; ms < 8; ms++) {
+			pid_t child = t_fork(signals_parent, &ms);
+
+			cr_assert_eq(bus_wait(bus, it, 2, T_LONG), 1);
+			cr_assert_eq(it[1].ready, IN);
+			cr_assert_eq(read(fd, &info, sizeof(info)),
+				     sizeof(info));
+			cr_assert_eq(info.ssi_pid, (uint32_t)child);
+			t_join(child);
+		}
+	}
+	close(fd);
 }
 
 static int waits_in_child(void *arg)
