@@ -115,7 +115,7 @@ enum bus_spin {
  *	- as a sleep of limited length ends.  How long they are is nobody's
  *	  business, but without io_uring an endpoint that watches processes (has
  *	  workers, a pool or pipes) or waits for descriptors sleeps 1 to 50 ms at
- *	  a time, and then every other signal may be missed.
+ *	  a time, and then many a signal may be missed.
  *
  * To be sure of each signal, block it, and let bus_wait() wait for a
  * signalfd(2) as well (BUS_POLL_FD), or for a pipe(2) that the handler writes
