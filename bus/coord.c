@@ -16,26 +16,22 @@
 
 /* ---------------------------------------------------------------- memory -- */
 
-int bus_coord_grow(struct bus_coord *co)
+static int make_entries(struct bus_coord *co)
 {
-	uint32_t n = co->n_entries ? co->n_entries * 2 : co->config.window + 1;
-	struct bus_entry *e = realloc(co->entry, n * sizeof(*e));
+	uint32_t n = co->config.window + 1;
+	struct bus_entry *e = malloc(n * sizeof(*e));
 
 	if (!e)
 		return -ENOMEM;
 	co->entry = e;
-	if (!co->n_entries) {
-		e[0] = (struct bus_entry){ .next = 0, .prev = 0 };
-		co->n_entries = 1;
-	}
-	for (uint32_t i = n; i-- > co->n_entries;) {
+	e[0] = (struct bus_entry){ .next = 0, .prev = 0 };
+	for (uint32_t i = n; --i;) {
 		e[i] = (struct bus_entry){
 			.next = co->free_entry,
 			.cell = { SB_BLOB_NONE, SB_BLOB_NONE },
 		};
 		co->free_entry = i;
 	}
-	co->n_entries = n;
 	return 0;
 }
 
@@ -67,11 +63,12 @@ static void coord_free(struct bus_coord *co)
 		p = &(*p)->next;
 	if (*p)
 		*p = co->next;
-	for (uint32_t i = co->n_entries ? co->entry[0].next : 0; i;
-	     i = co->entry[i].next)
-		free(co->entry[i].stash);
+	for (struct bus_stash *s = co->stash, *next; s; s = next) {
+		next = s->next;
+		free(s);
+	}
 	for (uint32_t i = 0; i < co->n_loans; i++)
-		free(co->loan[i].stash);
+		free(co->loan[i].copy);
 	free(co->loan);
 	free(co->entry);
 	bus_crew_free(&co->crew);
@@ -92,7 +89,7 @@ static void note_death(void *arg, uint32_t id, pid_t pid,
 		struct bus_entry *e = &co->entry[i];
 		uint64_t own;
 
-		if (e->stash || e->pid)
+		if (e->pid)
 			continue;
 		own = ld_acq(&end->cown[sb_ring_idx(end, e->pos)]);
 		if (SB_POS(own) != e->pos || SB_OWNER(own) != id ||
@@ -234,7 +231,7 @@ int bus_coord_start_crew(struct bus *bus, const char *name,
 	if (!ret) {
 		ret = bus_coord_room(co, 1);
 		if (!ret)
-			ret = bus_coord_grow(co);
+			ret = make_entries(co);
 	}
 	if (ret) {
 		channel_down(co);
@@ -350,8 +347,6 @@ static void drop_outstanding(struct bus_coord *co)
 	for (uint32_t i = co->entry[0].next; i; i = co->entry[i].next) {
 		struct bus_entry *e = &co->entry[i];
 
-		if (e->stash)
-			continue;
 		if (sb_ring_answered(&co->c.end, e->pos, &seq))
 			sb_ring_free(&co->c.end, e->pos);
 		else if (is_in_hand(co, e))

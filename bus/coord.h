@@ -18,33 +18,44 @@
  * it quarantined after max_attempts; then the coordinator notes who died on
  * what.
  *
- * Results that block the window while their owner waits to submit are copied
- * to the heap ("stashed") in the order of their requests.
+ * Results that block the window while their owner waits to submit are moved to
+ * the heap ("stashed"), a list of its own that is by age, too.  Their entries
+ * are free: so of those there are never more than the window has slots, and
+ * nobody who looks for an answer passes what was stashed before.
  */
 #ifndef BUS_COORD_H
 #define BUS_COORD_H
+
+#include <stddef.h>
 
 #include "bus/crew.h"
 #include "bus/pace.h"
 #include "lib/clock.h"
 
-/* A request that was submitted and not yet collected.  Of most only the first
- * four are ever written: a free entry has what is below them as it is for a
- * request without cells that nobody died on. */
+/* A request that was submitted and neither collected nor stashed.  Of most only
+ * the first four are ever written: a free entry has what is below them as it is
+ * for a request without cells that nobody died on. */
 struct bus_entry {
 	uint64_t id;
 	uint64_t pos;
 	uint32_t next, prev;
 	uint32_t cell[2]; /* of the request, of the result */
-	void *stash;      /* struct bus_result and its data, or NULL */
 	/* DEATH: who was last */
 	int32_t pid, signal, exit_status;
+};
+
+/* A result that was stashed. */
+struct bus_stash {
+	struct bus_stash *next, *prev; /* by pos; NULL at the ends */
+	uint64_t pos;
+	struct bus_result result; /* of data */
+	_Alignas(max_align_t) unsigned char data[];
 };
 
 /* What a collect has lent to the caller, beside what is in buf. */
 struct bus_loan {
 	uint32_t cell[2];
-	void *stash;
+	void *copy; /* on the heap, or NULL */
 };
 
 struct bus_coord {
@@ -55,13 +66,15 @@ struct bus_coord {
 	bool foreign; /* we are a forked child of the coordinator */
 	bool reused;  /* the ring had another crew before */
 
-	/* Requests outstanding, a list by age, in which positions only grow.
-	 * Index 0 is its head. */
+	/* Requests outstanding and not stashed, a list by age, in which
+	 * positions only grow.  Index 0 is its head, and there are as many more
+	 * as the window has slots. */
 	struct bus_entry *entry;
-	uint32_t n_entries, free_entry;
-	uint32_t n_outstanding;
-	uint32_t n_in_ring; /* slots in use: of them, not stashed, and last */
-	bool has_last;      /* see bus_coord_free_last() */
+	uint32_t free_entry;
+	uint32_t n_outstanding; /* with those stashed */
+	uint32_t n_in_ring;     /* slots in use: of those, and last */
+	struct bus_stash *stash, *stash_last; /* oldest, youngest */
+	bool has_last;                        /* see bus_coord_free_last() */
 	uint64_t last_pos;
 	struct bus_pace pace;
 
@@ -114,8 +127,7 @@ SB_INLINE void bus_coord_free_last(struct bus_coord *co)
 SB_INLINE bool bus_coord_is_done(const struct bus_coord *co,
 				 const struct bus_entry *e, uint64_t *seq)
 {
-	*seq = 0;
-	return e->stash || sb_ring_answered(&co->c.end, e->pos, seq);
+	return sb_ring_answered(&co->c.end, e->pos, seq);
 }
 
 /*
@@ -151,7 +163,6 @@ SB_INLINE void bus_coord_unlink(struct bus_coord *co, uint32_t i)
 	e[e[i].prev].next = e[i].next;
 	e[e[i].next].prev = e[i].prev;
 	e[i].cell[0] = e[i].cell[1] = SB_BLOB_NONE;
-	e[i].stash = NULL;
 	e[i].pid = 0;
 	e[i].next = co->free_entry;
 	co->free_entry = i;
@@ -173,12 +184,18 @@ SB_INLINE void bus_coord_append(struct bus_coord *co, uint32_t i)
 void bus_coord_drop_cell(struct bus_coord *co, uint32_t cell);
 void bus_coord_drop_cells(struct bus *bus, const uint32_t cell[2]);
 
-/* More entries; 0 or -ENOMEM. */
-int bus_coord_grow(struct bus_coord *co);
-
 /* Room for @n results that are lent; 0, or -ENOMEM and it is as it was.  Only
  * while nothing is lent. */
 int bus_coord_room(struct bus_coord *co, uint32_t n);
+
+/* Is the oldest result of all one that was stashed? */
+SB_INLINE bool bus_coord_stash_first(const struct bus_coord *co)
+{
+	uint32_t i = co->entry[0].next;
+
+	return co->stash &&
+	       (!i || sb_pos_diff(co->stash->pos, co->entry[i].pos) < 0);
+}
 
 /*
  * The oldest entry that is done, as far as it is cheap to see; @sure: of all.
@@ -187,9 +204,12 @@ int bus_coord_room(struct bus_coord *co, uint32_t n);
  */
 uint32_t bus_coord_find_done(struct bus_coord *co, bool sure, uint64_t *seq);
 
-/* Copy one answered request to the heap, so that its slot is free.  0, or
+/* Move one answered request to the heap, so that its slot is free.  0, or
  * -EAGAIN when none is answered, or -ENOMEM. */
 int bus_coord_stash(struct bus_coord *co);
+
+/* Give the oldest of those, which there is, to the caller. */
+void bus_coord_unstash(struct bus_coord *co, struct bus_result *r);
 
 /* Give entry @i, which is done, to the caller; short data goes to @buf. */
 void bus_coord_deliver(struct bus_coord *co, uint32_t i, uint64_t seq,

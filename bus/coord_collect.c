@@ -113,7 +113,7 @@ void bus_coord_end_loans(struct bus_coord *co)
 		struct bus_loan *loan = &co->loan[--co->n_loans];
 
 		bus_coord_drop_cells(co->bus, loan->cell);
-		free(loan->stash);
+		free(loan->copy);
 	}
 }
 
@@ -168,33 +168,69 @@ static void empty_slot(struct bus_coord *co, struct bus_entry *e,
 	co->crew.progress = true;
 }
 
+/* By age.  Most are the youngest.  What it has to pass was stashed while a
+ * worker had this one in hand: so each is passed by no more than workers have
+ * in hand together, however many there are. */
+static void add_to_stash(struct bus_coord *co, struct bus_stash *s)
+{
+	struct bus_stash *older = co->stash_last;
+
+	while (older && sb_pos_diff(older->pos, s->pos) > 0)
+		older = older->prev;
+	s->prev = older;
+	s->next = older ? older->next : co->stash;
+	*(older ? &older->next : &co->stash) = s;
+	*(s->next ? &s->next->prev : &co->stash_last) = s;
+}
+
+/* Entry @i, which is done. */
+static int stash_entry(struct bus_coord *co, uint32_t i, uint64_t seq)
+{
+	struct bus_entry *e = &co->entry[i];
+	struct bus_stash *s;
+	struct bus_result r;
+
+	read_answer(co, e, seq, &r);
+	s = malloc(sizeof(*s) + r.len_bytes + 1);
+	if (!s)
+		return -ENOMEM;
+	s->pos = e->pos;
+	empty_slot(co, e, &r, s->data);
+	bus_coord_free_last(co); /* somebody waits for it */
+	if (r.data != s->data)
+		memcpy(s->data, r.data, r.len_bytes);
+	s->data[r.len_bytes] = 0;
+	r.data = s->data;
+	s->result = r;
+	bus_coord_drop_cells(co->bus, e->cell);
+	bus_coord_unlink(co, i);
+	add_to_stash(co, s);
+	co->n_outstanding++; /* it still is */
+	return 0;
+}
+
 int bus_coord_stash(struct bus_coord *co)
 {
 	uint32_t n = co->crew.look_ahead;
-	struct bus_result r, *copy;
 	uint64_t seq;
 
-	for (uint32_t i = co->entry[0].next; i && n; i = co->entry[i].next) {
-		struct bus_entry *e = &co->entry[i];
-
-		if (e->stash || (n--, !bus_coord_is_done(co, e, &seq)))
-			continue;
-		read_answer(co, e, seq, &r);
-		copy = malloc(sizeof(r) + r.len_bytes + 1);
-		if (!copy)
-			return -ENOMEM;
-		empty_slot(co, e, &r, copy + 1);
-		bus_coord_free_last(co); /* somebody waits for it */
-		if (r.data != copy + 1)
-			memcpy(copy + 1, r.data, r.len_bytes);
-		((char *)(copy + 1))[r.len_bytes] = 0;
-		r.data = copy + 1;
-		*copy = r;
-		bus_coord_drop_cells(co->bus, e->cell);
-		e->stash = copy;
-		return 0;
-	}
+	for (uint32_t i = co->entry[0].next; i && n--; i = co->entry[i].next)
+		if (bus_coord_is_done(co, &co->entry[i], &seq))
+			return stash_entry(co, i, seq);
 	return -EAGAIN;
+}
+
+void bus_coord_unstash(struct bus_coord *co, struct bus_result *r)
+{
+	struct bus_stash *s = co->stash;
+
+	co->stash = s->next;
+	*(s->next ? &s->next->prev : &co->stash_last) = NULL;
+	*r = s->result;
+	co->loan[co->n_loans++] =
+		(struct bus_loan){ { SB_BLOB_NONE, SB_BLOB_NONE }, s };
+	co->n_outstanding--;
+	bus_count(&co->bus->ep->counts.got, 1);
 }
 
 /* Are there cells of the size of the one that we would lend, without it, for a
@@ -233,11 +269,11 @@ static void lend_cells(struct bus_coord *co, const struct bus_entry *e,
 			loan->cell[i] = SB_BLOB_NONE;
 		}
 	if (r->kind == BUS_RESULT_ERROR || !can_do_without(co, loan))
-		loan->stash = malloc(r->len_bytes + 1);
-	if (loan->stash) {
-		memcpy(loan->stash, r->data, r->len_bytes);
-		((char *)loan->stash)[r->len_bytes] = 0; /* of a text */
-		r->data = loan->stash;
+		loan->copy = malloc(r->len_bytes + 1);
+	if (loan->copy) {
+		memcpy(loan->copy, r->data, r->len_bytes);
+		((char *)loan->copy)[r->len_bytes] = 0; /* of a text */
+		r->data = loan->copy;
 		bus_coord_drop_cells(co->bus, loan->cell);
 		loan->cell[0] = loan->cell[1] = SB_BLOB_NONE;
 	} else if (r->kind == BUS_RESULT_ERROR) {
@@ -252,21 +288,13 @@ void bus_coord_deliver(struct bus_coord *co, uint32_t i, uint64_t seq,
 {
 	struct bus_entry *e = &co->entry[i];
 
-	if (e->stash) {
-		*r = *(struct bus_result *)e->stash;
-		co->loan[co->n_loans++] =
-			(struct bus_loan){ { SB_BLOB_NONE, SB_BLOB_NONE },
-					   e->stash };
-		e->stash = NULL;
-	} else {
-		read_answer(co, e, seq, r);
-		empty_slot(co, e, r, buf);
-		/* A text may be in a cell that was not the request's. */
-		if (sb_unlikely(e->cell[0] != SB_BLOB_NONE ||
-				e->cell[1] != SB_BLOB_NONE ||
-				r->kind == BUS_RESULT_ERROR))
-			lend_cells(co, e, r);
-	}
+	read_answer(co, e, seq, r);
+	empty_slot(co, e, r, buf);
+	/* A text may be in a cell that was not the request's. */
+	if (sb_unlikely(e->cell[0] != SB_BLOB_NONE ||
+			e->cell[1] != SB_BLOB_NONE ||
+			r->kind == BUS_RESULT_ERROR))
+		lend_cells(co, e, r);
 	bus_coord_unlink(co, i);
 	bus_count(&co->bus->ep->counts.got, 1);
 }
@@ -307,6 +335,11 @@ static int try_collect(void *arg, bool sure)
 	uint32_t i = co->entry[0].next;
 	uint64_t seq;
 
+	if (sb_unlikely(co->stash) &&
+	    (!c->in_order || bus_coord_stash_first(co))) {
+		bus_coord_unstash(co, c->r);
+		return 0;
+	}
 	if (!i || !bus_coord_is_done(co, &co->entry[i], &seq))
 		i = c->in_order ? 0 : bus_coord_find_done(co, sure, &seq);
 	if (!i)
@@ -320,7 +353,8 @@ static bool oldest_done(struct bus_coord *co)
 	uint32_t i = co->entry[0].next;
 	uint64_t seq;
 
-	return i && bus_coord_is_done(co, &co->entry[i], &seq);
+	return bus_coord_stash_first(co) ||
+	       (i && bus_coord_is_done(co, &co->entry[i], &seq));
 }
 
 int bus_coord_await(struct bus_coord *co, int (*try_)(void *arg, bool sure),

@@ -58,15 +58,6 @@ static uint32_t room_for(struct bus_coord *co, uint32_t n)
 	return n;
 }
 
-static int entries_for(struct bus_coord *co, uint32_t n)
-{
-	int ret = 0;
-
-	while (!ret && co->n_entries - 1 - co->n_outstanding < n)
-		ret = bus_coord_grow(co);
-	return ret;
-}
-
 /*
  * The last one first.  A worker that waits looks at the first slot, and takes
  * its line away with each look; when it sees that this one is published, so are
@@ -127,9 +118,6 @@ static int submit_run(struct submitting *s, bool sure)
 	n = room_for(co, n < SB_BATCH_MAX ? n : SB_BATCH_MAX);
 	if (!n)
 		return -EAGAIN;
-	ret = entries_for(co, n);
-	if (ret)
-		return ret;
 	/* Nobody else claims here, so these slots are ours to write, and most
 	 * are free; the worker's processor may have fetched them unasked. */
 	sb_ring_own_run(&co->c.end, ld_rlx(&co->c.end.ring->tail), n);
@@ -313,8 +301,7 @@ SB_INLINE void give(struct collecting *c, uint32_t n, struct bus_result *r)
  * Collect plain results from entry @first on, as long as they are done.
  * Returns the entry at which it stopped, or 0.
  *
- * Who is shown a result may submit: that adds entries behind ours, and may move
- * them all.
+ * Who is shown a result may submit: that adds entries behind ours.
  */
 SB_INLINE uint32_t collect_plain(struct collecting *c, uint32_t first)
 {
@@ -331,7 +318,7 @@ SB_INLINE uint32_t collect_plain(struct collecting *c, uint32_t first)
 
 		ahead_of_collect(co, pos, slot);
 		seq = ld_acq(&slot->seq); /* C1 */
-		if ((seq & SB_SEQ_KIND) != (pos | SB_DONE) || e->stash ||
+		if ((seq & SB_SEQ_KIND) != (pos | SB_DONE) ||
 		    !is_plain(co, e, seq))
 			break;
 		*r = (struct bus_result){
@@ -377,6 +364,44 @@ static SB_NOINLINE uint32_t collect_other(struct collecting *c, uint32_t i,
 	}
 	c->n++;
 	return co->entry[co->look_after].next;
+}
+
+/* The oldest that was put aside. */
+static void collect_stashed(struct collecting *c)
+{
+	struct bus_result shown;
+
+	if (c->each) {
+		bus_coord_unstash(c->co, &shown);
+		c->each(c->arg, &shown);
+		bus_coord_end_loans(c->co);
+	} else {
+		bus_coord_unstash(c->co, &c->r[c->n]);
+	}
+	c->n++;
+}
+
+/*
+ * As long as some are put aside: those, and in order what is older than they.
+ * Returns false when there is nothing to look for in the ring then.
+ */
+static SB_NOINLINE bool collect_stash(struct collecting *c)
+{
+	struct bus_coord *co = c->co;
+	uint64_t seq;
+	uint32_t i;
+
+	while (co->stash && c->n < c->want) {
+		if (!c->in_order || bus_coord_stash_first(co)) {
+			collect_stashed(c);
+			continue;
+		}
+		i = co->entry[0].next;
+		if (!bus_coord_is_done(co, &co->entry[i], &seq))
+			return false;
+		collect_other(c, i, seq);
+	}
+	return c->n < c->want;
 }
 
 /*
@@ -463,6 +488,8 @@ static void take_any_run(struct collecting *c, bool sure)
 	struct bus_coord *co = c->co;
 	bool all = ++co->n_looks >= LOOKS_MAX && !bus_coord_in_file(co);
 
+	if (sb_unlikely(co->stash) && !collect_stash(c))
+		return;
 	if ((all || !look_nearby(c)) && (all || sure))
 		collect_all(c);
 }
@@ -471,6 +498,8 @@ static int try_collect(void *arg, bool sure)
 {
 	struct collecting *c = arg;
 
+	if (sb_unlikely(c->co->stash) && !collect_stash(c))
+		return c->n ? 0 : -EAGAIN;
 	if (c->in_order)
 		collect_run(c, c->co->entry[0].next);
 	else

@@ -159,11 +159,6 @@ int bus_submit(struct bus_coord *co, uint64_t id, const void *buf,
 	if (sb_unlikely(len_bytes > co->c.layout.request_bytes &&
 			len_bytes > co->bus->map->sizes.max_message_bytes))
 		return -EMSGSIZE;
-	if (sb_unlikely(!co->free_entry)) {
-		ret = bus_coord_grow(co);
-		if (ret)
-			return ret;
-	}
 	ret = try_submit(&s, false);
 	if (sb_unlikely(ret == -EAGAIN))
 		ret = submit_wait(co, &s, timeout_ns);

@@ -38,21 +38,22 @@ static bool bus_coord_find_any(struct bus_coord *co, bool sure)
 {
 	uint64_t seq;
 
-	return bus_coord_find_done(co, sure, &seq);
+	return co->stash || bus_coord_find_done(co, sure, &seq);
 }
 
 uint32_t bus_coord_ready(struct bus_coord *co, uint32_t events, bool sure)
 {
 	uint32_t ready = 0;
-	bool result = bus_coord_find_any(co, sure);
+	uint64_t seq;
+	bool in_ring = bus_coord_find_done(co, sure, &seq);
 
 	if (co->crew.broken && !co->crew.stopping)
 		ready |= BUS_POLL_ERR;
-	if ((events & BUS_POLL_IN) && result)
+	if ((events & BUS_POLL_IN) && (in_ring || co->stash))
 		ready |= BUS_POLL_IN;
 	/* A submit that waits moves a result to the heap. */
 	if ((events & BUS_POLL_OUT) &&
-	    (result || co->n_in_ring - co->has_last < co->config.window))
+	    (in_ring || co->n_in_ring - co->has_last < co->config.window))
 		ready |= BUS_POLL_OUT;
 	return ready;
 }

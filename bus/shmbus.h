@@ -882,7 +882,8 @@ struct bus_coord_config {
 	void *ctx;              /* given to the handler */
 	int (*init)(void *ctx); /* in each new worker; not 0: it leaves */
 	uint32_t n_workers;     /* 1 .. 200; default 1 */
-	uint32_t window;        /* most requests outstanding; power of two,
+	uint32_t window;        /* most requests outstanding, but for those that
+				 * bus_submit() put aside; power of two,
 				 * 2 .. 2^16; default 1024 */
 	uint32_t request_bytes; /* requests up to this lie in the slot, larger
 				 * ones in the blob pool; at most 2040,
@@ -950,11 +951,13 @@ BUS_API int bus_coord_stop(struct bus_coord *coord, int64_t timeout_ns);
  * bus_submit - hand one request to whichever worker is free first
  * @id: chosen by the caller, returned in the result
  *
- * When the window is full it waits for a request to complete and puts that
- * result aside for bus_collect(); with timeout_ns 0 it says -EAGAIN instead,
- * so that memory stays bounded by the window.
+ * When the window is full, or the blob pool, it says -EAGAIN with timeout_ns 0;
+ * else it waits for a request to complete, and puts that result aside until it
+ * is collected: so who only submits does not wait for himself.
  *
- * Memory: @buf is copied.
+ * Memory: @buf is copied.  With timeout_ns 0 there is never more than the
+ * window; results that are put aside take memory of this process, as much as
+ * the caller submits with a wait and does not collect.
  *
  * Returns 0, -EAGAIN, -ETIMEDOUT, -EMSGSIZE (larger than max_message_bytes),
  * -ENOMEM, -ECHILD, -EPROTO, -EINTR.
@@ -967,7 +970,8 @@ BUS_API int bus_submit(struct bus_coord *coord, uint64_t id, const void *buf,
  * one after the other
  * @ids: one for each
  *
- * Waits until there is room for at least one, as bus_submit().  Workers are
+ * Waits until there is room for at least one, as bus_submit(), and puts results
+ * aside for that only if there is none: for up to 64 of them.  Workers are
  * woken once for all of them.
  *
  * Returns how many went, at least 1 (0 only for n 0), or as bus_submit().
@@ -1030,7 +1034,8 @@ BUS_API int bus_collect_many_any(struct bus_coord *coord,
 				 struct bus_result *results, size_t n,
 				 int64_t timeout_ns);
 
-/* Requests that were submitted and not yet collected. */
+/* Requests that were submitted and not yet collected, with those whose results
+ * were put aside. */
 BUS_API size_t bus_coord_outstanding(const struct bus_coord *coord);
 
 /* The pids of the workers that live now, up to @n.  Returns how many live. */

@@ -13,6 +13,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "bus/coord.h"
 #include "bus/recover.h"
 #include "tests/bus/t_bus.h"
 
@@ -31,6 +32,7 @@ enum what {
 	PID,         /* its pid */
 	ATTEMPTS,    /* how many died on it */
 	NAP,         /* n milliseconds */
+	GATED,       /* until *ctx, an _Atomic uint32_t, is n or more */
 	HANG         /* until killed */
 };
 
@@ -68,7 +70,6 @@ static int handler(void *ctx, const void *req, size_t len, struct bus_reply *r)
 	void *room;
 	int i;
 
-	(void)ctx;
 	if (len >= sizeof(o))
 		memcpy(&o, req, sizeof(o));
 	switch (o.what) {
@@ -111,6 +112,10 @@ static int handler(void *ctx, const void *req, size_t len, struct bus_reply *r)
 		return bus_reply_put(r, &i, sizeof(i));
 	case NAP:
 		nap(o.n);
+		break;
+	case GATED:
+		while (ld_acq((_Atomic uint32_t *)ctx) < (uint32_t)o.n)
+			nap(1);
 		break;
 	case HANG:
 		pause();
@@ -675,6 +680,124 @@ Test(coord, a_full_window_says_eagain_or_stashes)
 		cr_assert_eq(result.len_bytes, i % 4 * 900);
 		cr_assert(t_is(result.data, result.len_bytes, 5));
 	}
+	stop();
+}
+
+static uint32_t n_listed(void)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = coord->entry[0].next; i; i = coord->entry[i].next)
+		n++;
+	return n;
+}
+
+/* So what a submit looks through for an answer does not grow with them: the
+ * list has no more than the window, and after it there is nothing. */
+Test(coord, what_was_put_aside_is_not_passed_again)
+{
+	struct bus_coord_config c = settings(2);
+
+	c.window = 4;
+	start_with(&c);
+	for (uint64_t i = 0; i < 5000; i++) {
+		submit(i, ECHO, 0);
+		cr_assert_leq(n_listed(), 4);
+	}
+	cr_assert_eq(bus_coord_outstanding(coord), 5000);
+	for (uint64_t i = 0; i < 5000; i++)
+		collect_ok(i);
+	cr_assert_eq(bus_collect(coord, &result, 0), -ENODATA);
+	stop();
+}
+
+static bool is_listed(uint64_t id)
+{
+	for (uint32_t i = coord->entry[0].next; i; i = coord->entry[i].next)
+		if (coord->entry[i].id == id)
+			return true;
+	return false;
+}
+
+/* Put aside after younger ones: one to be in their middle, the other before
+ * them all. */
+Test(coord, slow_ones_are_put_aside_at_their_place)
+{
+	_Atomic uint32_t *gate = t_shared(4096);
+	struct bus_coord_config c = settings(3);
+	uint64_t n;
+
+	c.window = 8;
+	c.ctx = (void *)gate;
+	start_with(&c);
+	for (n = 0; n < 100; n++)
+		submit(n, n == 0 || n == 50 ? GATED : ECHO, n ? 1 : 2);
+	cr_assert(is_listed(0) && is_listed(50));
+	cr_assert_eq(bus_collect(coord, &result, 0), -EAGAIN);
+	cr_assert_eq(bus_collect(coord, &result, MS), -ETIMEDOUT);
+	for (uint32_t open = 1; open <= 2; open++) {
+		st_rel(gate, open);
+		while (is_listed(open == 1 ? 50 : 0))
+			submit(n++, ECHO, 0);
+	}
+	for (uint64_t i = 0; i < n; i++)
+		collect_ok(i);
+	cr_assert_eq(bus_collect(coord, &result, 0), -ENODATA);
+	stop();
+}
+
+/* In order nothing comes before one that is at work, and any order has all that
+ * was put aside. */
+Test(coord, any_order_has_what_was_put_aside_behind_a_slow_one)
+{
+	_Atomic uint32_t *gate = t_shared(4096);
+	struct bus_coord_config c = settings(2);
+	uint64_t sum = 0;
+
+	c.window = 4;
+	c.ctx = (void *)gate;
+	start_with(&c);
+	submit(100, GATED, 1);
+	for (uint64_t i = 0; i < 100; i++)
+		submit(i, ECHO, 0);
+	cr_assert_eq(bus_collect(coord, &result, 0), -EAGAIN);
+	for (uint64_t i = 0; i < 100; i++) {
+		cr_assert_eq(bus_collect_any(coord, &result, T_LONG), 0);
+		sum += result.id;
+	}
+	cr_assert_eq(sum, 99 * 100 / 2);
+	cr_assert_eq(bus_collect_any(coord, &result, 0), -EAGAIN);
+	st_rel(gate, 1);
+	collect_ok(100);
+	stop();
+}
+
+static bool may_submit(void *arg)
+{
+	(void)arg;
+	return bus_coord_ready(coord, BUS_POLL_OUT, true);
+}
+
+/* What was put aside is there to collect, and makes no room any more. */
+Test(coord, what_was_put_aside_makes_no_room_twice)
+{
+	_Atomic uint32_t *gate = t_shared(4096);
+	struct bus_coord_config c = settings(2);
+
+	c.window = 4;
+	c.ctx = (void *)gate;
+	start_with(&c);
+	for (uint64_t i = 0; i < 14; i++)
+		submit(i, i < 10 ? ECHO : GATED, 1);
+	cr_assert_eq(bus_coord_ready(coord, BUS_POLL_IN | BUS_POLL_OUT, true),
+		     BUS_POLL_IN);
+	cr_assert_eq(bus_submit(coord, 14, "", 0, 0), -EAGAIN);
+	cr_assert_eq(bus_submit(coord, 14, "", 0, 5 * MS), -ETIMEDOUT);
+	st_rel(gate, 1);
+	cr_assert(t_eventually(may_submit, NULL, 10000));
+	cr_assert_eq(bus_submit(coord, 14, "", 0, T_LONG), 0);
+	for (uint64_t i = 0; i < 15; i++)
+		collect_ok(i);
 	stop();
 }
 

@@ -265,7 +265,8 @@ static void hand_over_without_gen(struct bus *other, uint32_t what)
 	cr_assert_eq(ld_rlx(&fresh.ring->gen), 1);
 }
 
-Test(coord_many, a_death_is_known_with_the_answer_though_its_recovery_is_not_over)
+Test(coord_many,
+     a_death_is_known_with_the_answer_though_its_recovery_is_not_over)
 {
 	struct bus *other;
 	pid_t worker;
@@ -277,8 +278,8 @@ Test(coord_many, a_death_is_known_with_the_answer_though_its_recovery_is_not_ove
 		cr_assert_eq(bus_attach(bus, &other), 0);
 		hand_over_without_gen(other, ECHO);
 		if (many)
-			cr_assert_eq(bus_collect_many(coord, results, 4, T_LONG),
-				     1);
+			cr_assert_eq(
+				bus_collect_many(coord, results, 4, T_LONG), 1);
 		else
 			cr_assert_eq(bus_collect(coord, results, T_LONG), 0);
 		cr_assert_eq(results[0].attempts, 1);
@@ -427,6 +428,56 @@ Test(coord_many, results_in_the_way_are_put_aside)
 		}
 	}
 	stop();
+}
+
+/* Those put aside and those in the ring are one order, whatever way they are
+ * asked for; and any order begins with what was put aside. */
+static void around_a_slow_one(bool any)
+{
+	struct bus_coord_config c = settings(2, 1);
+	bool seen[MAX] = { false };
+	uint32_t got = 0;
+
+	c.window = 8;
+	start_with(&c);
+	orders[0].what = GATED;
+	orders[30].what = FAIL;
+	orders[30].n = 5;
+	submit(0, 100);
+	if (any)
+		got = collect_some(40, true);
+	else
+		cr_assert_eq(bus_collect_many(coord, results, 40, MS),
+			     -ETIMEDOUT);
+	for (uint32_t i = 0; i < got; i++)
+		seen[results[i].id] = true;
+	cr_assert(!seen[0]);
+	st_rel(&board->gate, 1);
+	while (got < 100) {
+		uint32_t n = collect_some(7, any);
+
+		for (uint32_t i = 0; i < n; i++, got++) {
+			cr_assert(any || results[i].id == got);
+			cr_assert(!seen[results[i].id]);
+			seen[results[i].id] = true;
+			if (results[i].id == 30)
+				cr_assert_eq(results[i].code, 5);
+			else
+				assert_echo(&results[i]);
+		}
+	}
+	cr_assert_eq(bus_collect_many(coord, results, 1, 0), -ENODATA);
+	stop();
+}
+
+Test(coord_many, results_put_aside_around_a_slow_one_are_in_order)
+{
+	around_a_slow_one(false);
+}
+
+Test(coord_many, results_put_aside_around_a_slow_one_come_in_any_order)
+{
+	around_a_slow_one(true);
 }
 
 /* Results that are lent hold up nothing. */
@@ -741,12 +792,26 @@ Test(coord_many, each_result_is_shown_once)
 	stop();
 }
 
-/* Who is shown one may submit: entries move, and others come behind ours. */
+Test(coord_many, what_was_put_aside_is_shown)
+{
+	struct bus_coord_config c = settings(2, 1);
+
+	c.window = 4;
+	start_with(&c);
+	orders[10].what = FAIL;
+	orders[10].n = 7;
+	submit(0, 60);
+	take_until(20, 5);
+	take_until(60, 7);
+	stop();
+}
+
+/* Who is shown one may submit: others come behind ours. */
 Test(coord_many, who_is_shown_a_result_may_submit)
 {
 	start(1, 1);
 	shown.next = 10;
-	shown.again = 190; /* so the list of requests grows and goes round */
+	shown.again = 190; /* so the list of requests goes round */
 	submit(0, 10);
 	take_until(200, 5);
 	stop();
