@@ -103,6 +103,17 @@ SB_INLINE int bus_coord_check(struct bus_coord *co)
 	return sb_unlikely(co->foreign) ? -EINVAL : 0;
 }
 
+/* In those that submit: broken workers are given nothing more.  The line is one
+ * that collects use, for what they note of the crew. */
+SB_INLINE int bus_coord_check_submit(struct bus_coord *co)
+{
+	int ret = bus_coord_check(co);
+
+	if (sb_unlikely(ret))
+		return ret;
+	return sb_unlikely(co->crew.broken) ? -ECHILD : 0;
+}
+
 /* Absolute, of a call's timeout; 0 for 0. */
 SB_INLINE uint64_t bus_coord_deadline(int64_t timeout_ns)
 {

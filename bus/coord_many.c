@@ -186,7 +186,7 @@ int bus_submit_many(struct bus_coord *co, const uint64_t *ids, const void *reqs,
 				.reqs = reqs,
 				.len = req_bytes,
 				.n = n < INT_MAX ? (uint32_t)n : INT_MAX };
-	int ret = bus_coord_check(co);
+	int ret = bus_coord_check_submit(co);
 
 	if (sb_unlikely(ret || !n))
 		return ret;

@@ -152,7 +152,7 @@ int bus_submit(struct bus_coord *co, uint64_t id, const void *buf,
 			    .buf = buf,
 			    .len = len_bytes,
 			    .cell = { SB_BLOB_NONE, SB_BLOB_NONE } };
-	int ret = bus_coord_check(co);
+	int ret = bus_coord_check_submit(co);
 
 	if (sb_unlikely(ret))
 		return ret;

@@ -940,10 +940,11 @@ BUS_API int bus_coord_start(struct bus *bus, const char *name,
  * bus_coord_stop - finish what was submitted, end the workers, free all
  * @timeout_ns: when it is over, workers that are still busy are killed
  *
- * Results that were not collected are dropped.  A caller that has changed its
- * user may not kill its workers any more: they are left alone, and end when the
- * request that they are at is over.  Returns 0, or -ETIMEDOUT when workers had
- * to be killed.  NULL does nothing.
+ * Results that were not collected are dropped; so are requests for which no
+ * worker is left and none is started any more (-ECHILD).  A caller that has
+ * changed its user may not kill its workers any more: they are left alone, and
+ * end when the request that they are at is over.  Returns 0, or -ETIMEDOUT when
+ * workers had to be killed.  NULL does nothing.
  */
 BUS_API int bus_coord_stop(struct bus_coord *coord, int64_t timeout_ns);
 
@@ -960,7 +961,8 @@ BUS_API int bus_coord_stop(struct bus_coord *coord, int64_t timeout_ns);
  * the caller submits with a wait and does not collect.
  *
  * Returns 0, -EAGAIN, -ETIMEDOUT, -EMSGSIZE (larger than max_message_bytes),
- * -ENOMEM, -ECHILD, -EPROTO, -EINTR.
+ * -ENOMEM, -ECHILD (as of bus_collect(): nothing more is accepted), -EPROTO,
+ * -EINTR.
  */
 BUS_API int bus_submit(struct bus_coord *coord, uint64_t id, const void *buf,
 		       size_t len_bytes, int64_t timeout_ns);

@@ -1186,9 +1186,32 @@ Test(coord, workers_whose_init_fails_are_not_started_for_ever)
 		cr_assert_lt(sb_now_ns() - start_ns, 10 * SB_NS_PER_S);
 		cr_assert_lt(ld_rlx(n), 10 + 10 * workers);
 		cr_assert_eq(bus_coord_outstanding(coord), 1);
-		bus_coord_stop(coord, T_LONG);
+		cr_assert_eq(bus_coord_stop(coord, T_LONG), 0);
 		coord = NULL;
 	}
+}
+
+/* Not even while there is room. */
+Test(coord, broken_workers_are_given_nothing)
+{
+	_Atomic uint32_t *n = t_shared(4096);
+	struct bus_coord_config c = settings(1);
+	static const char large[1000];
+	const uint64_t ids[3] = { 2, 3, 4 };
+
+	c.init = init_fails;
+	c.ctx = (void *)n;
+	start_with(&c);
+	submit(1, ECHO, 0);
+	cr_assert_eq(bus_collect(coord, &result, T_LONG), -ECHILD);
+	cr_assert_eq(bus_submit(coord, 2, "", 0, 0), -ECHILD);
+	cr_assert_eq(bus_submit(coord, 2, "", 0, -1), -ECHILD);
+	cr_assert_eq(bus_submit(coord, 2, large, 1000, MS), -ECHILD);
+	cr_assert_eq(bus_submit_many(coord, ids, large, 8, 3, 0), -ECHILD);
+	cr_assert_eq(bus_submit_many(coord, ids, large, 8, 3, -1), -ECHILD);
+	cr_assert_eq(bus_submit_many(coord, ids, large, 300, 3, -1), -ECHILD);
+	cr_assert_eq(bus_coord_outstanding(coord), 1);
+	stop();
 }
 
 /* The fifth one takes a while before it fails. */
@@ -1213,6 +1236,7 @@ Test(coord, workers_whose_init_fails_late_are_not_started_for_ever)
 }
 
 struct pitiful {
+	_Atomic uint32_t gate; /* the handler's */
 	_Atomic uint32_t n_started;
 };
 
@@ -1253,6 +1277,26 @@ Test(coord, stop_while_some_workers_are_hopeless_and_one_is_busy)
 	coord = NULL;
 	cr_assert_leq(t_count_fds(), n_fds + 1);
 	cr_assert_eq(bus_queue_get(q, &v, 8, NULL, 20 * MS), -ETIMEDOUT);
+}
+
+/* There is one who can, so the stop waits for it as for any. */
+Test(coord, stop_of_broken_workers_finishes_what_was_submitted)
+{
+	struct pitiful *p = t_shared(4096);
+	struct bus_coord_config c = settings(4);
+
+	c.init = init_fails_but_once;
+	c.ctx = p;
+	start_with(&c);
+	submit(1, GATED, 1);
+	for (uint64_t i = 2; i < 6; i++)
+		submit(i, NAP, 5);
+	while (bus_collect(coord, &result, T_LONG) != -ECHILD)
+		;
+	cr_assert_eq(bus_coord_outstanding(coord), 5);
+	st_rel(&p->gate, 1);
+	stop();
+	cr_assert_eq(t_stats(bus).n_got, 5); /* each was run */
 }
 
 /* Stop and start again ---------------------------------------------------- */
