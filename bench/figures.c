@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,12 +195,12 @@ struct sweep {
 	enum axis axis;
 	const char *field; /* on the axis */
 	const char *over;  /* in the title */
-	/* What else does not make another figure, behind the case and what
-	 * names a competitor; ends with NULL. */
+	/* What else does not make another figure, behind the case, what names
+	 * a competitor, and that it was a sweep; ends with NULL. */
 	const char *without[12];
 };
 
-#define ALWAYS "case", "transport", "wait", "batch"
+#define ALWAYS "case", "transport", "wait", "batch", "sweep", "sweep_value"
 
 static const struct sweep sweeps[] = {
 	{ AXIS_BYTES, "bytes", "message size", { ALWAYS, "bytes", NULL } },
@@ -213,6 +214,21 @@ static const struct sweep sweeps[] = {
 	  { ALWAYS, "producers", "consumers", NULL } },
 	{ AXIS_BATCH, "batch", "messages a call", { ALWAYS, NULL } },
 };
+
+/* The text that is the same of all rows of a figure.  How many slots a queue
+ * has follows from the size, rivals have its memory and pipes have none: that
+ * is another figure only if it is what was asked about. */
+static char *figure_key(const struct sweep *sweep, const json_t *row)
+{
+	json_t *copy = json_copy((json_t *)(uintptr_t)row);
+	char *key;
+
+	if (strcmp(row_text(row, "sweep"), "slots") != 0)
+		json_object_del(copy, "slots");
+	key = row_key(copy, sweep->without);
+	json_decref(copy);
+	return key;
+}
 
 /* What is equal in the whole figure. */
 static void sweep_title(char *buf, size_t size, const struct sweep *sweep,
@@ -350,7 +366,7 @@ static void add_sweep(json_t *figures, const struct sweep *sweep,
 
 		if (!takes_part(sweep, row))
 			continue;
-		key = row_key(row, sweep->without);
+		key = figure_key(sweep, row);
 		figure = json_object_get(by_key, key);
 		if (!figure) {
 			sweep_title(title, sizeof(title), sweep, row);

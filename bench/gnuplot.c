@@ -314,16 +314,29 @@ static void print_quoted(FILE *f, const char *text)
 	putc('"', f);
 }
 
-static void print_terminal(FILE *f, enum picture picture)
+/* As high as the key needs for a single column: in several it would be out of
+ * order, and leave no room for the plot. */
+static size_t height(size_t least, size_t others, size_t each,
+		     const json_t *figure)
+{
+	size_t n = json_array_size(json_object_get(figure, "lines"));
+
+	return others + each * n > least ? others + each * n : least;
+}
+
+static void print_terminal(FILE *f, const json_t *figure, enum picture picture)
 {
 	if (picture == PICTURE_PNG)
-		fputs("set terminal pngcairo size 1600,880 background "
-		      "rgb \"white\" font \"DejaVu Sans,18\" linewidth 1.6\n",
-		      f);
+		fprintf(f,
+			"set terminal pngcairo size 1600,%zu background "
+			"rgb \"white\" font \"DejaVu Sans,18\" linewidth "
+			"1.6\n",
+			height(880, 200, 31, figure));
 	else
 		fprintf(f,
-			"set terminal svg size 900,480 dynamic %s font "
+			"set terminal svg size 900,%zu dynamic %s font "
 			"\"system-ui,DejaVu Sans,sans-serif,13\"\n",
+			height(480, 120, 22, figure),
 			picture == PICTURE_SVG ? "background rgb \"white\""
 					       : "");
 }
@@ -335,7 +348,7 @@ static void print_script(FILE *f, const json_t *figure, enum picture picture,
 	const char *ink = on_page ? INLINE_INK : "#333333";
 	const char *grid = on_page ? INLINE_GRID : "#dddddd";
 
-	print_terminal(f, picture);
+	print_terminal(f, figure, picture);
 	fputs("set output ", f);
 	print_quoted(f, path);
 	fputs("\nset title ", f);

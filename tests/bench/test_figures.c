@@ -141,6 +141,93 @@ Test(figures, other_parameters_are_other_figures)
 	cr_assert_eq(n_points(line(1, 0)), 2);
 }
 
+/* A queue has fewer slots for longer messages, a rival has its memory, and a
+ * pipe has none. */
+static void add_slots(const char *sweep, const char *transport, unsigned bytes,
+		      unsigned batch, const char *slots)
+{
+	char text[400];
+
+	snprintf(text, sizeof(text),
+		 "{%s\"workload\": \"stream\", \"transport\": \"%s\", \"by\": "
+		 "\"copy\", \"bytes\": %u, \"batch\": %u, \"slots\": %s, "
+		 "\"figure\": \"msgs_per_s\", \"msgs_per_s\": 1e6}",
+		 sweep, transport, bytes, batch, slots);
+	add(text);
+}
+
+static void all_are_in_one_figure(const char *x)
+{
+	static const char *const transports[] = { "shmbus-pipe", "shmbus",
+						  "spsc", "pipe" };
+
+	make();
+	cr_assert_eq(json_array_size(figures), 1, "%s: %zu", x,
+		     json_array_size(figures));
+	for (size_t i = 0; i < 4; i++) {
+		cr_assert_str_eq(row_text(line(0, i), "transport"),
+				 transports[i]);
+		cr_assert_eq(n_points(line(0, i)), 2, "%s", transports[i]);
+	}
+}
+
+Test(figures, slots_that_follow_from_the_size_are_no_other_figure)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned bytes = i ? 1024 : 8;
+		const char *slots = i ? "512" : "4096";
+
+		add_slots("", "shmbus-pipe", bytes, 1, "null");
+		add_slots("", "shmbus", bytes, 1, slots);
+		add_slots("", "spsc", bytes, 1, slots);
+		add_slots("", "pipe", bytes, 1, "null");
+	}
+	all_are_in_one_figure("size");
+}
+
+Test(figures, pipes_and_queues_are_in_one_figure_over_messages_a_call)
+{
+	for (unsigned batch = 1; batch <= 32; batch += 31) {
+		add_slots("", "shmbus-pipe", 64, batch, "null");
+		add_slots("", "shmbus", 64, batch, "1024");
+		add_slots("", "spsc", 64, batch, "1024");
+		add_slots("", "pipe", 64, batch, "null");
+	}
+	all_are_in_one_figure("batch");
+}
+
+Test(figures, a_sweep_is_one_figure)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const char *sweep =
+			i ? "\"sweep\": \"size\", \"sweep_value\": 1024, "
+			  : "\"sweep\": \"size\", \"sweep_value\": 8, ";
+		unsigned bytes = i ? 1024 : 8;
+		const char *slots = i ? "512" : "4096";
+
+		add_slots(sweep, "shmbus-pipe", bytes, 1, "null");
+		add_slots(sweep, "shmbus", bytes, 1, slots);
+		add_slots(sweep, "spsc", bytes, 1, slots);
+		add_slots(sweep, "pipe", bytes, 1, "null");
+	}
+	all_are_in_one_figure("sweep of size");
+}
+
+/* Then they are what is compared, and not to be thrown together. */
+Test(figures, slots_that_were_asked_about_are_other_figures)
+{
+	for (unsigned bytes = 8; bytes <= 64; bytes += 56) {
+		add_slots("\"sweep\": \"slots\", \"sweep_value\": 64, ",
+			  "shmbus", bytes, 1, "64");
+		add_slots("\"sweep\": \"slots\", \"sweep_value\": 128, ",
+			  "shmbus", bytes, 1, "128");
+	}
+	make();
+	cr_assert_eq(json_array_size(figures), 2);
+	cr_assert_eq(n_points(line(0, 0)), 2);
+	cr_assert_eq(n_points(line(1, 0)), 2);
+}
+
 /* One colour a transport, the same in all figures; ours apart from rivals. */
 Test(figures, colours_are_of_transports)
 {

@@ -230,6 +230,39 @@ for name in rtt-busy-latency stream-copy-throughput-over-message-size \
 done
 test "$(ls plots | wc -l)" -eq 8 || fail "plots: $(ls plots)"
 
+echo "= sweeps, and queues whose slots follow from the size, are one plot each"
+jq -c 'select(.workload == "farm") | .sweep = "workers" |
+	.sweep_value = .workers' results >swept
+jq -c 'select(.workload == "stream") | ., (.transport |= {"shmbus-pipe":
+	"shmbus", "pipe": "vyukov"}[.] | .slots = (if .bytes < 1024 then 1024
+	elif .bytes == 1024 then 512 else 8 end))' results >>swept
+rm -rf plots
+expect 0 swept --output page.html --plots plots
+test ! -s err || fail "gnuplot said: $(cat err)"
+test "$(ls plots | wc -l)" -eq 3 || fail "plots: $(ls plots)"
+legend()
+{
+	grep -o '<title>[a-z][^<]*' "plots/$1.svg" | sed 's/<title>//' |
+		sort >legend
+	tr ',' '\n' >wanted
+	cmp -s wanted legend || fail "the key of $1: $(cat legend)"
+}
+all="pipe,shmbus (adaptive),shmbus-pipe (adaptive),vyukov"
+echo "$all" | legend stream-copy-throughput-over-message-size
+echo "$all" | legend stream-64-B-copy-throughput-over-messages-a-call
+echo "pipe,shmbus (adaptive)" | legend farm-throughput-over-workers
+
+echo "= a key of many lines is one column, and the plot is higher"
+jq -c 'select(.workload == "stream" and .transport == "pipe" and .bytes != 64) |
+	range(40) as $i | .transport = "rival-\($i + 10)"' results >many
+rm -rf plots
+expect 0 many --output page.html --plots plots
+test ! -s err || fail "gnuplot said: $(cat err)"
+svg=plots/stream-copy-throughput-over-message-size.svg
+test "$(grep -B1 '<text>rival-' $svg | grep -o 'translate([0-9.]*' |
+	sort -u | wc -l)" -eq 1 || fail "columns of the key"
+test "$(grep -c '<text>rival-' $svg)" -eq 40 || fail "the key is not whole"
+
 echo "= the same case in two files is two plots"
 expect 0 one two --output page.md --plots both
 test "$(ls both | wc -l)" -eq 2 || fail "plots: $(ls both)"
