@@ -79,6 +79,20 @@ static const char *find_script(char *path, size_t size)
 	return access(path, R_OK) == 0 ? path : NULL;
 }
 
+static void say_where(struct outcome *out)
+{
+	const char *given = getenv("BUSBENCH_RIVALS");
+
+	if (given)
+		outcome_set(out, OUTCOME_ABSENT,
+			    "BUSBENCH_RIVALS: cannot read '%.80s'", given);
+	else
+		outcome_set(out, OUTCOME_ABSENT,
+			    "%s is neither beside the program nor in %.60s; "
+			    "set BUSBENCH_RIVALS to it",
+			    SCRIPT, PKGDATADIR);
+}
+
 static void compose(struct command *command, const char *script,
 		    const struct transport *transport, const struct spec *spec)
 {
@@ -272,8 +286,7 @@ static void python_run(const struct transport *transport,
 	pid_t pid;
 
 	if (!script) {
-		outcome_set(out, OUTCOME_ABSENT, "%s is not in %s", SCRIPT,
-			    PKGDATADIR);
+		say_where(out);
 		return;
 	}
 	compose(&command, script, transport, spec);
