@@ -595,8 +595,10 @@ static error_t parse_one(int key, char *arg, struct argp_state *state)
 	struct parse *parse = state->input;
 	struct options *options = parse->options;
 
-	if (key >= KEY_WORKERS && key < KEY_MAX)
+	if (key >= KEY_WORKERS && key < KEY_MAX) {
+		options->again = parse->given[key - KEY_WORKERS];
 		parse->given[key - KEY_WORKERS] = true;
+	}
 	switch (key) {
 	case KEY_DURATION:
 		options->seconds = seconds(state, "duration", arg, 0.001);

@@ -28,6 +28,7 @@ struct options {
 	bool all;           /* each that can be run, by name */
 	unsigned only_pipe; /* those in which of ours only pipes take part */
 	struct sweep sweep;
+	bool again; /* the last option had been given before */
 	struct list workers;
 	struct list sizes;
 	unsigned producers; /* 0 here and below: the default */

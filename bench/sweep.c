@@ -164,6 +164,10 @@ static void options_of(struct options *options, int argc, char **argv,
 	words[n++] = option;
 	options_parse(options, n, words);
 	free(words);
+	if (options->again)
+		usage("sweep runs through --%s by itself; leave out --%s, or "
+		      "add its value to '%s'",
+		      values->name, values->name, argv[4]);
 	if (options->loads & (options->loads - 1))
 		usage("sweep takes one workload, and then a parameter");
 	options->sweep.name = values->name;

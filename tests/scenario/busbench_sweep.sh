@@ -36,6 +36,10 @@ expect 2 sweep stream wait spin,never
 err_has "unknown --wait 'never'; there are spin, adaptive"
 expect 2 sweep stream slots 64,100
 err_has "--slots '100' is not a power of two from 2 to 1048576"
+expect 2 sweep stream size 8:16:x2 --size 64
+err_has "sweep runs through --size by itself; leave out --size, or add"
+expect 2 sweep farm workers 1:2 --duration 0.01 --worke=3 --runs 1
+err_has "sweep runs through --workers by itself"
 expect 2 stream --size 8:1M
 err_has "--size '8:1M' would be more than 64 numbers; say a larger step"
 expect 2 farm --slots 64
