@@ -197,7 +197,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 	out->lost = tally->lost;
 	out->dup = tally->dup;
 	out->wrong = tally->wrong;
-	out->has_ns = true;
+	out->has_ns = crew->floor->hist.n > 0;
 	out->ns = hist_quantiles(&crew->floor->hist);
 	out->again_ns = hist_quantiles(&crew->floor->again);
 }

@@ -92,7 +92,7 @@ static void sum_up(const struct crew *crew, struct outcome *out)
 		out->lost = sent->n - got->n;
 	else if (sent->n < got->n && !out->dup)
 		out->dup = got->n - sent->n;
-	out->has_ns = true;
+	out->has_ns = crew->floor->hist.n > 0;
 	out->ns = hist_quantiles(&crew->floor->hist);
 }
 

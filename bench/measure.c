@@ -63,6 +63,26 @@ static bool is_usable(const struct result *result)
 	return result->median.status == OUTCOME_OK && result->runs > 0;
 }
 
+bool result_is_silent(enum load load, const struct result *result)
+{
+	return is_usable(result) && isnan(result_value(load, &result->median));
+}
+
+const struct result *result_first(const struct case_result *results)
+{
+	enum load load = results->bench_case->spec.load;
+
+	for (unsigned i = 0; i < results->n; i++) {
+		const struct result *result = &results->result[i];
+
+		if (transport_is_ours(result->entry->transport) &&
+		    is_usable(result) && !result_is_silent(load, result) &&
+		    result->regime == results->regime)
+			return result;
+	}
+	return &results->result[0];
+}
+
 double result_ratio(enum load load, const struct result *ours,
 		    const struct result *theirs)
 {
@@ -96,6 +116,7 @@ static const struct result *best_rival(const struct case_result *results,
 
 		if (transport_is_ours(result->entry->transport) ||
 		    result->entry->transport->floor || !is_usable(result) ||
+		    result_is_silent(load, result) ||
 		    !result_is_clean(result) ||
 		    result->regime != results->regime ||
 		    (ours && !is_alike(ours->entry, result->entry)))
@@ -161,6 +182,7 @@ static void sum_up(struct result *result, enum load load, struct outcome *out,
 static void sum_up_regime(struct result *result, enum load load,
 			  enum regime regime, const struct rounds *rounds)
 {
+	const struct outcome *silent = NULL;
 	struct outcome *out;
 	unsigned n = 0;
 
@@ -177,17 +199,20 @@ static void sum_up_regime(struct result *result, enum load load,
 	for (unsigned i = 0; i < rounds->n; i++) {
 		const struct round *round = &rounds->round[i];
 
+		if (round->regime != result->regime &&
+		    regime_is_known(result->regime))
+			continue;
 		/* Without a message, on a machine that is taken, there is no
 		 * figure. */
-		if ((round->regime == result->regime ||
-		     !regime_is_known(result->regime)) &&
-		    !isnan(result_value(load, &round->out)))
+		if (isnan(result_value(load, &round->out)))
+			silent = &round->out;
+		else
 			out[n++] = round->out;
 	}
 	if (n > 0)
 		sum_up(result, load, out, n);
-	else if (result->median.status == OUTCOME_OK)
-		result->median = rounds->round[0].out;
+	else if (silent && result->median.status == OUTCOME_OK)
+		result->median = *silent;
 	free(out);
 }
 

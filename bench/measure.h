@@ -58,6 +58,14 @@ static inline bool result_is_clean(const struct result *result)
 	       !result->wrong;
 }
 
+/* It worked, and yet it has no figure: on a machine that is taken a round may
+ * be over before the first message is. */
+bool result_is_silent(enum load load, const struct result *result);
+
+/* The first of ours that can be compared, which stands for all of them beside a
+ * rival; where there is none, the first of the case. */
+const struct result *result_first(const struct case_result *results);
+
 /* How many times better @ours is than @theirs; NAN when there is no saying. */
 double result_ratio(enum load load, const struct result *ours,
 		    const struct result *theirs);

@@ -174,6 +174,7 @@ static void warn_of_rate(struct warnings *warnings,
 		const struct outcome *out = &result->median;
 
 		if (out->status == OUTCOME_OK && result->runs &&
+		    !result_is_silent(results->bench_case->spec.load, result) &&
 		    pace_missed(asked, out->sent_per_s))
 			add_name(names, sizeof(names), "%s (%s) %.0f/s",
 				 result->entry->transport->name,
@@ -184,6 +185,26 @@ static void warn_of_rate(struct warnings *warnings,
 		     "could not keep the rate of %.0f/s, so latencies grow "
 		     "with the duration: %s",
 		     asked, names);
+}
+
+static void warn_of_silence(struct warnings *warnings,
+			    const struct case_result *results)
+{
+	enum load load = results->bench_case->spec.load;
+	char names[160] = "";
+
+	for (unsigned i = 0; i < results->n; i++) {
+		const struct result *result = &results->result[i];
+
+		if (result_is_silent(load, result))
+			add_name(names, sizeof(names), "%s (%s)",
+				 result->entry->transport->name,
+				 how_it_waits(result->entry));
+	}
+	if (*names)
+		warn(warnings,
+		     "not one message in the time: %s; try a longer --duration",
+		     names);
 }
 
 static void warn_of_errors(struct warnings *warnings,
@@ -209,6 +230,7 @@ void report_warnings(const struct case_result *results,
 	if (results->no_syscalls[0])
 		warn(warnings, "system calls cannot be counted here: %s",
 		     results->no_syscalls);
+	warn_of_silence(warnings, results);
 	warn_of_rate(warnings, results);
 	warn_of_regimes(warnings, results);
 	warn_of_spread(warnings, results);
@@ -434,7 +456,7 @@ static void add_ratios(json_t *row, const struct case_result *results,
 		       const struct result *result)
 {
 	enum load load = results->bench_case->spec.load;
-	const struct result *first = &results->result[0];
+	const struct result *first = result_first(results);
 	const struct result *best = result_best_rival(results);
 	bool ours = transport_is_ours(result->entry->transport);
 	bool floor = result->entry->transport->floor;

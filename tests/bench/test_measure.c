@@ -221,6 +221,43 @@ Test(measure, a_round_without_a_message_has_no_figure)
 	cr_assert_eq(results.result[0].median.messages, 0);
 	cr_assert_eq(results.result[0].series.n, 3);
 	cr_assert(isnan(results.result[0].series.value[0]));
+	cr_assert(result_is_silent(LOAD_STREAM, &results.result[0]));
+}
+
+static struct result of_rate(const struct entry *entry, uint64_t messages)
+{
+	return (struct result){ .entry = entry,
+				.runs = 1,
+				.median = { .seconds = 1,
+					    .messages = messages } };
+}
+
+/* Be it the first row, or the first of the rivals. */
+Test(measure, nobody_is_compared_with_who_has_no_figure)
+{
+	static const struct entry mine = { .transport = &ours };
+	static const struct entry theirs = { .transport = &rival };
+	static const struct bench_case bench_case = { .spec.load =
+							      LOAD_STREAM };
+	struct case_result made = {
+		.bench_case = &bench_case,
+		.n = 4,
+		.result = { of_rate(&mine, 0), of_rate(&mine, 20),
+			    of_rate(&theirs, 0), of_rate(&theirs, 10) }
+	};
+
+	cr_assert(result_is_silent(LOAD_STREAM, &made.result[0]));
+	cr_assert_not(result_is_silent(LOAD_STREAM, &made.result[1]));
+	cr_assert_eq(result_first(&made), &made.result[1]);
+	cr_assert_eq(result_best_rival(&made), &made.result[3]);
+	cr_assert_eq(result_best_alike(&made, &made.result[1]),
+		     &made.result[3]);
+	made.result[1].regime = REGIME_FAR;
+	cr_assert_eq(result_first(&made), &made.result[0], "nobody is left");
+	made.result[0] = of_rate(&mine, 5);
+	cr_assert_eq(result_first(&made), &made.result[0]);
+	made.result[0].median.status = OUTCOME_FAILED;
+	cr_assert_not(result_is_silent(LOAD_STREAM, &made.result[0]));
 }
 
 Test(measure, sees_that_it_was_still_warming_up)
