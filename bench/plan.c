@@ -48,7 +48,7 @@ static const struct effort quick[LOAD_N] = {
 	[LOAD_DUPLEX] = { 0.02, 3 }, [LOAD_MPMC] = { 0.02, 3 },
 	[LOAD_FARM] = { 0.02, 3 },   [LOAD_POOL] = { 0.02, 3 },
 	[LOAD_WAKE] = { 0.15, 1 },   [LOAD_RECOVER] = { 0.15, 1 },
-	[LOAD_IDLE] = { 0.25, 1 },
+	[LOAD_IDLE] = { 0.2, 1 },
 };
 
 static const struct effort thorough[LOAD_N] = {
@@ -322,7 +322,16 @@ static struct bench_case *add_case(struct plan *plan,
 
 enum way { BUSY, ADAPTIVE, PARKED, WAY_N };
 
-/* Those who never sleep, whoever there is, and one who always does. */
+static void add_these(struct bench_case *bench_case,
+		      const struct options *options,
+		      const struct transport *const *rivals, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		add_rival(bench_case, options, rivals[i]);
+}
+
+/* Those who never sleep; whoever there is; those who sleep at once, without a
+ * look around before. */
 static void add_rtt_rivals(struct bench_case *bench_case,
 			   const struct options *options, enum way way)
 {
@@ -331,11 +340,21 @@ static void add_rtt_rivals(struct bench_case *bench_case,
 		&rival_ck_spsc, &rival_rte_spsc,     &rival_rte_mpmc,
 		&rival_line,    &rival_iceoryx_poll,
 	};
+	static const struct transport *const asleep[] = {
+		&rival_futex,
+		&rival_pipe,
+		&rival_seqpacket,
+		&rival_mq,
+	};
+	/* The quick table has no time for all of them. */
+	size_t n_asleep = is_quick(options) && !options->rivals_given
+				  ? 2
+				  : sizeof(asleep) / sizeof(asleep[0]);
 
 	switch (way) {
 	case BUSY:
-		for (size_t i = 0; i < sizeof(awake) / sizeof(awake[0]); i++)
-			add_rival(bench_case, options, awake[i]);
+		add_these(bench_case, options, awake,
+			  sizeof(awake) / sizeof(awake[0]));
 		break;
 	case ADAPTIVE:
 		for (size_t i = 0; transports[i]; i++)
@@ -344,7 +363,7 @@ static void add_rtt_rivals(struct bench_case *bench_case,
 				add_rival(bench_case, options, transports[i]);
 		break;
 	default:
-		add_rival(bench_case, options, &rival_futex);
+		add_these(bench_case, options, asleep, n_asleep);
 	}
 }
 

@@ -146,6 +146,15 @@ for load in "stream" "mpmc --producers 2 --consumers 2"; do
 	all '.batch == 16 and .status != "failed" and .status != "absent"'
 done
 
+echo "= round trips are compared with those who wait in that way"
+expect 0 rtt $short --rival futex,pipe,seqpacket,mq,eventfd,spsc
+whole 'map(select(.ours | not)) | group_by(.case) |
+	map({(.[0].case): (map(.transport) | unique)}) | add == {
+	busy: ["spsc"],
+	adaptive: ["eventfd", "mq", "pipe", "seqpacket", "spsc"],
+	parked: ["futex", "mq", "pipe", "seqpacket"]}'
+all 'if .case == "parked" then .sleeps and .wait != "adaptive" else true end'
+
 echo "= one that is not is absent, and says with which package it were there"
 missing=$(who rtt '(.built | not)')
 if [ -n "$missing" ]; then
