@@ -166,9 +166,12 @@ static int sort_by_key(json_t *rows, json_t *by_key)
 	size_t i;
 
 	json_array_foreach(rows, i, row) {
-		char *key = row_key(row, NULL);
 		json_t *alike;
+		char *key;
 
+		if (!row_is_asked(row))
+			continue;
+		key = row_key(row, NULL);
 		if (!key)
 			return -1;
 		alike = json_object_get(by_key, key);

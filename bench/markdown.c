@@ -164,8 +164,10 @@ void markdown_notes(FILE *f, const json_t *notes)
 
 void markdown_standings(FILE *f, const struct standings *standings)
 {
-	char text[120];
+	char text[240];
 
+	if (standings_absent(standings, text, sizeof(text)))
+		fprintf(f, "\n%c%s.\n", toupper(text[0]), text + 1);
 	standings_sentence(standings, text, sizeof(text));
 	fprintf(f, "\n%s%s\n", text,
 		json_array_size(standings->behind) ? ":" : ".");

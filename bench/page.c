@@ -139,7 +139,7 @@ json_t *page_rows(const struct page *page, unsigned file, enum load load)
 	size_t i;
 
 	json_array_foreach(page->rows[file], i, row)
-		if (row_load(row) == load)
+		if (row_load(row) == load && row_is_asked(row))
 			json_array_append(rows, row);
 	return rows;
 }

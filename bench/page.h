@@ -27,7 +27,8 @@ struct page {
 	struct standings standings;
 };
 
-/* Those of a workload in one of the files; may be empty.  A new reference. */
+/* What the tables have of a workload in one of the files; may be empty.  A new
+ * reference. */
 json_t *page_rows(const struct page *page, unsigned file, enum load load);
 
 /* Whether @row is the first of its case, where @before stands before it. */

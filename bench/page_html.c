@@ -454,7 +454,7 @@ static void print_rows_behind(FILE *f, const json_t *rows)
 
 static void print_standings(FILE *f, const struct standings *standings)
 {
-	char text[120];
+	char text[240];
 
 	standings_sentence(standings, text, sizeof(text));
 	fprintf(f, "<div class=\"word%s\"><p>",
@@ -466,6 +466,10 @@ static void print_standings(FILE *f, const struct standings *standings)
 		element(f, "", text + 1, ".</p>\n");
 	}
 	print_rows_behind(f, standings->also);
+	if (standings_absent(standings, text, sizeof(text))) {
+		fprintf(f, "<p class=\"soft\">%c", toupper(text[0]));
+		element(f, "", text + 1, ".</p>\n");
+	}
 	fputs("</div>\n", f);
 }
 

@@ -143,10 +143,9 @@ static bool is_default(const struct options *options,
 {
 	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
 		if (defaults[i].transport == transport)
-			return transport_is_built(transport) &&
-			       transport->loads & LOAD_BIT(load) &
-				       (is_quick(options) ? defaults[i].quick
-							  : defaults[i].named);
+			return transport->loads & LOAD_BIT(load) &
+			       (is_quick(options) ? defaults[i].quick
+						  : defaults[i].named);
 	return false;
 }
 
@@ -193,6 +192,8 @@ static void add_entry(struct bench_case *bench_case,
 		.wait = wait,
 		.method = bench_case->spec.method,
 		.batch = transport->batches ? batch : 1,
+		.unasked = !transport_is_built(transport) &&
+			   !options->rivals_given,
 		.runs = options->runs ? options->runs : effort->runs,
 		.seconds = options->seconds > 0 ? options->seconds
 						: effort->seconds,
@@ -863,6 +864,8 @@ double plan_seconds(const struct bench_case *bench_case)
 			       : load == LOAD_POOL ? PYTHON_POOL_SECONDS
 						   : PYTHON_START_SECONDS;
 
+		if (!transport_is_built(entry->transport))
+			continue;
 		if (!is_slow(load) && !is_python(entry->transport))
 			start += entry->warm_seconds;
 		sum += entry->runs * (entry->seconds + start);

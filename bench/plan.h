@@ -18,6 +18,7 @@ struct entry {
 	const struct transport *transport;
 	enum wait_kind wait; /* ours */
 	enum method method;  /* pool: as the case, or METHOD_FARM */
+	bool unasked;        /* not built here, and nobody named it */
 	unsigned batch;
 	unsigned runs;
 	double warm_seconds;

@@ -14,9 +14,13 @@
 #include "bench/pingpong.h"
 #include "bench/report.h"
 #include "bench/row.h"
+#include "bench/standings.h"
 
 /* Of this run; part of each row. */
 static json_t *the_env;
+
+/* Of all rows, for those formats that have no tables. */
+static struct standings standings;
 
 /* Rounds that are further apart than this are not worth much. */
 #define DISAGREE 2.0
@@ -71,7 +75,8 @@ static void warn_of_crowding(struct warnings *warnings,
 	for (unsigned i = 0; i < results->n; i++) {
 		const struct entry *entry = results->result[i].entry;
 
-		if (entry_sleeps(entry) ||
+		if (results->result[i].median.status == OUTCOME_ABSENT ||
+		    entry_sleeps(entry) ||
 		    strstr(names, entry->transport->name))
 			continue;
 		add_name(names, sizeof(names), "%s", entry->transport->name);
@@ -516,6 +521,7 @@ static void add_parameters(json_t *row, const struct bench_case *bench_case,
 	SET("transport", json_string(entry->transport->name));
 	SET("status", json_string(status_names[out->status]));
 	SET("why", out->status ? json_string(out->why) : json_null());
+	SET("asked", json_boolean(!entry->unasked));
 	SET("bytes", json_integer((json_int_t)spec->bytes));
 	SET("producers", count_or_null(one_way ? spec->producers : 0));
 	SET("consumers", count_or_null(one_way ? spec->consumers : 0));
@@ -748,7 +754,7 @@ static void tell(const struct case_result *results,
 		const struct result *result = &results->result[i];
 		const struct outcome *out = &result->median;
 
-		if (out->status != OUTCOME_OK)
+		if (out->status != OUTCOME_OK && !result->entry->unasked)
 			fprintf(stderr, "busbench: %s %s: %s %s: %s\n", load,
 				bench_case->title,
 				result->entry->transport->name,
@@ -766,6 +772,7 @@ void report_begin(enum format format, const struct env *env, int argc,
 	if (format == FORMAT_JSON)
 		setvbuf(stdout, NULL, _IOFBF, 1 << 20);
 	the_env = env_json(env, argc, argv);
+	standings_open(&standings);
 	if (format == FORMAT_TEXT)
 		report_text_begin(the_env);
 	else if (format == FORMAT_MD)
@@ -778,6 +785,8 @@ static void print_rows(enum format format, const struct case_result *results,
 	json_t *row;
 	size_t i;
 
+	json_array_foreach(rows, i, row)
+		standings_add(&standings, row);
 	switch (format) {
 	case FORMAT_TEXT:
 		report_text_case(results, rows, warnings);
@@ -810,10 +819,15 @@ void report_case(enum format format, const struct case_result *results)
 
 void report_end(enum format format)
 {
+	char text[240];
+
 	if (format == FORMAT_TEXT)
 		report_text_end();
 	else if (format == FORMAT_MD)
 		report_md_end();
+	else if (standings_absent(&standings, text, sizeof(text)))
+		fprintf(stderr, "busbench: %s\n", text);
+	standings_close(&standings);
 	json_decref(the_env);
 	the_env = NULL;
 }

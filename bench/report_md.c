@@ -79,7 +79,8 @@ void report_md_case(const struct case_result *results, const json_t *rows,
 	}
 	table.pingpong_last = results->pingpong_after;
 	json_array_foreach(rows, i, row) {
-		markdown_row(stdout, row, i == 0, &table.columns);
+		if (row_is_asked(row))
+			markdown_row(stdout, row, i == 0, &table.columns);
 		add_remark(row);
 		standings_add(&standings, row);
 	}

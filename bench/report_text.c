@@ -189,7 +189,8 @@ void report_text_case(const struct case_result *results, const json_t *rows,
 	table.pingpong_last = results->pingpong_after;
 	table.flipped |= results->flipped;
 	json_array_foreach(rows, i, row) {
-		print_row(row, i == 0);
+		if (row_is_asked(row))
+			print_row(row, i == 0);
 		standings_add(&standings, row);
 	}
 	for (unsigned w = 0; w < warnings->n; w++)
@@ -209,11 +210,14 @@ static void print_rows_behind(const json_t *rows)
 
 void report_text_end(void)
 {
-	char text[120];
+	char text[240];
 
 	close_table();
+	putchar('\n');
+	if (standings_absent(&standings, text, sizeof(text)))
+		printf("%s\n", text);
 	standings_sentence(&standings, text, sizeof(text));
-	printf("\n%s\n", text);
+	printf("%s\n", text);
 	print_rows_behind(standings.behind);
 	if (standings_also(&standings, text, sizeof(text)))
 		printf("%s\n", text);

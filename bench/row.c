@@ -63,6 +63,11 @@ enum load row_load(const json_t *row)
 	return (enum load)load;
 }
 
+bool row_is_asked(const json_t *row)
+{
+	return !json_is_false(json_object_get(row, "asked"));
+}
+
 bool row_is_ok(const json_t *row)
 {
 	return !strcmp(row_text(row, "status"), "ok");

@@ -29,6 +29,10 @@ bool row_is(const json_t *row, const char *path);
 /* LOAD_N when this busbench does not know it. */
 enum load row_load(const json_t *row);
 
+/* False for a rival that was not built and that nobody named: tables do not
+ * have it in each case, but name all of these below. */
+bool row_is_asked(const json_t *row);
+
 /* It was measured. */
 bool row_is_ok(const json_t *row);
 

@@ -13,14 +13,16 @@
 void standings_open(struct standings *standings)
 {
 	*standings = (struct standings){ .behind = json_array(),
-					 .also = json_array() };
+					 .also = json_array(),
+					 .absent = json_array() };
 }
 
 void standings_close(struct standings *standings)
 {
 	json_decref(standings->behind);
 	json_decref(standings->also);
-	standings->behind = standings->also = NULL;
+	json_decref(standings->absent);
+	standings->behind = standings->also = standings->absent = NULL;
 }
 
 /* "0.07x of ck-spsc (never sleeps)", or "" */
@@ -55,6 +57,24 @@ static void count_rival(struct standings *standings, const json_t *row)
 	standings->n_ranked += row_load(row) != LOAD_IDLE;
 }
 
+/* One library has several rivals, whose names begin alike. */
+static void add_absent(json_t *absent, const char *transport)
+{
+	int len = (int)strcspn(transport, "-");
+	json_t *name;
+	size_t i;
+
+	json_array_foreach(absent, i, name) {
+		const char *text = json_string_value(name);
+
+		if (strcspn(text, "-") == (size_t)len &&
+		    !strncmp(text, transport, (size_t)len))
+			return;
+	}
+	json_array_append_new(absent, json_sprintf("%.*s%s", len, transport,
+						   transport[len] ? "-*" : ""));
+}
+
 void standings_add(struct standings *standings, const json_t *row)
 {
 	char name[160], alike[80], also[120];
@@ -62,6 +82,8 @@ void standings_add(struct standings *standings, const json_t *row)
 	json_t *sentence;
 
 	count_rival(standings, row);
+	if (!row_is_asked(row))
+		add_absent(standings->absent, row_text(row, "transport"));
 	standings->n += table_standing(row) != STANDING_NONE;
 	standings->n_all += table_standing(row) != STANDING_NONE ||
 			    table_also_standing(row) != STANDING_NONE;
@@ -118,4 +140,21 @@ bool standings_also(const struct standings *standings, char *buf, size_t size)
 			 "send in bursts, unlike it",
 			 also);
 	return also > 0;
+}
+
+bool standings_absent(const struct standings *standings, char *buf, size_t size)
+{
+	size_t n = json_array_size(standings->absent), len = 0;
+
+	snprintf(buf, size, "not built here, and so not compared with: ");
+	for (size_t i = 0; i < n; i++) {
+		len = strlen(buf);
+		snprintf(buf + len, size - len, "%s%s", i ? ", " : "",
+			 json_string_value(
+				 json_array_get(standings->absent, i)));
+	}
+	len = strlen(buf);
+	snprintf(buf + len, size - len,
+		 "; busbench rivals says what to install");
+	return n > 0;
 }

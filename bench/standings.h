@@ -19,6 +19,7 @@ struct standings {
 	unsigned n_rivals, n_ranked;
 	json_t *behind; /* sentences about those that are behind the like */
 	json_t *also;   /* about others, that are behind the best of all */
+	json_t *absent; /* rivals that were not built: "qb", "ck-*" */
 };
 
 void standings_open(struct standings *standings);
@@ -33,5 +34,9 @@ void standings_sentence(const struct standings *standings, char *buf,
 
 /* The same about those in also; false when there are none. */
 bool standings_also(const struct standings *standings, char *buf, size_t size);
+
+/* Likewise, who would take part by default and is not there. */
+bool standings_absent(const struct standings *standings, char *buf,
+		      size_t size);
 
 #endif

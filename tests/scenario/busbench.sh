@@ -164,7 +164,25 @@ if [ -n "$missing" ]; then
 	     else .status == "absent" and
 	     (.why | test("^install lib[a-z0-9-]+-dev( lib[a-z0-9-]+-dev)* and build")) end'
 	err_has "and build busbench again"
+
+	echo "= whom nobody named is named once, below the tables"
+	expect 0 rtt --wait adaptive --duration 0.02 --runs 1
+	test "$(grep -c '^not built here, and so not compared with: ' out)" -eq 1 ||
+		fail "who is not built: $(cat out)"
+	grep -q 'absent: install' out && fail "rows of them: $(cat out)"
+	expect 0 rtt --wait adaptive --duration 0.02 --runs 1 --format md
+	grep -q '^Not built here, .*; busbench rivals says what to install\.$' out ||
+		fail "who is not built: $(cat out)"
+	expect 0 rtt --wait adaptive --duration 0.02 --runs 1 --format json
+	all '.asked or (.status == "absent" and (.why | test("^install lib")))'
+	all '(.asked | not) or (.why // "" | test("^install lib") | not)'
+	some '.asked | not'
+	err_has "busbench: not built here, and so not compared with: "
+	test "$(grep -c 'not built\|install lib' err)" -eq 1 ||
+		fail "much ado: $(cat err)"
 fi
+expect 0 rtt --wait adaptive --duration 0.02 --runs 1 --rival pipe
+grep -q 'not built' out && fail "who was not asked for: $(cat out)"
 
 if jq -es 'any(.[]; .rival == "iceoryx" and .built)' rivals >/dev/null; then
 	echo "= iceoryx brings its daemon, unless there is one or no room for it"

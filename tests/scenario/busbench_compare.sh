@@ -61,6 +61,14 @@ whole '.[0] | .old == 100 and .new == 120 and .ratio > 1.15 and
 	.regime == "near" and .old_rounds == 5 and .new_rounds == 5'
 whole '.[1].ratio > 0.8 and .[1].ratio < 0.87'
 
+echo "= a rival that was not built, and that nobody named, is in no comparison"
+jq -c 'select(.transport == "pipe") | .transport = "qb" | .status = "absent" |
+	.values = [] | .asked = false' old | cat old - >unbuilt
+expect 0 unbuilt new --format json
+whole 'length == 8 and all(.[]; .transport != "qb")'
+expect 1 new unbuilt --fail-if '*/*:missing>0'
+grep -q qb err && fail "qb is missing: $(cat err)"
+
 echo "= the same file is the same"
 expect 0 old old --format json
 whole 'map(select(.verdict != "too few rounds")) |

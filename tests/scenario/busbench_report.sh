@@ -173,6 +173,18 @@ has page.md "| **0.80x BEHIND mq**; **0.09x BEHIND spsc (never sleeps)** |" \
 	"| no rival of like use; **0.50x BEHIND rte"
 same_cells page.md
 
+echo "= who was not built: once, and in no row"
+jq -c 'select(.workload == "rtt" and .transport == "spsc") |
+	("ck-spsc", "ck-spsc-mem", "qb", "qb-mem") as $name |
+	.transport = $name | .status = "absent" | .why = "install it" |
+	.asked = false | .hist = null | .ratio = null' results >unbuilt
+for page in page.html page.md; do
+	expect 0 results unbuilt --no-plots --output $page
+	has $page "Not built here, and so not compared with: ck-*, qb; busbench rivals says what to install."
+	grep -q -e 'install it' -e 'ck-spsc' $page && fail "a row of it in $page"
+	test "$(grep -c 'Not built here' $page)" -eq 1 || fail "$page"
+done
+
 echo "= several files: each has its own tables"
 jq -c 'select(.workload == "rtt")' results >one
 jq -c 'select(.workload == "rtt") | .env.cpu = "another"' results >two
