@@ -65,12 +65,19 @@ void *bus_reply_room(struct bus_reply *r, size_t len_bytes)
 	return find_room(r, len_bytes);
 }
 
+static SB_NOINLINE int why_no_room(const struct bus_reply *r)
+{
+	if (bus_reply_forked(r))
+		return -EINVAL;
+	return r->any_size && r->len <= SIZE_MAX / 2 ? -ENOMEM : -EMSGSIZE;
+}
+
 int bus_reply_put(struct bus_reply *r, const void *buf, size_t len_bytes)
 {
 	void *to = find_room(r, len_bytes);
 
 	if (sb_unlikely(!to))
-		return bus_reply_forked(r) ? -EINVAL : -EMSGSIZE;
+		return why_no_room(r);
 	sb_copy_few(to, buf, len_bytes);
 	return 0;
 }

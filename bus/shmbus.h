@@ -859,7 +859,8 @@ typedef int (*bus_handler)(void *ctx, const void *req, size_t len_bytes,
  * bus_reply_room - room for a result of @len_bytes, to be written in place
  *
  * Who: the handler.  The last call counts.  Returns 0, -EMSGSIZE (larger than
- * result_bytes of the coordinator) or -EINVAL (in a child that the handler has
+ * result_bytes of the coordinator), in a pool -ENOMEM (it takes any size, but
+ * there is no memory for it), or -EINVAL (in a child that the handler has
  * forked: its parent answers); bus_reply_room() NULL then.
  */
 BUS_API int bus_reply_put(struct bus_reply *reply, const void *buf,
