@@ -366,7 +366,7 @@ test_flip()
 
 test_faults()
 {
-	quick faults 500
+	quick faults 3000
 }
 
 test_threats()
