@@ -372,6 +372,8 @@ test_faults()
 test_threats()
 {
 	quick threats 10
+	expect 0 threats --only symlink -v
+	grep -q '^symlink .*symbolic link' err || fail 'it says not what was done'
 }
 
 "$BUSTORTURE" kill --only ring/n2/put/empty --at 1 >out 2>&1

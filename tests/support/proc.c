@@ -65,7 +65,7 @@ void t_kill(pid_t child)
 	t_wait(child);
 }
 
-int t_deny_io_uring(int err)
+int t_deny_calls(uint32_t first, uint32_t last, int err)
 {
 #if defined(__x86_64__)
 	const uint32_t arch = AUDIT_ARCH_X86_64;
@@ -74,15 +74,14 @@ int t_deny_io_uring(int err)
 #else
 	return -ENOTSUP;
 #endif
-	/* 425 .. 427: io_uring_setup, _enter, _register on every arch */
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 			 offsetof(struct seccomp_data, arch)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 0, 4),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 425, 0, 2),
-		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 427, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, first, 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, last, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K,
 			 SECCOMP_RET_ERRNO |
 				 ((uint32_t)err & SECCOMP_RET_DATA)),
@@ -97,6 +96,12 @@ int t_deny_io_uring(int err)
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 		return -errno;
 	return 0;
+}
+
+int t_deny_io_uring(int err)
+{
+	/* io_uring_setup, _enter, _register, on every arch */
+	return t_deny_calls(425, 427, err);
 }
 
 static bool may_lock_memory(void)

@@ -66,12 +66,14 @@ void t_kill(pid_t child);
 	} while (0)
 
 /*
- * t_deny_io_uring - from now on io_uring_* calls of this thread, and of those
- * it starts, fail with errno @err
+ * t_deny_calls    - from now on system calls @first to @last of this thread, and
+ *                   of those it starts, fail with errno @err
+ * t_deny_io_uring - the same of io_uring_*
  *
  * A seccomp filter, as containers have it.  Cannot be undone: call it in a
  * forked child.  Returns 0 or -errno.
  */
+int t_deny_calls(uint32_t first, uint32_t last, int err);
 int t_deny_io_uring(int err);
 
 /*

@@ -16,9 +16,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "tests/bus/t_bus.h"
 #include "tools/torture/torture.h"
@@ -26,13 +28,13 @@
 #define NOBODY 65534
 
 /* Not true: the test has failed, here. */
-#define MUST(what)                                                      \
-	do {                                                            \
-		if (!(what)) {                                          \
-			fprintf(stderr, "threats: %s:%d: not true: %s\n", \
-				__FILE__, __LINE__, #what);             \
-			return 1;                                       \
-		}                                                       \
+#define MUST(what)                                                             \
+	do {                                                                   \
+		if (!(what)) {                                                 \
+			fprintf(stderr, "threats: %s:%d: not true: %s\n",      \
+				__FILE__, __LINE__, #what);                    \
+			return 1;                                              \
+		}                                                              \
 	} while (0)
 
 static const char *name(void)
@@ -134,8 +136,8 @@ static int link_in_its_place(void)
 
 static int names_with_paths(void)
 {
-	static const char *const bad[] = { "", ".", "..", "a/b", "../x", "/x",
-					   "a\nb" };
+	static const char *const bad[] = { "",     ".",  "..",  "a/b",
+					   "../x", "/x", "a\nb" };
 	struct bus *b;
 
 	for (size_t i = 0; i < lengthof(bad); i++) {
@@ -470,8 +472,7 @@ static int rlimit_nofile(void)
 	return 0;
 }
 
-static int echo(void *ctx, const void *req, size_t len,
-		struct bus_reply *reply)
+static int echo(void *ctx, const void *req, size_t len, struct bus_reply *reply)
 {
 	(void)ctx;
 	return bus_reply_put(reply, req, len);
@@ -509,31 +510,115 @@ static int rlimit_memlock(void)
 
 /* ------------------------------------------------------------- io_uring -- */
 
-static int sleeps(struct bus *b)
+static int64_t ms(unsigned n)
 {
-	struct bus_queue *q = t_queue(b, "s", 4, 16, 0);
-	uint64_t v;
-	size_t len;
-	int ret;
-
-	ret = bus_queue_get(q, &v, sizeof(v), &len, (int64_t)SB_NS_PER_MS * 5);
-	bus_queue_free(q);
-	return ret;
+	return (int64_t)(n * SB_NS_PER_MS);
 }
 
-static int uring_denied(int err)
+/* On its bell alone, and on a descriptor as well, which is what io_uring is
+ * for: in vain, and not. */
+static bool sleeps(struct bus *b)
+{
+	struct bus_queue *q = t_queue(b, "s", 4, 16, 0);
+	struct bus_poll item = { .kind = BUS_POLL_FD, .events = BUS_POLL_IN };
+	uint64_t v;
+	int fd[2];
+	bool ok;
+
+	ok = bus_queue_get(q, &v, sizeof(v), NULL, ms(5)) == -ETIMEDOUT;
+	bus_queue_free(q);
+	T_CHECK(pipe(fd) == 0);
+	item.fd = fd[0];
+	ok = ok && bus_wait(b, &item, 1, ms(5)) == -ETIMEDOUT;
+	T_CHECK(write(fd[1], "x", 1) == 1);
+	ok = ok && bus_wait(b, &item, 1, T_LONG) == 1;
+	close(fd[0]);
+	close(fd[1]);
+	return ok;
+}
+
+/* After that. */
+static bool has_uring(const struct bus *b)
+{
+	return b->waiter.uring != NULL;
+}
+
+/* Who insists is told. */
+static int insist(void)
 {
 	struct bus_config c = settings();
 	struct bus *b;
+	int ret;
 
-	if (t_deny_io_uring(err))
+	c.wait = BUS_WAIT_URING;
+	ret = bus_create(NULL, &c, &b);
+	if (!ret)
+		bus_close(b);
+	return ret;
+}
+
+static int calls_denied(uint32_t first, uint32_t last, int err)
+{
+	int n_fds = t_count_fds();
+	struct bus *b;
+
+	if (t_deny_calls(first, last, err))
 		return T_SKIP;
 	MUST(create(NULL, &b) == 0);
 	MUST(works(b));
-	MUST(sleeps(b) == -ETIMEDOUT);
+	MUST(sleeps(b));
+	MUST(!has_uring(b));
 	bus_close(b);
-	c.wait = BUS_WAIT_URING; /* who insists is told */
-	MUST(bus_create(NULL, &c, &b) == -err);
+	MUST(insist() == -err);
+	MUST(t_count_fds() == n_fds);
+	return 0;
+}
+
+/* All three of them. */
+static int uring_denied(int err)
+{
+	return calls_denied(425, 427, err);
+}
+
+static int uring_no_enter(void)
+{
+	return calls_denied(426, 426, EPERM);
+}
+
+/* Registered rings are a gain, no more. */
+static int uring_no_register(void)
+{
+	struct bus *b;
+
+	if (insist() || t_deny_calls(427, 427, EPERM))
+		return T_SKIP;
+	MUST(insist() == 0);
+	MUST(create(NULL, &b) == 0);
+	MUST(works(b));
+	MUST(sleeps(b));
+	MUST(has_uring(b));
+	bus_close(b);
+	return 0;
+}
+
+/* As runtimes do that are older than the kernel: from io_uring_setup up to
+ * futex_waitv, so there are no pidfds either.  Queues need none; workers do. */
+static int no_newer_calls(void)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+	struct bus_coord *coord = NULL;
+	struct bus *b;
+	int ret;
+
+	ret = calls_denied(425, 449, ENOSYS);
+	if (ret)
+		return ret;
+	MUST(create(NULL, &b) == 0);
+	c.handler = echo;
+	MUST(bus_coord_start(b, "r", &c, &coord) == -ENOSYS);
+	MUST(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+	MUST(works(b));
+	bus_close(b);
 	return 0;
 }
 
@@ -616,37 +701,109 @@ static int close_on_exec(void)
 	return 0;
 }
 
+/* Somebody else of the same user, who is no peer by /proc: as SECURITY.md has
+ * it.  Not of who may be dumped, or it shows nothing. */
+static int looks_into(void *arg)
+{
+	char fds[64];
+
+	snprintf(fds, sizeof(fds), "/proc/%d/fd", (int)*(pid_t *)arg);
+	return open(fds, O_RDONLY | O_DIRECTORY) < 0 ? errno : 0;
+}
+
+static int opens_and_uses(void *arg)
+{
+	struct bus *b;
+
+	(void)arg;
+	MUST(prctl(PR_SET_DUMPABLE, 0) == 0);
+	MUST(open_it(&b) == 0);
+	MUST(works(b));
+	kill(getpid(), SIGKILL); /* it is noticed */
+	return 1;
+}
+
+/* The library needs nothing that is forbidden then: of itself, of workers, and
+ * of peers that die. */
+static int not_dumpable(void)
+{
+	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
+	pid_t self = getpid();
+	struct bus_coord *coord;
+	struct bus_result r;
+	struct bus *b;
+
+	if (geteuid() == 0 && be_nobody())
+		return T_SKIP;
+	MUST(prctl(PR_SET_DUMPABLE, 1) == 0);
+	MUST(t_wait(t_fork(looks_into, &self)) == 0);
+	MUST(prctl(PR_SET_DUMPABLE, 0) == 0);
+	MUST(create(name(), &b) == 0);
+	MUST(t_wait(t_fork(looks_into, &self)) == EACCES);
+	MUST(t_wait(t_fork(opens_and_uses, NULL)) == -SIGKILL);
+	MUST(bus_reap(b) == 1);
+	c.handler = echo;
+	c.result_bytes = 8;
+	MUST(bus_coord_start(b, "r", &c, &coord) == 0);
+	MUST(bus_submit(coord, 1, "12345678", 8, T_LONG) == 0);
+	MUST(bus_collect(coord, &r, T_LONG) == 0);
+	MUST(r.kind == BUS_RESULT_OK && !memcmp(r.data, "12345678", 8));
+	MUST(bus_coord_stop(coord, T_LONG) == 0);
+	bus_close(b);
+	MUST(t_shm_leftovers() == 0);
+	return 0;
+}
+
 static const struct threat {
 	const char *name;
 	int (*fn)(void);
 	bool root; /* becomes another user, or mounts */
+	const char *about;
 } threats[] = {
-	{ "squatted-name", squatted_name, true },
-	{ "symlink", link_in_its_place, false },
-	{ "directory", directory_in_its_place, false },
-	{ "names-with-paths", names_with_paths, false },
-	{ "other-uid", other_uid, true },
-	{ "wrong-owner", wrong_owner, true },
-	{ "wrong-mode", wrong_mode, false },
-	{ "umask", any_umask, false },
-	{ "truncate-unnamed", truncate_unnamed, false },
-	{ "truncate-named", truncate_named, false },
-	{ "small-tmpfs", small_tmpfs, true },
-	{ "header-bits", header_bits, false },
-	{ "other-version", other_version, false },
-	{ "random-file", random_file, false },
-	{ "rlimit-fsize", rlimit_fsize, false },
-	{ "rlimit-as", rlimit_as, false },
-	{ "rlimit-nofile", rlimit_nofile, false },
-	{ "rlimit-nproc", rlimit_nproc, true },
-	{ "rlimit-memlock", rlimit_memlock, false },
-	{ "uring-eperm", uring_eperm, false },
-	{ "uring-enosys", uring_enosys, false },
-	{ "uring-enomem", uring_enomem, false },
-	{ "uring-emfile", uring_emfile, false },
-	{ "leftover", leftover, false },
-	{ "live-creator", live_creator, false },
-	{ "close-on-exec", close_on_exec, false },
+	{ "squatted-name", squatted_name, true,
+	  "another user's file has the name" },
+	{ "symlink", link_in_its_place, false, "a symbolic link has the name" },
+	{ "directory", directory_in_its_place, false,
+	  "a directory has the name" },
+	{ "names-with-paths", names_with_paths, false,
+	  "names that would lead elsewhere" },
+	{ "other-uid", other_uid, true, "another user opens and unlinks it" },
+	{ "wrong-owner", wrong_owner, true, "a bus of another user is opened" },
+	{ "wrong-mode", wrong_mode, false, "everybody may write it" },
+	{ "umask", any_umask, false, "made under umask 0, 0777 and 077" },
+	{ "truncate-unnamed", truncate_unnamed, false,
+	  "ftruncate(2) of its descriptors, truncate(2) by map_files" },
+	{ "truncate-named", truncate_named, false,
+	  "opened with 4 other sizes of its file" },
+	{ "small-tmpfs", small_tmpfs, true,
+	  "/dev/shm has 64 KiB, then 512 KiB" },
+	{ "header-bits", header_bits, false, "each bit of the header flipped" },
+	{ "other-version", other_version, false,
+	  "another fingerprint, abi, byte order, namespace of processes" },
+	{ "random-file", random_file, false, "64 files of random bytes" },
+	{ "rlimit-fsize", rlimit_fsize, false, "files of at most 4 KiB" },
+	{ "rlimit-as", rlimit_as, false, "256 MiB of address space" },
+	{ "rlimit-nofile", rlimit_nofile, false, "3 to 23 descriptors" },
+	{ "rlimit-nproc", rlimit_nproc, true, "no more processes" },
+	{ "rlimit-memlock", rlimit_memlock, false, "no locked memory" },
+	{ "uring-eperm", uring_eperm, false, "io_uring_*(2) say EPERM" },
+	{ "uring-enosys", uring_enosys, false, "io_uring_*(2) say ENOSYS" },
+	{ "uring-enomem", uring_enomem, false, "io_uring_*(2) say ENOMEM" },
+	{ "uring-emfile", uring_emfile, false, "io_uring_*(2) say EMFILE" },
+	{ "uring-no-enter", uring_no_enter, false,
+	  "io_uring_enter(2) alone says EPERM" },
+	{ "uring-no-register", uring_no_register, false,
+	  "io_uring_register(2) alone says EPERM: io_uring all the same" },
+	{ "no-newer-calls", no_newer_calls, false,
+	  "calls 425 to 449, of Linux 5.1 to 5.16, say ENOSYS" },
+	{ "leftover", leftover, false,
+	  "its creator was killed; made anew, unlinked" },
+	{ "live-creator", live_creator, false,
+	  "its name is taken by one who lives" },
+	{ "close-on-exec", close_on_exec, false,
+	  "flags of all descriptors it has" },
+	{ "not-dumpable", not_dumpable, false,
+	  "PR_SET_DUMPABLE 0: a peer that dies, a worker" },
 };
 
 static int threat_main(void *arg)
@@ -673,6 +830,8 @@ static void run_threat(const struct threat *t)
 		return;
 	}
 	torture_point(NULL);
+	torture_say("%-18s %-4s %s\n", t->name, status ? "bad" : "ok",
+		    t->about);
 	if (status == -SIGALRM)
 		torture_bad(NULL, offsetof(struct tally, hung), t->name, -1,
 			    "it hangs");
