@@ -128,6 +128,16 @@ test_one_case_as_json()
 	test "$(wc -l <out)" -eq 1 || fail 'not one line'
 }
 
+# That cases are looked for first is nobody's business.
+test_verbose_has_one_table()
+{
+	expect 0 kill --only ring/n2/put/empty --at 7 -v
+	test "$(grep -c operation err)" -eq 1 || fail 'not one heading'
+	grep -q '^n2 *put ' err || fail 'no row'
+	expect 0 stop --only put/empty --at 7 -v
+	test "$(grep -c operation err)" -eq 1 || fail 'stop: not one heading'
+}
+
 test_one_point()
 {
 	expect 0 kill --only ring/n2/put/empty --at 7 --format json

@@ -351,7 +351,7 @@ static int part_main(const struct test *t, size_t p, const char *only)
 		.test = t->name,
 		.part = t->part[p].name,
 		.full = opt.full,
-		.verbose = opt.verbose,
+		.verbose = opt.verbose && !noting,
 		.seed = opt.seed,
 		.only = only,
 		.at = opt.at,
