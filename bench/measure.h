@@ -59,7 +59,8 @@ static inline bool result_is_clean(const struct result *result)
 }
 
 /* It worked, and yet it has no figure: on a machine that is taken a round may
- * be over before the first message is. */
+ * be over before the first message is, or before the first whose intended time
+ * is in it. */
 bool result_is_silent(enum load load, const struct result *result);
 
 /* The first of ours that can be compared, which stands for all of them beside a

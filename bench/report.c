@@ -179,8 +179,7 @@ static void warn_of_rate(struct warnings *warnings,
 		const struct outcome *out = &result->median;
 
 		if (out->status == OUTCOME_OK && result->runs &&
-		    !result_is_silent(results->bench_case->spec.load, result) &&
-		    pace_missed(asked, out->sent_per_s))
+		    out->messages && pace_missed(asked, out->sent_per_s))
 			add_name(names, sizeof(names), "%s (%s) %.0f/s",
 				 result->entry->transport->name,
 				 how_it_waits(result->entry), out->sent_per_s);
@@ -201,7 +200,9 @@ static void warn_of_silence(struct warnings *warnings,
 	for (unsigned i = 0; i < results->n; i++) {
 		const struct result *result = &results->result[i];
 
-		if (result_is_silent(load, result))
+		/* Those of an open loop that is far behind its times have no
+		 * latency, which warn_of_rate() says. */
+		if (result_is_silent(load, result) && !result->median.messages)
 			add_name(names, sizeof(names), "%s (%s)",
 				 result->entry->transport->name,
 				 how_it_waits(result->entry));
