@@ -37,6 +37,11 @@ void load_run(const struct transport *transport, const struct spec *spec,
 		outcome_set(out, OUTCOME_ABSENT,
 			    "who is killed in %s takes its message along",
 			    transport->name);
+	else if (spec->kills_per_s > 0 && spec->load == LOAD_RTT &&
+		 (!transport->calls || transport->calls->serve))
+		outcome_set(out, OUTCOME_ABSENT,
+			    "nobody takes the place of who is killed in %s",
+			    transport->name);
 	else if (spec->kills_per_s > 0 && spec->load == LOAD_MPMC)
 		load_mortal(transport, spec, out);
 	else if (transport->run)

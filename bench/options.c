@@ -22,7 +22,8 @@
 
 /* Whose workers or readers may be killed. */
 #define LOADS_CHAOS                                                            \
-	(LOAD_BIT(LOAD_MPMC) | LOAD_BIT(LOAD_FARM) | LOAD_BIT(LOAD_POOL))
+	(LOAD_BIT(LOAD_RTT) | LOAD_BIT(LOAD_MPMC) | LOAD_BIT(LOAD_FARM) |      \
+	 LOAD_BIT(LOAD_POOL))
 
 enum key {
 	KEY_WORKERS = 256,
@@ -119,8 +120,8 @@ static const struct argp_option option_table[] = {
 	  "the workload",
 	  0 },
 	{ "chaos", KEY_CHAOS, "kill=N/s", 0,
-	  "mpmc, farm, pool: kill workers or readers of ours at random, N a "
-	  "second; rivals do not survive that and are left out",
+	  "rtt, mpmc, farm, pool: kill workers or readers of ours at random, N "
+	  "a second; rivals do not survive that and are left out",
 	  0 },
 	{ "syscalls", KEY_SYSCALLS, NULL, 0,
 	  "count system calls a message, in a round of its own under ptrace",
@@ -266,8 +267,16 @@ static void check_chaos(struct argp_state *state, struct options *options)
 	if (options->batch > 1 || options->rate > 0)
 		argp_error(state, "--chaos kills between single messages of a "
 				  "closed loop; leave out --batch and --rate");
-	if (!options->loads)
+	if (!options->loads || options->all) {
 		options->loads = LOADS_CHAOS;
+		options->all = false;
+	}
+	for (int load = 0; load < LOAD_N; load++)
+		if (options->loads & ~LOADS_CHAOS & LOAD_BIT(load))
+			argp_error(state,
+				   "--chaos is only for rtt, mpmc, farm, pool; "
+				   "leave out %s",
+				   load_names[load]);
 }
 
 static double seconds(struct argp_state *state, const char *option,
@@ -412,6 +421,10 @@ static void choose_ours(struct argp_state *state, struct parse *parse)
 		parse->pipe = parse->queue = true;
 	if (parse->n_profiles && !parse->pipe)
 		argp_error(state, "--profile is only for --transport pipe");
+	if (options->kills_per_s > 0 && !parse->queue)
+		argp_error(state, "--chaos kills those who are replaced, and "
+				  "nobody takes the place of an end of a pipe; "
+				  "leave out --transport pipe");
 	if (!parse->n_profiles)
 		add_profile(parse, &transport_pipe);
 	for (unsigned i = 0; parse->pipe && i < parse->n_profiles; i++)

@@ -217,6 +217,9 @@ static bool is_ours_wanted(const struct options *options,
 
 	if (spec->loan && !transport->lends)
 		return false;
+	/* Nobody takes the place of an end of a pipe. */
+	if (!queue && options->kills_per_s > 0)
+		return false;
 	if (queue && options->only_pipe & LOAD_BIT(spec->load))
 		return false;
 	/* What has slots is the queue; who wants pipes beside it says so. */

@@ -516,6 +516,19 @@ Test(load, who_cannot_lease_is_not_killed)
 	cr_assert_eq(out.status, OUTCOME_ABSENT);
 }
 
+/* An end of a pipe has no other to take its place. */
+Test(load, who_is_not_replaced_is_not_killed)
+{
+	struct transport mine = faulty;
+
+	mine.ours = true;
+	spec.load = LOAD_RTT;
+	spec.kills_per_s = 10;
+	load_run(&mine, &spec, &out);
+	cr_assert_eq(out.status, OUTCOME_ABSENT);
+	cr_assert(strstr(out.why, "takes the place"), "%s", out.why);
+}
+
 /* pool: one that multiplies at once ---------------------------------------- */
 
 struct tasks {

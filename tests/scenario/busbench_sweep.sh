@@ -177,18 +177,27 @@ expect 2 farm --chaos kill=0
 err_has "--chaos 'kill=0' is not kill=N/s with N from 1 to 10000, such as"
 expect 2 farm --chaos stop=1/s
 err_has "--chaos 'stop=1/s' is not kill=N/s"
-expect 2 rtt --chaos kill=5/s
-err_has "--chaos is only for mpmc, farm, pool"
+expect 2 recover --chaos kill=5/s
+err_has "--chaos is only for rtt, mpmc, farm, pool"
+expect 2 farm stream --chaos kill=5/s
+err_has "--chaos is only for rtt, mpmc, farm, pool; leave out stream"
+expect 2 pipe --chaos kill=5/s
+err_has "leave out stream"
+expect 2 rtt --chaos kill=5/s --transport pipe
+err_has "nobody takes the place of an end of a pipe; leave out --transport pipe"
 expect 2 farm --chaos kill=5/s --rival pipe
 err_has "--chaos is for shmbus alone"
 expect 2 mpmc --chaos kill=5/s --batch 4
 err_has "leave out --batch and --rate"
 expect 0 --chaos kill=100/s --duration 0.2 --runs 1 --format json \
 	--workers 2 --producers 2 --consumers 2 --method submit,imap
-whole '[.[].workload] | unique == ["farm", "mpmc", "pool"]'
-all "$clean and .kills_per_s == 100 and .again >= 0 and .messages > 0"
+whole '[.[].workload] | unique == ["farm", "mpmc", "pool", "rtt"]'
+whole '[.[] | select(.workload == "rtt") | .wait] ==
+	["spin", "adaptive", "uring", "futex"]'
+all ".status == \"absent\" and .wait == \"uring\" or
+	$clean and .kills_per_s == 100 and .again >= 0 and .messages > 0"
 all '.transport == "shmbus" or .transport == "shmbus-farm"'
-for load in farm mpmc pool; do
+for load in farm mpmc pool rtt; do
 	some ".workload == \"$load\" and .deaths > 0"
 done
 expect 0 farm --chaos kill=50 --workers 2 --duration 0.1 --runs 1
