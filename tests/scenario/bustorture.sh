@@ -361,7 +361,7 @@ test_kill()
 
 test_stop()
 {
-	quick stop 1000
+	quick stop 3000
 }
 
 test_chaos()

@@ -26,16 +26,16 @@
 #include "tools/torture/walk.h"
 
 #define K_MAX    200000
-#define QUICK_N  20 /* points of a case */
+#define QUICK_N  50 /* points of a case */
 #define MAX_ROWS 64
 
-static const char *const state_names[] = { "empty", "one", "full" };
+static const char *const state_names[] = { "empty", "one", "full", "wrap" };
 
 /* Of the whole run, seen by all shards. */
 static struct {
 	_Atomic uint32_t next_case;
 	struct row row[MAX_ROWS];
-} *all;
+} * all;
 
 struct so so;
 
@@ -156,14 +156,14 @@ int stop_main(void)
 	T_CHECK(so_n_ops <= MAX_ROWS);
 	all = t_shared(sizeof(*all));
 	good = t_each_cpu(shard_main, NULL);
-	torture_say("%-18s %7s %7s %5s %9s %8s\n", "operation", "instr",
+	torture_say("%-22s %7s %7s %5s %9s %8s\n", "operation", "instr",
 		    "points", "bad", "elsewhere", "seconds");
 	for (uint32_t o = 0; o < so_n_ops; o++) {
 		const struct row *r = &all->row[o];
 
 		if (r->t.points)
 			torture_say(
-				"%-18s %7u %7u %5u %9u %8.1f\n", so_ops[o].name,
+				"%-22s %7u %7u %5u %9u %8.1f\n", so_ops[o].name,
 				(unsigned)r->longest, (unsigned)r->t.points,
 				(unsigned)tally_bad(&r->t),
 				(unsigned)r->elsewhere, (double)r->ns / 1e9);

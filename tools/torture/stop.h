@@ -16,13 +16,15 @@
 #define VICTIM_MSG 64 /* numbers of the victim's messages start here */
 #define HELP_MSG   80
 #define OTHER_MSG  100
+#define WRAP_MSG   200
 #define SMALL      16u
 #define BIG        600u
 #define N_SLOTS    8u
 #define N_REQUESTS 6
 #define MAX_EP     8
 
-enum state { EMPTY, ONE, FULL, N_STATES };
+/* WRAP: one, in the last slot of the ring. */
+enum state { EMPTY, ONE, FULL, WRAP, N_STATES };
 
 enum kind { QUEUE, PIPE, WORKER };
 
@@ -34,7 +36,13 @@ struct op {
 	bool dead;   /* another one has died, holding something */
 	bool fresh;  /* the victim is not attached before */
 	bool closes; /* puts fail from some time on */
+	bool drops;  /* ... and what was in it nobody gets */
 	bool crew;   /* the victim has workers */
+	bool reads;  /* the victim waits for messages of the pipe, */
+	bool writes; /* and for room in it; as when it does neither */
+	bool tasks;  /* the queue counts what is not done */
+	bool joins;  /* and the victim waits until all is */
+	uint32_t prefetch;
 	uint32_t channel_bytes;
 	void (*before)(void);
 };
@@ -85,7 +93,6 @@ extern struct so {
 
 /* Those with which others have to do something besides. */
 void so_do_leave(void);
-void so_do_recv(void);
 
 int so_handler(void *ctx, const void *req, size_t len, struct bus_reply *reply);
 
@@ -103,6 +110,9 @@ int so_get_message(int64_t timeout_ns);
 void so_send_next(struct bus_pipe *p, _Atomic uint32_t *next,
 		  int64_t timeout_ns);
 int so_recv_next(struct bus_pipe *p, uint32_t from, int64_t timeout_ns);
+
+/* Requests that a worker may have when it is stopped. */
+uint32_t so_in_hand(void);
 
 /* Everybody is where the operation begins, and the victim is seized. */
 void so_set_up(void);

@@ -11,6 +11,7 @@
 #define S_EMPTY (1u << EMPTY)
 #define S_ONE   (1u << ONE)
 #define S_FULL  (1u << FULL)
+#define S_WRAP  (1u << WRAP)
 #define S_ALL   (S_EMPTY | S_ONE | S_FULL)
 
 static void do_put(void)
@@ -101,6 +102,23 @@ static void do_close(void)
 	bus_queue_close(so.q);
 }
 
+static void do_abort(void)
+{
+	bus_queue_abort(so.q);
+}
+
+static void do_task_done(void)
+{
+	so_get_message(so.state == EMPTY ? -1 : 0);
+}
+
+/* Until the others have done all. */
+static void do_join(void)
+{
+	if (bus_queue_join(so.q, -1))
+		WRONG();
+}
+
 static void do_reap(void)
 {
 	bus_reap(so.bus);
@@ -151,11 +169,148 @@ static void do_send(void)
 		so_send_next(so.end[1], &so.sh->next_in, -1);
 }
 
-void so_do_recv(void)
+static void do_recv(void)
 {
 	for (int i = 0; i < n_calls(); i++)
 		if (so_recv_next(so.end[1], 1, -1))
 			WRONG();
+}
+
+/* In one part, or two. */
+static void do_loan_commit(void)
+{
+	unsigned char msg[BIG];
+	struct bus_part part = { 0 };
+
+	for (int i = 0; i < n_calls(); i++) {
+		so_write_message(msg, so.sh->next_in);
+		for (size_t done = 0; done < so.op->len;
+		     done += part.len_bytes) {
+			if (bus_pipe_loan(so.end[1], so.op->len, &part, -1)) {
+				WRONG();
+				return;
+			}
+			memcpy(part.data, msg + done, part.len_bytes);
+			if (bus_pipe_commit(so.end[1], &part))
+				WRONG();
+		}
+		so.sh->next_in++;
+	}
+}
+
+static void got_next(const unsigned char *msg, size_t len)
+{
+	unsigned char should[BIG];
+
+	so_write_message(should, so.sh->n_got[1]);
+	if (len != so.op->len || memcmp(msg, should, len))
+		WRONG();
+	so.sh->n_got[1]++;
+}
+
+static void do_peek_part(void)
+{
+	unsigned char msg[BIG];
+	struct bus_part part = { 0 };
+
+	for (int i = 0; i < n_calls(); i++) {
+		for (size_t done = 0; done < so.op->len;
+		     done += part.len_bytes) {
+			if (bus_pipe_peek(so.end[1], &part, -1) ||
+			    part.offset_bytes != done ||
+			    part.total_bytes != so.op->len) {
+				WRONG();
+				return;
+			}
+			memcpy(msg + done, part.data, part.len_bytes);
+			if (bus_pipe_release(so.end[1], &part))
+				WRONG();
+		}
+		got_next(msg, so.op->len);
+	}
+}
+
+static void do_exchange(void)
+{
+	unsigned char out[BIG], in[BIG];
+	size_t len = 0;
+
+	so_write_message(out, so.sh->next_in);
+	if (bus_pipe_exchange(so.end[1], out, so.op->len, in, sizeof(in), &len,
+			      -1)) {
+		WRONG();
+		return;
+	}
+	so.sh->next_in++;
+	got_next(in, len);
+}
+
+static void do_send_many(void)
+{
+	unsigned char three[3 * SMALL];
+	int n;
+
+	for (uint32_t i = 0; i < 3; i++)
+		so_write_message(three + i * SMALL, so.sh->next_in + i);
+	n = bus_pipe_send_many(so.end[1], three, SMALL, 3, -1);
+	if (n < 1)
+		WRONG();
+	else
+		so.sh->next_in += (uint32_t)n;
+}
+
+static void do_recv_many(void)
+{
+	unsigned char three[3 * SMALL];
+	size_t len[3];
+	int n = bus_pipe_recv_many(so.end[1], three, SMALL, 3, len, -1);
+
+	if (n < 1)
+		WRONG();
+	for (int i = 0; i < n; i++)
+		got_next(three + i * SMALL, len[i]);
+}
+
+/* One that is new, from end to end. */
+static void use_pipe(struct bus_pipe *a, struct bus_pipe *b)
+{
+	uint64_t v = 5;
+	size_t len = 0;
+
+	if (bus_pipe_send(a, &v, sizeof(v), 0))
+		WRONG();
+	v = 0;
+	if (bus_pipe_recv(b, &v, sizeof(v), &len, 0) || v != 5 ||
+	    len != sizeof(v))
+		WRONG();
+	bus_pipe_free(a);
+	bus_pipe_free(b);
+}
+
+static void do_make_pipe(void)
+{
+	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
+	struct bus_pipe *a, *b;
+
+	c.slot_bytes = 512;
+	if (bus_pipe(so.bus, &c, &a, &b))
+		WRONG();
+	else
+		use_pipe(a, b);
+}
+
+static void do_open_pipe(void)
+{
+	struct bus_pipe_config c = BUS_PIPE_CONFIG_INIT;
+	struct bus_pipe *end[2];
+
+	c.slot_bytes = 512;
+	for (int side = 0; side < 2; side++)
+		if (bus_pipe_open(so.bus, "another", &c, side, &end[side])) {
+			WRONG();
+			return;
+		}
+	use_pipe(end[0], end[1]);
 }
 
 static void do_close_pipe(void)
@@ -209,6 +364,42 @@ static void do_coord(void)
 		WRONG();
 }
 
+/* More than the window, so that some results are put aside. */
+static void do_coord_many(void)
+{
+	unsigned char reqs[6 * SMALL];
+	uint64_t ids[6];
+	struct bus_result r[6];
+	int n;
+
+	for (uint64_t i = 0; i < 6; i++) {
+		ids[i] = i;
+		so_write_message(reqs + i * SMALL, i);
+	}
+	for (int i = 0; i < 6; i += n) {
+		n = bus_submit_many(so.coord, ids + i, reqs + i * SMALL, SMALL,
+				    (size_t)(6 - i), -1);
+		if (n < 1) {
+			WRONG();
+			return;
+		}
+	}
+	for (int i = 0; i < 6; i += n) {
+		n = bus_collect_many(so.coord, r, 6, -1);
+		if (n < 1) {
+			WRONG();
+			return;
+		}
+		for (int k = 0; k < n; k++) {
+			if (r[k].id != ids[i + k])
+				WRONG();
+			is_answer(&r[k], r[k].id);
+		}
+	}
+	if (bus_coord_stop(so.coord, -1))
+		WRONG();
+}
+
 static void start_pool(void)
 {
 	static const bus_handler handlers[] = { so_handler };
@@ -245,19 +436,24 @@ static void do_pool(void)
 
 /* clang-format off */
 const struct op so_ops[] = {
-	{ "put", QUEUE, S_ALL, SMALL, .fn = do_put },
+	{ "put", QUEUE, S_ALL | S_WRAP, SMALL, .fn = do_put },
 	{ "put-blob", QUEUE, S_ALL, BIG, .fn = do_put },
-	{ "put-many", QUEUE, S_ALL, SMALL, .fn = do_put_many },
-	{ "loan-commit", QUEUE, S_ALL, SMALL, .fn = do_commit },
+	{ "put-many", QUEUE, S_ALL | S_WRAP, SMALL, .fn = do_put_many },
+	{ "loan-commit", QUEUE, S_ALL | S_WRAP, SMALL, .fn = do_commit },
 	{ "loan-commit-blob", QUEUE, S_EMPTY, BIG, .fn = do_commit },
 	{ "loan-cancel", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_cancel },
-	{ "get", QUEUE, S_ALL, SMALL, .fn = do_get },
+	{ "get", QUEUE, S_ALL | S_WRAP, SMALL, .fn = do_get },
 	{ "get-blob", QUEUE, S_ALL, BIG, .fn = do_get },
-	{ "get-many", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_get_many },
-	{ "peek-release", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_peek },
+	{ "get-many", QUEUE, S_ONE | S_FULL | S_WRAP, SMALL, .fn = do_get_many },
+	{ "peek-release", QUEUE, S_ONE | S_FULL | S_WRAP, SMALL, .fn = do_peek },
 	{ "peek-release-blob", QUEUE, S_ONE, BIG, .fn = do_peek },
-	{ "give-back", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_give_back },
+	{ "give-back", QUEUE, S_ONE | S_FULL | S_WRAP, SMALL, .fn = do_give_back },
 	{ "close", QUEUE, S_ONE, SMALL, .fn = do_close, .closes = true },
+	{ "abort", QUEUE, S_ONE | S_FULL, SMALL, .fn = do_abort,
+	  .closes = true, .drops = true },
+	{ "task-done", QUEUE, S_ALL, SMALL, .fn = do_task_done, .tasks = true },
+	{ "join", QUEUE, S_EMPTY | S_FULL, SMALL, .fn = do_join,
+	  .tasks = true, .joins = true },
 	{ "wait", QUEUE, S_EMPTY | S_ONE, SMALL, .fn = do_wait },
 	{ "reap", QUEUE, S_ONE | S_FULL, BIG, .fn = do_reap, .dead = true },
 	{ "attach", QUEUE, S_ONE, SMALL, .fn = do_reap, .fresh = true },
@@ -265,15 +461,36 @@ const struct op so_ops[] = {
 	{ "open-queue", QUEUE, S_ONE, SMALL, .fn = do_open_queue },
 	{ "send", PIPE, S_EMPTY | S_ONE, SMALL, .fn = do_send },
 	{ "send-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_send },
-	{ "recv", PIPE, S_ONE | S_FULL, SMALL, .fn = so_do_recv },
-	{ "recv-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = so_do_recv },
+	{ "recv", PIPE, S_ONE | S_FULL, SMALL, .fn = do_recv,
+	  .reads = true },
+	{ "recv-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_recv,
+	  .reads = true },
+	{ "pipe-loan-commit", PIPE, S_EMPTY | S_ONE, SMALL,
+	  .fn = do_loan_commit },
+	{ "pipe-loan-commit-big", PIPE, S_EMPTY, BIG, .fn = do_loan_commit },
+	{ "pipe-peek-release", PIPE, S_EMPTY | S_FULL, SMALL,
+	  .fn = do_peek_part, .reads = true },
+	{ "pipe-peek-release-big", PIPE, S_EMPTY | S_ONE, BIG,
+	  .fn = do_peek_part, .reads = true },
+	{ "exchange", PIPE, S_EMPTY | S_ONE, SMALL, .fn = do_exchange,
+	  .reads = true, .writes = true },
+	{ "exchange-big", PIPE, S_EMPTY | S_ONE, BIG, .fn = do_exchange,
+	  .reads = true, .writes = true },
+	{ "send-many", PIPE, S_EMPTY | S_ONE, SMALL, .fn = do_send_many },
+	{ "recv-many", PIPE, S_EMPTY | S_FULL, SMALL, .fn = do_recv_many,
+	  .reads = true },
+	{ "make-pipe", QUEUE, S_ONE, SMALL, .fn = do_make_pipe },
+	{ "open-pipe", QUEUE, S_ONE, SMALL, .fn = do_open_pipe },
 	{ "close-pipe", PIPE, S_ONE, SMALL, .fn = do_close_pipe,
 	  .closes = true },
 	{ "worker", WORKER, S_EMPTY, SMALL, .fn = NULL },
 	{ "worker-blob", WORKER, S_EMPTY, BIG, .fn = NULL },
+	{ "worker-many", WORKER, S_EMPTY, SMALL, .fn = NULL, .prefetch = 4 },
 	{ "coord", QUEUE, S_ONE, SMALL, .fn = do_coord,
 	  .crew = true, .before = start_coord },
 	{ "coord-blob", QUEUE, S_ONE, BIG, .fn = do_coord,
+	  .crew = true, .before = start_coord },
+	{ "coord-many", QUEUE, S_ONE, SMALL, .fn = do_coord_many,
 	  .crew = true, .before = start_coord },
 	{ "pool", QUEUE, S_ONE, SMALL, .fn = do_pool,
 	  .crew = true, .before = start_pool, .channel_bytes = 640 << 10 },

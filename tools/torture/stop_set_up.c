@@ -59,6 +59,8 @@ int so_get_message(int64_t timeout_ns)
 
 	if (!ret)
 		so_note_got(buf, len);
+	if (!ret && so.op->tasks && bus_queue_task_done(so.q))
+		WRONG();
 	return ret;
 }
 
@@ -169,7 +171,17 @@ static void collect_one(int64_t timeout_ns)
 		so.sh->n_answers[i]++;
 }
 
-/* Two workers, of which one is stopped with at most one request. */
+/* Of two workers one takes its share at most. */
+uint32_t so_in_hand(void)
+{
+	uint32_t share = N_REQUESTS / 2;
+
+	if (!so.op->prefetch)
+		return 1;
+	return so.op->prefetch < share ? so.op->prefetch : share;
+}
+
+/* Two workers, of which one is stopped with at most so many requests. */
 static int client_main(void *arg)
 {
 	struct bus_coord_config c = BUS_COORD_CONFIG_INIT;
@@ -180,6 +192,7 @@ static int client_main(void *arg)
 	c.init = init_worker;
 	c.n_workers = 2;
 	c.window = 8;
+	c.prefetch = so.op->prefetch;
 	c.result_bytes = so.op->len;
 	T_CHECK(bus_check(so.bus) == 0);
 	T_CHECK(bus_coord_start(so.bus, "r", &c, &so.coord) == 0);
@@ -190,7 +203,7 @@ static int client_main(void *arg)
 	so.sh->submitted = 1;
 	while (!so.sh->stopped)
 		point_nap();
-	for (int i = 0; i < N_REQUESTS - 1; i++)
+	for (uint32_t i = so_in_hand(); i < N_REQUESTS; i++)
 		collect_one(POINT_HUNG_NS);
 	for (int i = 0; i < N_REQUESTS; i++)
 		so.sh->n_early += so.sh->n_answers[i];
@@ -226,7 +239,7 @@ static bool is_there(void)
 
 static void fill(void)
 {
-	uint32_t n = so.state == EMPTY ? 0 : so.state == ONE ? 1 : N_SLOTS;
+	uint32_t n = so.state == EMPTY ? 0 : so.state == FULL ? N_SLOTS : 1;
 
 	if (so.op->kind == PIPE) {
 		T_CHECK(open_side(0) == 0);
@@ -234,7 +247,11 @@ static void fill(void)
 			so_send_next(so.end[0], &so.sh->next_out, 0);
 		return;
 	}
-	so.q = t_queue(so.bus, "q", N_SLOTS, 24, 0);
+	so.q = t_queue(so.bus, "q", N_SLOTS, 24,
+		       so.op->tasks ? BUS_QUEUE_JOINABLE : 0);
+	for (uint32_t i = 0; so.state == WRAP && i < N_SLOTS - 1; i++)
+		T_CHECK(so_put_message(WRAP_MSG + i, 0) == 0 &&
+			so_get_message(0) == 0);
 	for (uint32_t i = 0; i < n; i++)
 		T_CHECK(so_put_message(i, 0) == 0);
 	if (so.op->dead)
@@ -264,12 +281,12 @@ void so_set_up(void)
 void so_give(void)
 {
 	if (so.op->kind == PIPE) {
-		if (so.op->fn == so_do_recv)
+		if (so.op->reads)
 			so_send_next(so.end[0], &so.sh->next_out, 0);
-		else
+		if (so.op->writes || !so.op->reads)
 			so_recv_next(so.end[0], 0, 0);
 	} else if (so.op->kind == QUEUE && so.n_helped < 16) {
-		if (so.state == FULL)
+		if (so.state == FULL || so.op->joins)
 			so_get_message(0);
 		else if (!t_queue_stats(so.q).n_waiting &&
 			 !so_put_message(HELP_MSG + so.n_helped, 0))
