@@ -370,6 +370,36 @@ static int do_collect(void)
 	return ret;
 }
 
+static int do_submit_many(void)
+{
+	uint64_t ids[2] = { 0, 1 };
+	int n = 0, ret = 0;
+
+	for (; n < 2 && ret >= 0; n += ret)
+		ret = bus_submit_many(coord, ids + n,
+				      fl.text + (size_t)n * fl.op->len,
+				      fl.op->len, (size_t)(2 - n), TICK_NS);
+	return ret < 0 ? ret : 0;
+}
+
+static int do_collect_many(void)
+{
+	struct bus_result r[2];
+	int n, ret = 0;
+
+	n = bus_collect_many(coord, r, 2, TICK_NS);
+	for (int i = 0; i < n; i++) {
+		if (r[i].len_bytes)
+			memcpy(room(1),
+			       (const unsigned char *)r[i].data +
+				       r[i].len_bytes - 1,
+			       1);
+		if (r[i].kind == BUS_RESULT_ERROR)
+			ret = r[i].code;
+	}
+	return n < 0 ? n : ret;
+}
+
 static int do_stop(void)
 {
 	return bus_coord_stop(coord, TICK_NS);
@@ -451,6 +481,56 @@ static int do_cancel_task(void)
 		return ret;
 	bus_future_cancel(f);
 	return bus_future_wait(f, TICK_NS);
+}
+
+static int three(void *ctx, const void **item, size_t *len)
+{
+	uint32_t *n = ctx;
+
+	if (*n == 3)
+		return 0;
+	++*n;
+	*item = message();
+	*len = fl.op->len;
+	return 1;
+}
+
+static int do_imap(void)
+{
+	struct bus_map_config c = BUS_MAP_CONFIG_INIT;
+	struct bus_imap *imap;
+	struct bus_result r;
+	uint32_t n = 0;
+	int ret, code = 0;
+
+	c.chunk = 2;
+	ret = bus_pool_imap(pool, 0, three, &n, &c, &imap);
+	if (ret)
+		return ret;
+	while (!(ret = bus_imap_next(imap, &r, TICK_NS))) {
+		if (r.len_bytes)
+			memcpy(room(1),
+			       (const unsigned char *)r.data + r.len_bytes - 1,
+			       1);
+		if (r.kind == BUS_RESULT_ERROR)
+			code = r.code;
+	}
+	bus_imap_free(imap);
+	return ret == -ENODATA ? code : ret;
+}
+
+static int do_scale(void)
+{
+	int ret = bus_pool_scale(pool, 2);
+
+	return ret ? ret : bus_pool_scale(pool, 1);
+}
+
+static int do_terminate(void)
+{
+	int ret = bus_pool_terminate(pool);
+
+	return ret ? ret : bus_pool_join(pool, TICK_NS);
 }
 
 static int do_free_pool(void)
@@ -560,6 +640,12 @@ const struct op flip_ops[] = {
 	{ "collect", COORD, S_EMPTY, SMALL, coord_answered, .fn = do_collect },
 	{ "collect-blob", COORD, S_EMPTY, BIG, coord_answered,
 	  .fn = do_collect },
+	{ "submit-many", COORD, S_EMPTY, SMALL, coord_ready,
+	  .fn = do_submit_many },
+	{ "collect-many", COORD, S_EMPTY, SMALL, coord_answered,
+	  .fn = do_collect_many },
+	{ "collect-many-blob", COORD, S_EMPTY, BIG, coord_answered,
+	  .fn = do_collect_many },
 	{ "coord-start", COORD, S_EMPTY, SMALL, NULL, .fn = do_start },
 	{ "coord-stop", COORD, S_EMPTY, BIG, coord_answered, .fn = do_stop },
 	{ "pool", COORD, S_EMPTY, SMALL, start_pool, .fn = do_pool,
@@ -568,6 +654,12 @@ const struct op flip_ops[] = {
 	  .channel_bytes = 640 << 10 },
 	{ "pool-cancel", COORD, S_EMPTY, BIG, start_pool,
 	  .fn = do_cancel_task, .channel_bytes = 640 << 10 },
+	{ "pool-imap", COORD, S_EMPTY, SMALL, start_pool, .fn = do_imap,
+	  .channel_bytes = 640 << 10 },
+	{ "pool-scale", COORD, S_EMPTY, SMALL, start_pool, .fn = do_scale,
+	  .channel_bytes = 640 << 10 },
+	{ "pool-terminate", COORD, S_EMPTY, SMALL, start_pool,
+	  .fn = do_terminate, .channel_bytes = 640 << 10 },
 	{ "pool-free", COORD, S_EMPTY, SMALL, start_pool,
 	  .fn = do_free_pool, .channel_bytes = 640 << 10 },
 };

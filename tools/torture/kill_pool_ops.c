@@ -185,6 +185,29 @@ static void do_imap(void)
 	bus_imap_free(imap); /* one of them is on its way */
 }
 
+/* Who comes first is open: one whose worker has died comes later. */
+static void do_imap_unordered(void)
+{
+	struct bus_imap *imap;
+	struct bus_result r;
+	uint32_t n = 0, seen = 0;
+
+	ko.sh->ready = 1;
+	if (bus_pool_imap_unordered(ko.pool, ECHO, three, &n, NULL, &imap)) {
+		WRONG();
+		return;
+	}
+	for (int i = 0; i < 2; i++) {
+		if (bus_imap_next(imap, &r, -1) || r.id > 2 ||
+		    memcmp(r.data, &r.id, sizeof(r.id)) || seen & 1u << r.id) {
+			WRONG();
+			break;
+		}
+		seen |= 1u << r.id;
+	}
+	bus_imap_free(imap); /* one of them is on its way */
+}
+
 static void do_scale(void)
 {
 	if (bus_pool_scale(ko.pool, 2) || bus_pool_scale(ko.pool, 1))
@@ -242,6 +265,8 @@ const struct op ko_ops[] = {
 	{ "worker-split", WORKER, S_BOTH, .fn = do_map, .max_attempts = 1,
 	  .warm = true },
 	{ "worker-items", WORKER, S_BOTH, .fn = do_imap, .warm = true },
+	{ "worker-unordered", WORKER, S_BOTH, .fn = do_imap_unordered,
+	  .warm = true },
 	{ "worker-runs", WORKER, S_BOTH, .fn = do_runs, .warm = true },
 	{ "worker-leave", WORKER, S_BOTH, .fn = ko_do_tasks,
 	  .max_tasks = 1 },
@@ -254,6 +279,7 @@ const struct op ko_ops[] = {
 	{ "cancel", OWNER, S_EMPTY, .fn = do_cancel, .handler = UNTIL_TOLD },
 	{ "map", OWNER, S_EMPTY, .fn = do_map },
 	{ "imap", OWNER, S_EMPTY, .fn = do_imap },
+	{ "imap-unordered", OWNER, S_EMPTY, .fn = do_imap_unordered },
 	{ "scale", OWNER, S_EMPTY, .fn = do_scale },
 	{ "close-join", OWNER, S_EMPTY, .fn = do_join },
 	{ "terminate", OWNER, S_EMPTY, .fn = do_terminate },
