@@ -15,6 +15,7 @@
 struct fa_shared {
 	_Atomic int32_t child;
 	_Atomic uint32_t seized, inside, over;
+	_Atomic uint32_t follows; /* whom it forks is traced, too */
 	const char *_Atomic file; /* of what was wrong, or stuck: */
 	_Atomic uint32_t wrong, leaked, stuck; /* a line */
 	_Atomic int32_t error, again;          /* that the work said */
