@@ -40,7 +40,7 @@ void load_pool(const struct transport *transport, const struct spec *spec,
 void load_recover(const struct transport *transport, const struct spec *spec,
 		  struct outcome *out);
 
-/* One way to a receiver that has been idle for 10 ms. */
+/* One way to a receiver that has been idle for 15 ms. */
 void load_wake(const struct transport *transport, const struct spec *spec,
 	       struct outcome *out);
 

@@ -692,7 +692,7 @@ void options_parse(struct options *options, int argc, char **argv)
 		"  mpmc          many writers and readers on one queue\n"
 		"  farm          a coordinator with many requests to workers\n"
 		"  pool          tasks to a pool: apply, submit, map, imap\n"
-		"  wake          to a receiver that has been idle for 10 ms\n"
+		"  wake          to a receiver that has been idle for 15 ms\n"
 		"  recover       a worker is killed in the middle of a "
 		"request\n"
 		"  idle          what a waiting process costs\n"

@@ -176,7 +176,7 @@ static const struct {
 		"tasks to a pool of workers (method/chunk x workers); latency: "
 		"hand over to result"),
 	[LOAD_WAKE] = TABLE(wake,
-		"one message to a receiver that has been idle for 10 ms"),
+		"one message to a receiver that has been idle for 15 ms"),
 	[LOAD_RECOVER] = TABLE(recover,
 		"a worker is killed in the middle of a request; from SIGKILL "
 		"on"),
