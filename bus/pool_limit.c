@@ -164,8 +164,8 @@ void bus_task_stop(struct bus_future *t, uint32_t kind, int32_t code)
 {
 	if (t->flying) {
 		bus_task_end(t, kind, code);
-		t->stage =
-			BUS_STAGE_LIMIT; /* of old: it has been told nothing */
+		/* What is there is of old: this one has been told nothing. */
+		t->stage = BUS_STAGE_LIMIT;
 		tell(t);
 		return;
 	}

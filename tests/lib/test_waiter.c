@@ -985,8 +985,8 @@ Test(waiter, who_is_claimed_and_not_rung_can_be_found_again)
 		pid_t child = t_fork(take_one, &c);
 
 		cr_assert(wait_asleep(20, child));
-		sb_sleepers_clear(&sh->set[0],
-				  20); /* the waker died after K4 */
+		/* the waker died after K4 */
+		sb_sleepers_clear(&sh->set[0], 20);
 		cr_assert(wait_asleep(20, child));
 		put(0, 1);
 		t_join(child);

@@ -248,17 +248,7 @@ if jq -es 'any(.[]; .rival == "iceoryx" and .built)' rivals >/dev/null; then
 		sleep 0.1
 	done
 	test -z "$left" || fail "left behind: $left"
-	# Whoever is RouDi, perhaps of a test beside us, has its lock until its
-	# memory has gone.
-	for _ in $(seq 50); do
-		test -e /dev/shm/iceoryx_mgmt || break
-		sleep 0.1
-	done
-	if command -v flock >/dev/null && test -e /dev/shm/iceoryx_mgmt; then
-		left=$(flock -n $lock sh -c "ls /dev/shm/iceoryx_mgmt 2>&-
-			rm -f $lock")
-		test -z "$left" || fail "left behind: $left"
-	fi
+	no_roudi_left
 fi
 
 echo "= all are all that can, and who is named and cannot is absent"

@@ -104,16 +104,7 @@ done
 case $rivals in
 *iceoryx*)
 	echo "= no memory of a daemon, unless one is running"
-	lock=/tmp/iox-unique-roudi.lock
-	for _ in $(seq 50); do
-		test -e /dev/shm/iceoryx_mgmt || break
-		sleep 0.1
-	done
-	if command -v flock >/dev/null && test -e /dev/shm/iceoryx_mgmt; then
-		left=$(flock -n $lock sh -c "ls /dev/shm/iceoryx_mgmt 2>&-
-			rm -f $lock")
-		test -z "$left" || fail "left behind: $left"
-	fi
+	no_roudi_left
 	;;
 esac
 

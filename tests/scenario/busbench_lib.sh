@@ -120,3 +120,22 @@ same_cells()
 	awk -F'|' '!/^\|/ { n = 0; next } !n { n = NF } NF != n { exit 1 }' "$1" ||
 		fail "cells differ: $(cat "$1")"
 }
+
+# no_roudi_left - no memory of iceoryx's daemon, unless one is running
+#
+# Whoever is RouDi, perhaps of a test beside us, has its lock until its memory
+# has gone.
+no_roudi_left()
+{
+	local lock=/tmp/iox-unique-roudi.lock left
+
+	for _ in $(seq 50); do
+		test -e /dev/shm/iceoryx_mgmt || break
+		sleep 0.1
+	done
+	if command -v flock >/dev/null && test -e /dev/shm/iceoryx_mgmt; then
+		left=$(flock -n "$lock" sh -c "ls /dev/shm/iceoryx_mgmt 2>&-
+			rm -f $lock")
+		test -z "$left" || fail "left behind: $left"
+	fi
+}
