@@ -166,7 +166,8 @@ static void watch_fds(struct waiting *w, bool on)
 				   .events = (uint32_t)(unsigned short)
 					   poll_events(&w->items[i]),
 				   .ready = fd_ready,
-				   .arg = x }
+				   .arg = x,
+				   .soon = true }
 		};
 		sb_waiter_watch(&w->bus->waiter, &x->watch);
 	}

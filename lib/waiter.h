@@ -120,6 +120,7 @@ struct sb_watch {
 	uint32_t events; /* POLLIN, POLLOUT */
 	void (*ready)(void *arg, uint32_t events);
 	void *arg;
+	bool soon; /* without a ring: look each ms at first, not each 5 */
 	struct sb_watch *next; /* private from here on */
 	uint64_t token;        /* of the armed request */
 	uint32_t fired;        /* events seen, ready() not called yet */
@@ -158,6 +159,7 @@ struct sb_waiter {
 	int uring_error;        /* why there is none, 0 unknown yet */
 	uint32_t n_no_uring;    /* parks until we try again; 0: never */
 	struct sb_watch *watches;
+	uint32_t n_watched_soon;
 	bool counted;       /* our bit in running is ours to clear and set */
 	bool fired;         /* some watch has events to deliver */
 	bool parked_uring;  /* the last park used the ring */
@@ -206,9 +208,9 @@ void sb_waiter_close(struct sb_waiter *w);
  * returns, nothing in the kernel refers to the fd on our behalf.
  *
  * Cost: with io_uring none while parked.  Where there is no ring the parks are
- * sliced, 1 ms growing to 50 ms as waited / 16, with a poll(2) between them:
- * an event is seen up to that much later, and an idle endpoint makes 40
- * system calls a second.  An endpoint that never parks looks about every
+ * sliced, 5 ms (1 where a watch wants it soon) growing to 50 ms as
+ * waited / 16, with a poll(2) between them: an event is seen up to that much
+ * later, and an idle endpoint makes 40 system calls a second.  An endpoint that never parks looks about every
  * millisecond that it waits, and every 256 waits.
  */
 void sb_waiter_watch(struct sb_waiter *w, struct sb_watch *watch);

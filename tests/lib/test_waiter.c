@@ -1213,7 +1213,7 @@ struct pipe_watch {
 	int fd[2];
 	int n_ready;
 	uint32_t events;
-	bool drain, unwatch;
+	bool drain, unwatch, soon;
 };
 
 static void pipe_ready(void *arg, uint32_t events)
@@ -1234,7 +1234,11 @@ static void pipe_watch(struct sb_waiter *w, struct pipe_watch *p)
 	T_CHECK(pipe(p->fd) == 0);
 	p->w = w;
 	p->watch = (struct sb_watch){
-		.fd = p->fd[0], .events = POLLIN, .ready = pipe_ready, .arg = p
+		.fd = p->fd[0],
+		.events = POLLIN,
+		.ready = pipe_ready,
+		.arg = p,
+		.soon = p->soon
 	};
 	sb_waiter_watch(w, &p->watch);
 }
@@ -1439,7 +1443,9 @@ Test(waiter, ready_may_unwatch_itself_and_others_stay)
 
 		init(&w, 1, watchers[b]);
 		for (int i = 0; i < 100; i++) {
+			p[i].soon = i % 2;
 			pipe_watch(&w, &p[i]);
+			cr_assert_eq(w.n_watched_soon, (i + 1) / 2);
 			p[i].unwatch = true;
 		}
 		for (int i = 0; i < 100; i += 3)
@@ -1455,6 +1461,7 @@ Test(waiter, ready_may_unwatch_itself_and_others_stay)
 			pipe_close(&p[i]);
 		}
 		cr_assert_null(w.watches);
+		cr_assert_eq(w.n_watched_soon, 0);
 		sb_waiter_close(&w);
 	}
 }
