@@ -623,11 +623,12 @@ Test(bus, a_squatted_name_is_refused)
 Test(bus, another_users_bus_needs_a_flag)
 {
 	const char *name = t_name("x");
-	struct bus *bus = create(name), *other = NULL;
+	struct bus *bus, *other = NULL;
 	struct bus_config any = BUS_CONFIG_INIT;
 
 	if (geteuid())
 		cr_skip_test("not root");
+	bus = create(name);
 	cr_assert_eq(chown(t_shm_path(name), 65534, 65534), 0);
 	cr_assert_eq(bus_open(name, NULL, &other), -EPERM);
 	any.flags = BUS_F_ANY_OWNER;

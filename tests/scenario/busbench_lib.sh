@@ -73,12 +73,16 @@ show()
 	jq -c 'del(.hist?, .env?)' out 2>/dev/null || cat out
 }
 
-# all FILTER: true for each row of the last run
+# all FILTER: true for each row of the last run, but those that say that there
+# is no io_uring here
+no_uring='(.status == "absent" and
+	(.why | startswith("io_uring cannot be used")))'
 all()
 {
-	jq -es "length > 0 and all(.[]; $1)" out >/dev/null || {
+	jq -es "length > 0 and all(.[]; $no_uring or ($1))" out >/dev/null || {
 		fail "not all: $1"
-		jq -c "select(($1) | not) | del(.hist, .env)" out | head -5
+		jq -c "select($no_uring or ($1) | not) | del(.hist, .env)" out |
+			head -5
 	}
 }
 
