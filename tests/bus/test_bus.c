@@ -1155,18 +1155,25 @@ static bool have_uring(void)
 	return ret == 0 && !t_rings_are_few();
 }
 
+static bool waits_with(struct bus *bus, const char *back_end)
+{
+	struct bus_stats stats = t_stats(bus);
+
+	return strcmp(stats.wait, back_end) == 0;
+}
+
 Test(bus, the_back_end_is_what_was_asked_for)
 {
 	struct bus *bus;
 
 	config.wait = BUS_WAIT_FUTEX;
 	bus = create(NULL);
-	cr_assert_str_eq(t_stats(bus).wait, "futex");
+	cr_assert(waits_with(bus, "futex"));
 	bus_close(bus);
 	if (!have_uring())
 		cr_skip_test("no io_uring here");
 	bus = create(NULL);
-	cr_assert_str_eq(t_stats(bus).wait, "uring");
+	cr_assert(waits_with(bus, "uring"));
 	bus_close(bus);
 }
 
@@ -1179,14 +1186,14 @@ Test(bus, the_environment_chooses_the_back_end)
 	cr_assert_eq(bus_open("x", NULL, &bus), -EINVAL);
 	setenv("BUS_WAIT", "futex", 1);
 	bus = create(NULL);
-	cr_assert_str_eq(t_stats(bus).wait, "futex");
+	cr_assert(waits_with(bus, "futex"));
 	bus_close(bus);
 	if (!have_uring())
 		cr_skip_test("no io_uring here");
 	config.wait = BUS_WAIT_AUTO;
 	setenv("BUS_WAIT", "uring", 1);
 	bus = create(NULL);
-	cr_assert_str_eq(t_stats(bus).wait, "uring");
+	cr_assert(waits_with(bus, "uring"));
 	bus_close(bus);
 }
 

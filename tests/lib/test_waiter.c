@@ -1445,7 +1445,7 @@ Test(waiter, ready_may_unwatch_itself_and_others_stay)
 		for (int i = 0; i < 100; i++) {
 			p[i].soon = i % 2;
 			pipe_watch(&w, &p[i]);
-			cr_assert_eq(w.n_watched_soon, (i + 1) / 2);
+			cr_assert_eq(w.n_watched_soon, (i + 1u) / 2);
 			p[i].unwatch = true;
 		}
 		for (int i = 0; i < 100; i += 3)
