@@ -83,21 +83,22 @@ size_t sb_spsc_slot_default(bool large, size_t l2_bytes, size_t l3_bytes)
 	return n;
 }
 
-static size_t cache_bytes(int name)
+/* Of the cache of that level; 0 unknown, as always with musl. */
+static size_t cache_bytes(int level)
 {
-	long n = sysconf(name);
+	long n = 0;
 
+#ifdef _SC_LEVEL2_CACHE_SIZE
+	n = sysconf(level == 2 ? _SC_LEVEL2_CACHE_SIZE : _SC_LEVEL3_CACHE_SIZE);
+#else
+	(void)level;
+#endif
 	return n > 0 ? (size_t)n : 0;
 }
 
 size_t sb_spsc_slot_here(bool large)
 {
-#ifdef _SC_LEVEL2_CACHE_SIZE
-	return sb_spsc_slot_default(large, cache_bytes(_SC_LEVEL2_CACHE_SIZE),
-				    cache_bytes(_SC_LEVEL3_CACHE_SIZE));
-#else
-	return sb_spsc_slot_default(large, 0, 0);
-#endif
+	return sb_spsc_slot_default(large, cache_bytes(2), cache_bytes(3));
 }
 
 static bool is_slot_size(size_t n)
