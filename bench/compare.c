@@ -12,13 +12,13 @@
 #include <string.h>
 
 #include "bench/arg.h"
-#include "bench/colour.h"
+#include "tools/colour.h"
 #include "bench/commands.h"
 #include "bench/limit.h"
 #include "bench/row.h"
 #include "bench/stats.h"
-#include "bench/units.h"
 #include "bench/verdict.h"
+#include "tools/units.h"
 
 #define MAX_LIMITS 64
 

@@ -16,7 +16,7 @@
 
 #include "bench/figures.h"
 #include "bench/row.h"
-#include "bench/units.h"
+#include "tools/units.h"
 
 /* Points of a percentile line: one each time x has grown by this factor. */
 #define GROWTH 1.02

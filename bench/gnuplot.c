@@ -20,7 +20,7 @@
 #include "bench/figures.h"
 #include "bench/gnuplot.h"
 #include "bench/row.h"
-#include "bench/units.h"
+#include "tools/units.h"
 
 const char *const our_colours[N_OUR_COLOURS][2] = {
 	{ "#0072b2", "#4db3f0" },

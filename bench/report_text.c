@@ -13,7 +13,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "bench/colour.h"
+#include "tools/colour.h"
 #include "bench/pingpong.h"
 #include "bench/report.h"
 #include "bench/standings.h"

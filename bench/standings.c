@@ -8,7 +8,7 @@
 
 #include "bench/standings.h"
 #include "bench/table.h"
-#include "bench/units.h"
+#include "tools/units.h"
 
 void standings_open(struct standings *standings)
 {

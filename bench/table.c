@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "bench/table.h"
-#include "bench/units.h"
+#include "tools/units.h"
 
 static void span(char *buf, size_t size, const json_t *row, const char *path)
 {

@@ -1,5 +1,5 @@
 /*
- * test_units.c - bench/units.c: numbers are short, and none is rounded to
+ * test_units.c - tools/units.c: numbers are short, and none is rounded to
  * nothing
  */
 #include "config.h"
@@ -7,7 +7,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
-#include "bench/units.h"
+#include "tools/units.h"
 
 TestSuite(units, .timeout = 200.0);
 

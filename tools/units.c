@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "bench/units.h"
+#include "tools/units.h"
 
 /* Three digits, whatever the size. */
 static int digits_behind(double value)

@@ -1,8 +1,8 @@
 /*
  * colour.h - colours of a terminal; nothing is ever said by colour alone
  */
-#ifndef BENCH_COLOUR_H
-#define BENCH_COLOUR_H
+#ifndef COLOUR_H
+#define COLOUR_H
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define COLOUR_GOOD  "\033[32m"
+#define COLOUR_NOTE  "\033[33m"
 #define COLOUR_BAD   "\033[1;31m"
 #define COLOUR_DIM   "\033[2m"
 #define COLOUR_BOLD  "\033[1m"

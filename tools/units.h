@@ -3,8 +3,8 @@
  *
  * What cannot be said (NAN) is "-".
  */
-#ifndef BENCH_UNITS_H
-#define BENCH_UNITS_H
+#ifndef UNITS_H
+#define UNITS_H
 
 #include <stddef.h>
 
