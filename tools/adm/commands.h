@@ -1,0 +1,24 @@
+/*
+ * commands.h - the commands of busadm
+ *
+ * Each is called with its own name in argv[0], reads its options, prints a
+ * usage error itself, and returns an exit status.
+ */
+#ifndef ADM_COMMANDS_H
+#define ADM_COMMANDS_H
+
+enum {
+	ADM_OK,
+	ADM_FAILED, /* or it found something that is wrong */
+	ADM_USAGE
+};
+
+struct adm_command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *what; /* a line of --help */
+};
+
+int cmd_list(int argc, char **argv);
+
+#endif
