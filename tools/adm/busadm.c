@@ -16,6 +16,7 @@
 /* clang-format off */
 static const struct adm_command commands[] = {
 	{ "list", cmd_list, "the buses of this machine" },
+	{ "info", cmd_info, "a bus, and its channels" },
 };
 /* clang-format on */
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -3,6 +3,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "tools/adm/args.h"
 #include "tools/adm/find.h"
 #include "tools/adm/grid.h"
+#include "tools/adm/show.h"
 #include "tools/adm/text.h"
 
 static const char help[] =
@@ -27,6 +29,7 @@ struct line {
 	struct view v;
 	struct snap s;
 	bool opened, taken;
+	bool gone; /* since we looked */
 	char why[VIEW_WHY_BYTES];
 	uint32_t n_processes;
 	uint64_t n_waiting;
@@ -51,33 +54,16 @@ static uint64_t count_waiting(const struct snap *s)
 
 static const char *state_word(const struct line *l)
 {
-	if (!l->opened)
-		return "closed to us";
-	switch (l->v.health) {
-	case VIEW_GOOD:
-		break;
-	case VIEW_TRUNCATED:
-		return "truncated";
-	case VIEW_OTHER_ABI:
-		return "other version";
-	case VIEW_OTHER_LAYOUT:
-		return "other build";
-	case VIEW_DAMAGED:
-		return "damaged";
-	case VIEW_FOREIGN:
-		return "no bus";
-	}
-	if (l->v.kind == VIEW_UNNAMED)
-		return "unnamed";
-	return l->v.creator == VIEW_CREATOR_LIVES  ? "live"
-	       : l->v.creator == VIEW_CREATOR_DEAD ? "orphan"
-						   : "?";
+	return l->opened ? show_state_word(&l->v) : "closed to us";
 }
 
 static void look(struct line *l, const struct find_bus *b)
 {
+	int ret = view_open(&l->v, b->arg, l->why);
+
 	l->n_processes = b->n_processes;
-	l->opened = !view_open(&l->v, b->arg, l->why);
+	l->opened = !ret;
+	l->gone = ret == -ENOENT || ret == -ESRCH;
 	if (!l->opened || !view_readable(&l->v))
 		return;
 	l->taken = !snap_take(&l->v, true, &l->s);
@@ -172,7 +158,9 @@ static int list(bool as_json)
 		if (!l)
 			break;
 		look(l, &all.bus[i]);
-		if (as_json)
+		if (l->gone)
+			;
+		else if (as_json)
 			json_array_append_new(buses,
 					      json_line(all.bus[i].arg, l));
 		else

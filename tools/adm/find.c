@@ -32,6 +32,7 @@
 struct mapping {
 	dev_t dev;
 	ino_t ino;
+	bool unsure;       /* by its name it may be anything */
 	uint64_t at;       /* where its byte 0 is */
 	uint64_t bytes;    /* that are mapped from there */
 	uint64_t from, to; /* the first piece, as map_files calls it */
@@ -60,14 +61,13 @@ static int grow(void **array, size_t n, size_t *room, size_t bytes)
 	return 0;
 }
 
-/* Might it be a bus?  A memfd is called so by whoever made it, and a file that
- * was made without a name in /dev/shm is "#" and its inode. */
-static bool looks_like(const char *path)
+/* Might it be a bus?  A memfd is called so by whoever made it; a file that was
+ * made without a name in /dev/shm is "#" and its inode. */
+static bool looks_like(const char *path, bool *unsure)
 {
-	if (!strncmp(path, "/memfd:shmbus", 13))
-		return true;
-	return !strncmp(path, FIND_PREFIX, strlen(FIND_PREFIX)) ||
-	       !strncmp(path, FIND_DIR "/#", strlen(FIND_DIR "/#"));
+	*unsure = !strncmp(path, FIND_DIR "/#", strlen(FIND_DIR "/#"));
+	return *unsure || !strncmp(path, "/memfd:shmbus", 13) ||
+	       !strncmp(path, FIND_PREFIX, strlen(FIND_PREFIX));
 }
 
 static int note(struct mappings *all, const struct mapping *m)
@@ -97,52 +97,22 @@ static int take_line(struct mappings *all, const char *line)
 	unsigned major, minor;
 	char perms[5];
 	int at = -1;
+	bool unsure;
 	struct mapping m;
 
 	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %lu %n",
 		   &from, &to, perms, &off, &major, &minor, &ino, &at) < 7 ||
 	    at < 0 || perms[3] != 's' || to <= from || off > from ||
-	    !looks_like(line + at))
+	    !looks_like(line + at, &unsure))
 		return 0;
 	m = (struct mapping){ .dev = makedev(major, minor),
 			      .ino = ino,
+			      .unsure = unsure,
 			      .at = from - off,
 			      .bytes = off + to - from,
 			      .from = from,
 			      .to = to };
 	return note(all, &m);
-}
-
-static int by_inode(const void *a, const void *b)
-{
-	const struct mapping *x = a, *y = b;
-
-	return x->ino < y->ino ? -1 : x->ino > y->ino;
-}
-
-/* What @pid has mapped that might be buses, the oldest first.  0 or -errno. */
-static int read_maps(struct mappings *all, pid_t pid)
-{
-	char path[64], *line = NULL;
-	size_t room = 0;
-	int ret = 0;
-	FILE *f;
-
-	*all = (struct mappings){ 0 };
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	f = fopen(path, "re");
-	if (!f)
-		return -errno;
-	errno = 0;
-	while (!ret && getline(&line, &room, f) > 0)
-		ret = take_line(all, line);
-	if (!ret && ferror(f))
-		ret = -errno;
-	free(line);
-	fclose(f);
-	if (all->n)
-		qsort(all->m, all->n, sizeof(*all->m), by_inode);
-	return ret;
 }
 
 /* ------------------------------------------------------------------ /proc -- */
@@ -292,6 +262,59 @@ static int open_mapping(struct view *v, const struct mapping *m)
 	v->is_memory = true;
 	v->at = m->at;
 	v->there_bytes = m->bytes;
+	return ret;
+}
+
+/* Of those that may be anything, only buses are kept. */
+static void drop_others(struct mappings *all, pid_t pid)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < all->n; i++) {
+		struct view v = { .fd = -1, .from = pid };
+		uint64_t magic = SB_SEG_MAGIC;
+
+		if (all->m[i].unsure &&
+		    (open_mapping(&v, &all->m[i]) ||
+		     view_read(&v, 0, &magic, sizeof(magic))))
+			magic = 0;
+		view_close(&v);
+		if (magic == SB_SEG_MAGIC)
+			all->m[n++] = all->m[i];
+	}
+	all->n = n;
+}
+
+static int by_inode(const void *a, const void *b)
+{
+	const struct mapping *x = a, *y = b;
+
+	return x->ino < y->ino ? -1 : x->ino > y->ino;
+}
+
+/* What @pid has mapped that might be buses, the oldest first.  0 or -errno. */
+static int read_maps(struct mappings *all, pid_t pid)
+{
+	char path[64], *line = NULL;
+	size_t room = 0;
+	int ret = 0;
+	FILE *f;
+
+	*all = (struct mappings){ 0 };
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	errno = 0;
+	while (!ret && getline(&line, &room, f) > 0)
+		ret = take_line(all, line);
+	if (!ret && ferror(f))
+		ret = -errno;
+	free(line);
+	fclose(f);
+	drop_others(all, pid);
+	if (all->n)
+		qsort(all->m, all->n, sizeof(*all->m), by_inode);
 	return ret;
 }
 
