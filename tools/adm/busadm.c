@@ -17,6 +17,8 @@
 static const struct adm_command commands[] = {
 	{ "list", cmd_list, "the buses of this machine" },
 	{ "info", cmd_info, "a bus, and its channels" },
+	{ "ps", cmd_ps, "who is attached, and what he holds" },
+	{ "inspect", cmd_inspect, "a channel, slot by slot" },
 };
 /* clang-format on */
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -94,17 +94,24 @@ static void add_ring(struct grid *g, const struct snap_chan *c)
 	grid_cell(g, "%s", ring_state(b, c));
 }
 
-static void add_side(char *buf, const struct snap_pipe *p, int i)
+static void add_side(char *buf, const struct snap *s, const struct snap_pipe *p,
+		     int i)
 {
 	const struct snap_side *side = &p->side[i];
+	struct process proc;
 
+	show_side_process(s, side, &proc);
 	sprintf(buf + strlen(buf), "%s%d %s", i ? "; " : "", i,
 		snap_side_word(side->state));
-	if (side->pid)
+	if (side->pid && (process_is_dead(&proc) || process_is_stopped(&proc)))
+		sprintf(buf + strlen(buf), " (pid %" PRIu32 ", %s)", side->pid,
+			process_word(proc.state));
+	else if (side->pid)
 		sprintf(buf + strlen(buf), " (pid %" PRIu32 ")", side->pid);
 }
 
-static void add_dir(struct grid *g, const struct snap_pipe *p, uint32_t i)
+static void add_dir(struct grid *g, const struct snap *s,
+		    const struct snap_pipe *p, uint32_t i)
 {
 	const struct snap_dir *d = &p->dir[i];
 	char a[SHOW_BYTES], sides[SHOW_BYTES] = "";
@@ -120,20 +127,20 @@ static void add_dir(struct grid *g, const struct snap_pipe *p, uint32_t i)
 		grid_cell(g, "damaged: %s", d->bad);
 		return;
 	}
-	add_side(sides, p, 0);
-	add_side(sides, p, 1);
+	add_side(sides, s, p, 0);
+	add_side(sides, s, p, 1);
 	grid_cell(g, "%s", i ? "" : sides);
 }
 
-static void add_pipe(struct grid *g, const struct snap_chan *c,
-		     const char *name)
+static void add_pipe(struct grid *g, const struct snap *s,
+		     const struct snap_chan *c, const char *name)
 {
 	const struct snap_pipe *p = c->pipe;
 
 	for (uint32_t i = 0; i < p->n_dirs; i++) {
 		grid_cell(g, "%s", i ? "" : name);
 		grid_cell(g, "pipe, %s", i ? "1 to 0" : "0 to 1");
-		add_dir(g, p, i);
+		add_dir(g, s, p, i);
 	}
 	if (p->n_dirs)
 		return;
@@ -144,13 +151,14 @@ static void add_pipe(struct grid *g, const struct snap_chan *c,
 	grid_cell(g, "of nobody");
 }
 
-static void add_channel(struct grid *g, const struct snap_chan *c)
+static void add_channel(struct grid *g, const struct snap *s,
+			const struct snap_chan *c)
 {
 	char name[SHOW_BYTES];
 
 	show_channel(name, c);
 	if (!c->bad && c->pipe) {
-		add_pipe(g, c, name);
+		add_pipe(g, s, c, name);
 		return;
 	}
 	grid_cell(g, "%s", name);
@@ -180,7 +188,7 @@ static void print_info(const struct snap *s)
 	grid_init(&g, "CHANNEL|KIND|>SLOTS|>WAITING|>HELD|>ANSWERED|>FREE|"
 		      "ASLEEP|STATE");
 	for (uint32_t i = 0; i < s->n_chans; i++)
-		add_channel(&g, &s->chan[i]);
+		add_channel(&g, s, &s->chan[i]);
 	grid_print(&g, 0);
 	grid_free(&g);
 }

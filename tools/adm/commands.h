@@ -20,6 +20,8 @@ struct adm_command {
 };
 
 int cmd_info(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
 int cmd_list(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
 
 #endif

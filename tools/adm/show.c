@@ -173,6 +173,16 @@ char *show_sleepers(char *buf, const struct snap_chan *c)
 	return buf;
 }
 
+void show_side_process(const struct snap *s, const struct snap_side *side,
+		       struct process *p)
+{
+	*p = (struct process){ .pid = (pid_t)side->pid };
+	if (side->ep)
+		*p = s->ep[side->ep].proc;
+	else if (side->state == BUS_SIDE_RESERVED && s->view->has_processes)
+		process_read(p, (pid_t)side->pid, side->start_time);
+}
+
 /* ----------------------------------------------------------------- bytes -- */
 
 static bool is_text(const unsigned char *b, size_t n)

@@ -35,6 +35,10 @@ char *show_sleepers(char *buf, const struct snap_chan *c);
 /* The same of a direction of a pipe. */
 char *show_dir_sleepers(char *buf, const struct snap_dir *d);
 
+/* The process behind a side of a pipe, if the bus knows it; else UNKNOWN. */
+void show_side_process(const struct snap *s, const struct snap_side *side,
+		       struct process *p);
+
 /* The beginning of a message, quoted: as text, or as digits where most of it is
  * none. */
 char *show_bytes(char *buf, const void *bytes, size_t n, bool more);

@@ -83,14 +83,25 @@ char *text_span(char *buf, size_t size, uint64_t ns)
 
 	if (ns == UINT64_MAX)
 		snprintf(buf, size, "-");
-	else if (s < 120)
+	else if (!s)
 		units_span(buf, size, (double)ns);
+	else if (s < 120)
+		snprintf(buf, size, "%.1f s", (double)ns / 1e9);
 	else if (s < 120 * 60)
 		snprintf(buf, size, "%" PRIu64 " min", s / 60);
 	else if (s < 48 * 3600)
 		snprintf(buf, size, "%" PRIu64 " h", s / 3600);
 	else
 		snprintf(buf, size, "%" PRIu64 " d", s / 86400);
+	return buf;
+}
+
+char *text_cpu(char *buf, size_t size, uint64_t ns)
+{
+	if (ns < UINT64_C(100000000000))
+		snprintf(buf, size, "%.2f s", (double)ns / 1e9);
+	else
+		text_span(buf, size, ns);
 	return buf;
 }
 

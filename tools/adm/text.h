@@ -22,8 +22,11 @@ char *text_name(char *buf, size_t size, const char *name);
 /* A string of JSON: as it is if it is UTF-8, else escaped. */
 json_t *text_json(const void *bytes, size_t n);
 
-/* "42 us", "3.1 s", "12 min", "5 h", "3 d"; "-" for UINT64_MAX. */
+/* "42 us", "850 ms", "3.1 s", "12 min", "5 h", "3 d"; "-" for UINT64_MAX. */
 char *text_span(char *buf, size_t size, uint64_t ns);
+
+/* The same of processor time, of which the system counts hundredths: "0.02 s". */
+char *text_cpu(char *buf, size_t size, uint64_t ns);
 
 /* "512 B", "64 KiB", "1.5 GiB"; "?" for UINT64_MAX. */
 char *text_bytes(char *buf, size_t size, uint64_t bytes);

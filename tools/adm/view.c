@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "bus/pipe_side.h"
 #include "lib/clock.h"
 #include "lib/proc.h"
 #include "tools/adm/find.h"

@@ -22,6 +22,7 @@
 #include <sys/types.h>
 
 #include "bus/layout.h"
+#include "bus/pipe_side.h"
 #include "tools/adm/process.h"
 
 #define VIEW_NAME_BYTES 4096u /* of what an operator calls it, a path at most */
