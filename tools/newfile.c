@@ -36,7 +36,7 @@ static int take_temp(struct newfile *f,
 	for (int i = 0; i < N_NAMES && ret == -EEXIST; i++) {
 		char *temp;
 
-		if (asprintf(&temp, "%.*s.busscen-%d-%d",
+		if (asprintf(&temp, "%.*s.shmbus-%d-%d",
 			     (int)folder_bytes(f->path), f->path, (int)getpid(),
 			     i) < 0)
 			return -ENOMEM;

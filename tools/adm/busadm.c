@@ -19,6 +19,7 @@ static const struct adm_command commands[] = {
 	{ "info", cmd_info, "a bus, and its channels" },
 	{ "ps", cmd_ps, "who is attached, and what he holds" },
 	{ "inspect", cmd_inspect, "a channel, slot by slot" },
+	{ "dump", cmd_dump, "a copy, for later or for somebody else" },
 };
 /* clang-format on */
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

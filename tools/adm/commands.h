@@ -19,6 +19,7 @@ struct adm_command {
 	const char *what; /* a line of --help */
 };
 
+int cmd_dump(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_list(int argc, char **argv);

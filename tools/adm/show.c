@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "tools/adm/args.h"
 #include "tools/adm/show.h"
@@ -58,21 +59,46 @@ const char *show_state_word(const struct view *v)
 						 : "?";
 }
 
+static const char *was(const struct view *v)
+{
+	return v->kind == VIEW_COPY ? "was" : "is";
+}
+
+/* A dump says when it was made, and of what. */
+static void add_note(char *buf, const struct view *v)
+{
+	time_t t = (time_t)v->taken_wall_s;
+	char when[64];
+	struct tm tm;
+
+	if (!v->note)
+		return;
+	if (localtime_r(&t, &tm) &&
+	    strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm))
+		add(buf, "made %s", when);
+	if (!v->was_quiet)
+		add(buf, "while its processes ran");
+	if (v->no_payload)
+		add(buf, "without messages");
+}
+
 char *show_state(char *buf, const struct view *v)
 {
-	struct process p;
+	struct process p = { .state = PROCESS_UNKNOWN };
 
 	snprintf(buf, SHOW_BYTES, "%s", show_state_word(v));
 	if (v->health != VIEW_GOOD)
 		add(buf, "%s", v->why);
+	add_note(buf, v);
 	if (v->kind == VIEW_UNNAMED)
 		add(buf, "read from process %d%s", (int)v->from,
 		    v->is_memory ? "'s memory" : "");
-	if (v->creator == VIEW_CREATOR_DEAD && v->kind == VIEW_NAMED)
-		add(buf, "its creator is dead");
+	if (v->creator == VIEW_CREATOR_DEAD)
+		add(buf, "its creator %s dead", was(v));
 	if (v->creator_pid) {
-		process_read(&p, v->creator_pid, 0);
-		add(buf, "its creator is pid %d", (int)v->creator_pid);
+		if (v->has_processes)
+			process_read(&p, v->creator_pid, 0);
+		add(buf, "its creator %s pid %d", was(v), (int)v->creator_pid);
 		if (process_is_stopped(&p))
 			add(buf, "which is %s", process_word(p.state));
 	}

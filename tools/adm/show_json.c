@@ -52,6 +52,9 @@ json_t *show_json_bus(const struct view *v)
 		set_number(o, "creator", (uint64_t)v->creator_pid);
 	if (v->from)
 		set_number(o, "process", (uint64_t)v->from);
+	if (v->note)
+		set_number(o, "made", v->taken_wall_s);
+	set_flag(o, "no_payload", v->no_payload);
 	return o;
 }
 

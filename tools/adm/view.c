@@ -18,6 +18,7 @@
 #include "lib/clock.h"
 #include "lib/proc.h"
 #include "tools/adm/find.h"
+#include "tools/adm/note.h"
 #include "tools/adm/view.h"
 
 /* ----------------------------------------------------------------- bytes -- */
@@ -217,6 +218,8 @@ int view_open(struct view *v, const char *arg, char why[VIEW_WHY_BYTES])
 	ret = open_arg(v, arg, why);
 	if (!ret) {
 		ret = examine(v);
+		if (!ret && v->kind == VIEW_COPY && v->health == VIEW_GOOD)
+			ret = note_read(v);
 		if (ret)
 			cannot(why, ret, "cannot read '%s': %s", arg,
 			       strerror(-ret));
@@ -236,6 +239,8 @@ void view_close(struct view *v)
 	if (v->fd >= 0)
 		close(v->fd);
 	v->fd = -1;
+	free(v->note);
+	v->note = NULL;
 }
 
 /* ------------------------------------------------------------- endpoints -- */
@@ -285,11 +290,12 @@ static void take_ep(const struct view *v, struct snap_ep *e,
 		e->bad = "its pid is none";
 	else if (e->recovering >= v->sizes.max_ep)
 		e->bad = "it recovers an endpoint that cannot be";
-	if (e->bad || !v->has_processes ||
-	    (!snap_attached(e) && e->state != BUS_EP_DEAD))
+	if (e->bad || (!snap_attached(e) && e->state != BUS_EP_DEAD))
 		return;
-	process_read(&e->proc, (pid_t)e->pid,
-		     e->state == BUS_EP_CLAIMING ? 0 : e->start_time);
+	note_process(v, e, &e->proc);
+	if (v->has_processes)
+		process_read(&e->proc, (pid_t)e->pid,
+			     e->state == BUS_EP_CLAIMING ? 0 : e->start_time);
 }
 
 static int take_eps(const struct view *v, struct snap *s,
@@ -455,7 +461,7 @@ int snap_take(const struct view *v, bool whole, struct snap *s)
 	*s = (struct snap){ .view = v };
 	if (!view_readable(v))
 		return -EPROTO;
-	s->taken_ns = v->kind == VIEW_COPY ? 0 : sb_now_ns();
+	s->taken_ns = v->kind == VIEW_COPY ? v->taken_ns : sb_now_ns();
 	ret = view_read(v, 0, (void *)&h, sizeof(h));
 	if (!ret) {
 		s->last_sweep_ns = h.last_sweep_ns;

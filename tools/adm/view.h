@@ -63,7 +63,14 @@ struct view {
 	uint64_t there_bytes; /* so many are there */
 	uint64_t used_bytes;  /* have memory; UINT64_MAX unknown */
 	pid_t from;           /* UNNAMED: the process */
-	bool no_payload;      /* COPY: messages were left out */
+
+	/* COPY by busadm dump: what it noted; see note.h */
+	struct view_note *note; /* NULL: nothing */
+	bool no_payload;        /* messages were left out */
+	bool was_quiet; /* all processes were dead or stopped meanwhile: else
+			 * words of one slot may be of different moments */
+	uint64_t taken_ns, taken_wall_s; /* CLOCK_MONOTONIC; since 1970 */
+
 	dev_t dev;
 	ino_t ino;
 	uid_t uid;
@@ -327,6 +334,16 @@ const struct snap_ep *snap_ep_of(const struct snap *s, uint32_t id);
  */
 ssize_t snap_message(const struct snap *s, const struct snap_chan *c,
 		     const struct snap_slot *slot, void *buf, size_t cap);
+
+/*
+ * snap_pipe_headers - call @each with every header word in the slots of pipe @c,
+ * from the reader's place on, and where it lies in the segment
+ *
+ * Until it says something but 0, which is returned.  Or -errno.
+ */
+int snap_pipe_headers(const struct view *v, const struct snap_chan *c,
+		      int (*each)(void *arg, uint64_t off, uint64_t h),
+		      void *arg);
 
 /* ------------------------------------------- the parts, for snap_take() -- */
 

@@ -85,7 +85,9 @@ struct walk {
 	const struct view *v;
 	uint64_t spsc_off;
 	uint32_t slot_bytes;
-	uint32_t lap, at; /* where we are */
+	uint32_t lap, at;                                 /* where we are */
+	int (*each)(void *arg, uint64_t off, uint64_t h); /* or NULL */
+	void *arg;
 
 	/* what was read of a slot, from @from on */
 	uint64_t from;
@@ -176,6 +178,8 @@ static int walk(struct walk *w, struct snap_dir *d)
 	for (;;) {
 		int ret = header(w, &h);
 
+		if (!ret && w->each)
+			ret = w->each(w->arg, offset(w), h);
 		if (ret)
 			return ret;
 		switch (word_is(w, h)) {
@@ -278,7 +282,7 @@ static const char *check_pipe(const struct bus_pipe_head *h, uint64_t bytes)
 static int take_dirs(const struct view *v, struct snap_chan *c,
 		     const struct bus_pipe_head *h)
 {
-	struct walk *w = malloc(sizeof(*w));
+	struct walk *w = calloc(1, sizeof(*w));
 	struct snap_pipe *p = c->pipe;
 	int ret = w ? 0 : -ENOMEM;
 
@@ -298,6 +302,32 @@ static int take_dirs(const struct view *v, struct snap_chan *c,
 			p->simplex ? 0
 				   : c->off + offsetof(struct bus_pipe_head,
 						       meet));
+	}
+	free(w);
+	return ret;
+}
+
+int snap_pipe_headers(const struct view *v, const struct snap_chan *c,
+		      int (*each)(void *arg, uint64_t off, uint64_t h),
+		      void *arg)
+{
+	struct walk *w = calloc(1, sizeof(*w));
+	struct snap_dir unused;
+	int ret = w ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !ret && i < c->pipe->n_dirs; i++) {
+		if (c->pipe->dir[i].bad)
+			continue;
+		w->v = v;
+		w->spsc_off = c->off + bus_pipe_dir_off(c->pipe->slot_bytes, i);
+		w->slot_bytes = (uint32_t)c->pipe->slot_bytes;
+		w->lap = c->pipe->dir[i].lap;
+		w->at = c->pipe->dir[i].at;
+		w->each = each;
+		w->arg = arg;
+		ret = walk(w, &unused);
+		if (ret == -EPROTO)
+			ret = 0; /* it has gone on; what was, is enough */
 	}
 	free(w);
 	return ret;
