@@ -127,7 +127,7 @@ static void set_ring(json_t *o, const struct snap_chan *c)
 	json_object_set_new(o, "closed", json_boolean(r->closed));
 	set_flag(o, "aborted", r->aborted);
 	set_flag(o, "joinable",
-		 c->kind == BUS_CHAN_QUEUE && r->flags & 1 /* JOINABLE */);
+		 c->kind == BUS_CHAN_QUEUE && r->flags & BUS_QUEUE_JOINABLE);
 	set_flag(o, "strict", r->ring_flags & SB_RING_STRICT);
 	json_object_set_new(o, "asleep_for_messages", show_json_set(&r->rx));
 	json_object_set_new(o, "asleep_for_room", show_json_set(&r->tx));
