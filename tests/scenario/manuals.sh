@@ -5,6 +5,7 @@
 # Runs from `make check`.  Exit 0 or 1.
 
 srcdir=$(cd "${srcdir:-.}" && pwd)
+BUSADM=${BUSADM:-${top_builddir:-.}/tools/adm/busadm}
 BUSSCEN=${BUSSCEN:-${top_builddir:-${builddir:-.}}/tools/busscen}
 BUSBENCH=${BUSBENCH:-${top_builddir:-${builddir:-.}}/bench/busbench}
 BUSTORTURE=${BUSTORTURE:-${top_builddir:-.}/tools/torture/bustorture}
@@ -45,7 +46,7 @@ knows()
 		sed 's/Fl -/--/' | sort -u); do
 		for command in "$@"; do
 			# shellcheck disable=SC2086 # a program and a word
-			options_of $command
+			options_of $(echo "$command" | tr = ' ')
 		done | grep -qx -e "$option" ||
 			fail "$option in $page is no option"
 	done
@@ -65,6 +66,19 @@ for function in $(sed -n 's/^\.Fn \(bus_[a-z_]*\).*/\1/p' \
 		fail "$function in bus/shmbus.7 is no function"
 done
 
+if test -x "$BUSADM"; then
+	commands=$("$BUSADM" --help | sed -n 's/^  \([a-z]*\) .*/\1/p')
+	test -n "$commands" || fail "no commands in the help of busadm"
+	tells tools/adm/busadm.1 "$BUSADM"
+	for command in $commands; do
+		tells tools/adm/busadm.1 "$BUSADM" "$command"
+		grep -q "^\.Ss busadm $command" "$srcdir/tools/adm/busadm.1" ||
+			fail "$command is not in tools/adm/busadm.1"
+	done
+	# shellcheck disable=SC2046,SC2086 # a program and a word each
+	knows tools/adm/busadm.1 "$BUSADM" \
+		$(for command in $commands; do echo "$BUSADM=$command"; done)
+fi
 if test -x "$BUSSCEN"; then
 	tells tools/busscen.1 "$BUSSCEN"
 	knows tools/busscen.1 "$BUSSCEN"

@@ -270,8 +270,12 @@ static void report(const struct dump *d, const char *file, bool as_json)
 static int dump_to(struct dump *d, const char *file, bool as_json)
 {
 	struct newfile f;
-	int ret = newfile_open(&f, file);
+	int ret;
 
+	if (!strcmp(file, "-"))
+		return adm_error("a dump has holes, which standard output may "
+				 "not have; a file of that name is './-'");
+	ret = newfile_open(&f, file);
 	if (ret)
 		return adm_error("cannot create '%s': %s", file,
 				 strerror(-ret));

@@ -116,7 +116,8 @@ char *text_bytes(char *buf, size_t size, uint64_t bytes)
 
 void text_print_json(json_t *object)
 {
-	if (!object || json_dumpf(object, stdout, JSON_INDENT(2)))
+	if (!object ||
+	    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII))
 		fputs("busadm: out of memory\n", stderr);
 	else
 		putchar('\n');
