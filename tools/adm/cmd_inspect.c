@@ -139,7 +139,6 @@ static void print_slots(const struct snap *s, const struct snap_chan *c,
 	grid_init(&g, ">POSITION|STATE|WRITER|HOLDER|>DEATHS|>BYTES|MESSAGE");
 	for (uint32_t i = 0; i < slots->n; i++)
 		add_slot(&g, s, c, slots->at[i]);
-	putchar('\n');
 	grid_print(&g, 0);
 	grid_free(&g);
 }
@@ -386,8 +385,10 @@ static void print_channel(const struct snap *s, const struct snap_chan *c,
 	print_ring(s, c);
 	if (c->crew)
 		print_crew(s, c->crew);
-	if (slots->n)
+	if (slots->n) {
+		putchar('\n');
 		print_slots(s, c, slots);
+	}
 }
 
 /* ------------------------------------------------------------------ JSON -- */
