@@ -30,8 +30,9 @@
 #include "bus/request.h"
 #include "tools/adm/view.h"
 
-#define READ_AGAIN    16 /* times, and so long between: */
-#define READ_AGAIN_NS 50000
+#define READ_AGAIN     16 /* times, and so long between: */
+#define READ_AGAIN_NS  50000
+#define READ_AGAIN_ALL 2000 /* of one ring: then it is no coincidence */
 
 /* A ring while it is read. */
 struct reader {
@@ -42,6 +43,7 @@ struct reader {
 	uint64_t ring_off, pown_off, pskip_off, cown_off;
 	uint64_t tail, head; /* the words */
 	uint64_t lap;        /* n_slots as a distance of positions */
+	uint32_t n_again;
 };
 
 /* ----------------------------------------------------------------- words -- */
@@ -393,7 +395,9 @@ static int read_again(struct reader *rd, struct snap_slot *slot, uint32_t idx)
 {
 	int ret = 0;
 
-	for (int i = 0; !ret && slot->bad && i < READ_AGAIN; i++) {
+	for (int i = 0; !ret && slot->bad && i < READ_AGAIN &&
+			rd->n_again < READ_AGAIN_ALL;
+	     i++, rd->n_again++) {
 		const struct timespec t = { .tv_nsec = READ_AGAIN_NS };
 
 		if (i && rd->v->kind != VIEW_COPY)
