@@ -405,7 +405,7 @@ static struct found *add(struct search *s, dev_t dev, ino_t ino)
 
 static int search_names(struct search *s)
 {
-	const char *prefix = FIND_PREFIX + strlen(FIND_DIR "/");
+	const char *prefix = strrchr(FIND_PREFIX, '/') + 1;
 	struct found *f;
 	struct dirent *d;
 	struct stat st;
