@@ -402,3 +402,97 @@ Test(view_ring, what_nobody_survives_is_given_up)
 	cr_assert_eq(result.kind, BUS_RESULT_DEATH);
 	bus_coord_stop(coord, T_LONG);
 }
+
+static int wait_for_ever(void *ctx, const void *req, size_t len_bytes,
+			 struct bus_reply *reply)
+{
+	(void)ctx;
+	(void)req;
+	(void)len_bytes;
+	(void)reply;
+	while (pause())
+		;
+	return 0;
+}
+
+static bool is_at_work(void *arg)
+{
+	(void)arg;
+	return ring("c")->n[SNAP_HELD] == 1;
+}
+
+Test(view_ring, what_lies_behind_a_request_is_not_begun)
+{
+	static const char reqs[4][8];
+	static const uint64_t ids[4] = { 1, 2, 3, 4 };
+	struct bus_coord_config config = BUS_COORD_CONFIG_INIT;
+	struct bus_coord *coord;
+	const struct snap_ring *r;
+
+	config.handler = wait_for_ever;
+	config.window = 8;
+	config.prefetch = 8;
+	cr_assert_eq(bus_coord_start(bus, "c", &config, &coord), 0);
+	cr_assert_eq(bus_submit_many(coord, ids, reqs, 8, 4, 0), 4);
+	cr_assert(t_eventually(is_at_work, NULL, 30000));
+	r = ring("c");
+	cr_assert_eq(snap_held(r) + snap_waiting(r), 4);
+	for (uint32_t i = 0; i < r->n_slots; i++)
+		if (r->slot[i].state == SNAP_BEHIND)
+			cr_assert_eq(r->slot[i].holder, adm_slot(r, 0)->holder);
+	bus_coord_stop(coord, 0);
+}
+
+static int loan_and_die(void *arg)
+{
+	struct bus_msg msg;
+
+	T_CHECK(!bus_queue_loan(arg, 8, &msg, 0));
+	raise(SIGKILL);
+	return 0;
+}
+
+Test(view_ring, a_slot_whose_writer_died_is_empty)
+{
+	struct bus_queue *q = t_queue(bus, "q", 8, 24, 0);
+	const struct snap_ring *r;
+
+	cr_assert_eq(t_wait(t_fork(loan_and_die, q)), -SIGKILL);
+	r = ring("q");
+	cr_assert_eq(adm_slot(r, 0)->state, SNAP_WRITING);
+	cr_assert_eq(snap.ep[adm_slot(r, 0)->writer].proc.state, PROCESS_DEAD);
+	cr_assert_eq(bus_reap(bus), 1);
+	r = ring("q");
+	cr_assert_eq(adm_slot(r, 0)->state, SNAP_TOMB);
+	cr_assert_eq(snap_waiting(r), 0);
+}
+
+/* Somebody keeps the first message, and writers go round it. */
+Test(view_ring, writers_step_over_what_is_held)
+{
+	struct bus_queue *q = t_queue(bus, "q", 4, 24, 0);
+	struct bus *other = adm_attach();
+	struct bus_queue *theirs = t_queue(other, "q", 0, 0, 0);
+	const struct snap_ring *r;
+	struct bus_msg msg;
+
+	put(q, "kept");
+	cr_assert_eq(bus_queue_peek(theirs, &msg, 0), 0);
+	for (uint64_t lap = 0; lap < 20; lap++) {
+		for (uint64_t i = 0; i < 3; i++)
+			cr_assert_eq(t_put_u64(q, i, 0), 0);
+		cr_assert_eq(t_put_u64(q, 9, 0), -EAGAIN);
+		r = ring("q");
+		cr_assert_eq(r->n[SNAP_HELD], 1);
+		cr_assert_eq(r->n[SNAP_WAITING], 3);
+		for (uint64_t i = 0; i < 3; i++)
+			cr_assert_eq(t_get_u64(q), i);
+		cr_assert_eq(ring("q")->n[SNAP_FREE], 3);
+	}
+	has_text("q", 0, "kept");
+	cr_assert_eq(bus_queue_release(theirs, &msg), 0);
+	cr_assert_eq(ring("q")->n[SNAP_FREE], 4);
+	cr_assert_eq(t_put_u64(q, 7, 0), 0);
+	cr_assert_eq(snap_waiting(ring("q")), 1);
+	bus_close(other);
+}

@@ -49,7 +49,7 @@ static int by_position(const void *a, const void *b)
 	const struct snap_slot *x = *(const struct snap_slot *const *)a;
 	const struct snap_slot *y = *(const struct snap_slot *const *)b;
 
-	return x->pos < y->pos ? -1 : x->pos > y->pos;
+	return snap_pos_cmp(x->pos, y->pos);
 }
 
 static int pick(const struct snap_ring *r, const struct options *opt,

@@ -66,7 +66,7 @@ static int by_position(const void *a, const void *b)
 
 	if (x->c != y->c)
 		return x->c < y->c ? -1 : 1;
-	return x->slot->pos < y->slot->pos ? -1 : x->slot->pos > y->slot->pos;
+	return snap_pos_cmp(x->slot->pos, y->slot->pos);
 }
 
 /* The slots of all rings are looked at once for each endpoint: there are 254 at

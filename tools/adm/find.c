@@ -184,11 +184,81 @@ static int search_fds(void *arg, int pid)
 	return each_number(path, is_fd_of, s) == 1;
 }
 
-pid_t find_lock_holder(dev_t dev, ino_t ino)
+pid_t find_lock_holder(dev_t dev, ino_t ino, const uint32_t *likely, size_t n)
 {
 	struct fd_search s = { .dev = dev, .ino = ino, .with_lock = true };
 
+	for (size_t i = 0; i < n; i++)
+		if (likely[i] && likely[i] <= INT32_MAX &&
+		    search_fds(&s, (int)likely[i]))
+			return s.pid;
 	return each_number("/proc", search_fds, &s) == 1 ? s.pid : 0;
+}
+
+/* ----------------------------------------------------------------- names -- */
+
+/* A bus, while we are looking for who has it. */
+struct found {
+	dev_t dev;
+	ino_t ino;
+	char *name; /* of a named one */
+	pid_t pid;  /* of an unnamed one: the process that is the oldest */
+	int nth;
+	uint64_t start_time;
+	uint32_t n_processes;
+};
+
+struct search {
+	struct found *f;
+	size_t n, room;
+};
+
+static struct found *lookup(struct search *s, dev_t dev, ino_t ino)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->f[i].dev == dev && s->f[i].ino == ino)
+			return &s->f[i];
+	return NULL;
+}
+
+static struct found *add(struct search *s, dev_t dev, ino_t ino)
+{
+	if (grow((void **)&s->f, s->n, &s->room, sizeof(*s->f)))
+		return NULL;
+	s->f[s->n] = (struct found){ .dev = dev, .ino = ino };
+	return &s->f[s->n++];
+}
+
+static void search_free(struct search *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		free(s->f[i].name);
+	free(s->f);
+}
+
+static int search_names(struct search *s)
+{
+	const char *prefix = strrchr(FIND_PREFIX, '/') + 1;
+	struct found *f;
+	struct dirent *d;
+	struct stat st;
+	int ret = 0;
+	DIR *dp = opendir(FIND_DIR);
+
+	if (!dp)
+		return errno == ENOENT ? 0 : -errno;
+	while (!ret && (d = readdir(dp)) != NULL) {
+		if (strncmp(d->d_name, prefix, strlen(prefix)) ||
+		    fstatat(dirfd(dp), d->d_name, &st, AT_SYMLINK_NOFOLLOW))
+			continue;
+		f = add(s, st.st_dev, st.st_ino);
+		if (f)
+			f->name = strdup(d->d_name + strlen(prefix));
+		if (!f || !f->name)
+			ret = -ENOMEM;
+	}
+	closedir(dp);
+	return ret;
 }
 
 /* --------------------------------------------------------------- unnamed -- */
@@ -318,6 +388,21 @@ static int read_maps(struct mappings *all, pid_t pid)
 	return ret;
 }
 
+/* Only those that no name leads to. */
+static int drop_named(struct mappings *all)
+{
+	struct search s = { 0 };
+	int ret = search_names(&s);
+	size_t n = 0;
+
+	for (size_t i = 0; !ret && i < all->n; i++)
+		if (!lookup(&s, all->m[i].dev, all->m[i].ino))
+			all->m[n++] = all->m[i];
+	all->n = n;
+	search_free(&s);
+	return ret;
+}
+
 static void say_why(char *why, int pid, int nth, size_t n, int err)
 {
 	if (err == -ENOENT || err == -ESRCH)
@@ -348,8 +433,11 @@ int find_open_unnamed(struct view *v, pid_t pid, int nth,
 	struct mappings all;
 	struct process proc;
 	int ret = read_maps(&all, pid);
-	size_t n = all.n;
+	size_t n;
 
+	if (!ret)
+		ret = drop_named(&all);
+	n = all.n;
 	v->kind = VIEW_UNNAMED;
 	v->from = pid;
 	if (!ret && (size_t)nth <= n) {
@@ -371,94 +459,39 @@ int find_open_unnamed(struct view *v, pid_t pid, int nth,
 
 /* ------------------------------------------------------------------- all -- */
 
-/* A bus, while we are looking for who has it. */
-struct found {
-	dev_t dev;
-	ino_t ino;
-	char *name; /* of a named one */
-	pid_t pid;  /* of an unnamed one: the process that is the oldest */
-	int nth;
-	uint64_t start_time;
-	uint32_t n_processes;
-};
-
-struct search {
-	struct found *f;
-	size_t n, room;
-};
-
-static struct found *lookup(struct search *s, dev_t dev, ino_t ino)
-{
-	for (size_t i = 0; i < s->n; i++)
-		if (s->f[i].dev == dev && s->f[i].ino == ino)
-			return &s->f[i];
-	return NULL;
-}
-
-static struct found *add(struct search *s, dev_t dev, ino_t ino)
-{
-	if (grow((void **)&s->f, s->n, &s->room, sizeof(*s->f)))
-		return NULL;
-	s->f[s->n] = (struct found){ .dev = dev, .ino = ino };
-	return &s->f[s->n++];
-}
-
-static int search_names(struct search *s)
-{
-	const char *prefix = strrchr(FIND_PREFIX, '/') + 1;
-	struct found *f;
-	struct dirent *d;
-	struct stat st;
-	int ret = 0;
-	DIR *dp = opendir(FIND_DIR);
-
-	if (!dp)
-		return errno == ENOENT ? 0 : -errno;
-	while (!ret && (d = readdir(dp)) != NULL) {
-		if (strncmp(d->d_name, prefix, strlen(prefix)) ||
-		    fstatat(dirfd(dp), d->d_name, &st, AT_SYMLINK_NOFOLLOW))
-			continue;
-		f = add(s, st.st_dev, st.st_ino);
-		if (f)
-			f->name = strdup(d->d_name + strlen(prefix));
-		if (!f || !f->name)
-			ret = -ENOMEM;
-	}
-	closedir(dp);
-	return ret;
-}
-
-/* Only who is no named one, or one whose name is gone, is called by a pid. */
+/* Count who has what; and by whom an unnamed one is called, the oldest. */
 static int search_process(void *arg, int pid)
 {
 	struct search *s = arg;
 	struct mappings all;
-	struct process proc;
-	struct found *f;
+	struct process proc = { 0 };
+	int nth = 0, ret = read_maps(&all, pid);
 
-	if (read_maps(&all, pid)) {
+	if (ret) {
 		free(all.m);
 		return 0; /* not ours, or gone */
 	}
 	if (all.n)
 		process_read(&proc, pid, 0);
-	for (size_t i = 0; i < all.n; i++) {
-		f = lookup(s, all.m[i].dev, all.m[i].ino);
+	for (size_t i = 0; !ret && i < all.n; i++) {
+		struct found *f = lookup(s, all.m[i].dev, all.m[i].ino);
+
 		if (!f)
 			f = add(s, all.m[i].dev, all.m[i].ino);
 		if (!f) {
-			free(all.m);
-			return -ENOMEM;
+			ret = -ENOMEM;
+			break;
 		}
 		f->n_processes++;
-		if (f->pid && f->start_time <= proc.start_time)
+		nth += !f->name;
+		if (f->name || (f->pid && f->start_time <= proc.start_time))
 			continue;
 		f->pid = pid;
-		f->nth = (int)i + 1;
+		f->nth = nth;
 		f->start_time = proc.start_time;
 	}
 	free(all.m);
-	return 0;
+	return ret;
 }
 
 static int by_name(const void *a, const void *b)
@@ -502,9 +535,7 @@ int find_all(struct find_list *list)
 		if (!list->bus[i].arg)
 			ret = -ENOMEM;
 	}
-	for (size_t i = 0; i < s.n; i++)
-		free(s.f[i].name);
-	free(s.f);
+	search_free(&s);
 	if (ret)
 		find_free(list);
 	return ret;

@@ -17,8 +17,9 @@
  */
 int find_parse_pid(const char *arg, int *pid, int *nth);
 
-/* The process that holds the lock of a file, or 0 when we cannot see it. */
-pid_t find_lock_holder(dev_t dev, ino_t ino);
+/* The process that holds the lock of a file, or 0 when we cannot see it.  @likely
+ * are @n pids to look at first. */
+pid_t find_lock_holder(dev_t dev, ino_t ino, const uint32_t *likely, size_t n);
 
 /*
  * find_open_unnamed - the @nth unnamed bus, from 1, that @pid has mapped

@@ -210,6 +210,21 @@ static int open_arg(struct view *v, const char *arg, char *why)
 	return open_file(v, path, why);
 }
 
+/* It is an endpoint, unless it has threads that are; else all processes would
+ * have to be looked at. */
+static void find_creator(struct view *v)
+{
+	struct bus_ep ep;
+	uint32_t pid[SB_EP_MAX + 1], n = 0;
+
+	if (view_readable(v))
+		for (uint32_t id = 1; id < v->sizes.max_ep; id++)
+			if (!view_read(v, v->off.ep + id * sizeof(ep),
+				       (void *)&ep, sizeof(ep)))
+				pid[n++] = (uint32_t)(ep.state >> 32);
+	v->creator_pid = find_lock_holder(v->dev, v->ino, pid, n);
+}
+
 int view_open(struct view *v, const char *arg, char why[VIEW_WHY_BYTES])
 {
 	int ret;
@@ -229,8 +244,8 @@ int view_open(struct view *v, const char *arg, char why[VIEW_WHY_BYTES])
 		return ret;
 	}
 	v->has_processes = v->kind != VIEW_COPY && same_pids(v);
-	if (v->creator == VIEW_CREATOR_LIVES)
-		v->creator_pid = find_lock_holder(v->dev, v->ino);
+	if (v->kind == VIEW_NAMED && v->creator == VIEW_CREATOR_LIVES)
+		find_creator(v);
 	return 0;
 }
 

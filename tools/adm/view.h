@@ -177,6 +177,14 @@ struct snap_slot {
 	const char *bad;                 /* what is wrong, or NULL */
 };
 
+/* Which is older?  As for qsort(3); positions have 48 bits and wrap. */
+static inline int snap_pos_cmp(uint64_t a, uint64_t b)
+{
+	int64_t n = sb_pos_diff(a << 16, b << 16);
+
+	return n < 0 ? -1 : n > 0;
+}
+
 /* A queue, or the ring of a coordinator. */
 struct snap_ring {
 	const char *bad; /* and the slots are as they say, all the same */
