@@ -415,10 +415,18 @@ static int wait_for_ever(void *ctx, const void *req, size_t len_bytes,
 	return 0;
 }
 
-static bool is_at_work(void *arg)
+static bool has_taken_all(void *arg)
 {
 	(void)arg;
-	return ring("c")->n[SNAP_HELD] == 1;
+	return ring("c")->n[SNAP_HELD] == 1 && ring("c")->n[SNAP_BEHIND] == 3;
+}
+
+static bool is_stopped(void *arg)
+{
+	struct process p;
+
+	process_read(&p, *(pid_t *)arg, 0);
+	return process_is_stopped(&p);
 }
 
 Test(view_ring, what_lies_behind_a_request_is_not_begun)
@@ -428,15 +436,21 @@ Test(view_ring, what_lies_behind_a_request_is_not_begun)
 	struct bus_coord_config config = BUS_COORD_CONFIG_INIT;
 	struct bus_coord *coord;
 	const struct snap_ring *r;
+	pid_t pid;
 
 	config.handler = wait_for_ever;
 	config.window = 8;
 	config.prefetch = 8;
 	cr_assert_eq(bus_coord_start(bus, "c", &config, &coord), 0);
+	/* He finds all four when he goes on. */
+	cr_assert_eq(bus_coord_workers(coord, &pid, 1), 1);
+	kill(pid, SIGSTOP);
+	cr_assert(t_eventually(is_stopped, &pid, 30000));
 	cr_assert_eq(bus_submit_many(coord, ids, reqs, 8, 4, 0), 4);
-	cr_assert(t_eventually(is_at_work, NULL, 30000));
+	cr_assert_eq(snap_waiting(ring("c")), 4);
+	kill(pid, SIGCONT);
+	cr_assert(t_eventually(has_taken_all, NULL, 30000));
 	r = ring("c");
-	cr_assert_eq(snap_held(r) + snap_waiting(r), 4);
 	for (uint32_t i = 0; i < r->n_slots; i++)
 		if (r->slot[i].state == SNAP_BEHIND)
 			cr_assert_eq(r->slot[i].holder, adm_slot(r, 0)->holder);
