@@ -136,7 +136,7 @@ static void print_slots(const struct snap *s, const struct snap_chan *c,
 {
 	struct grid g;
 
-	grid_init(&g, ">POSITION|STATE|WRITER|HOLDER|>DEATHS|>BYTES|MESSAGE");
+	grid_init(&g, ">POSITION|STATE|WRITER|HOLDER|>DEATHS|>BYTES|<MESSAGE");
 	for (uint32_t i = 0; i < slots->n; i++)
 		add_slot(&g, s, c, slots->at[i]);
 	grid_print(&g, 0);
@@ -218,7 +218,7 @@ static void print_crew(const struct snap *s, const struct snap_crew *w)
 		printf("init said %s\n",
 		       text_name(text, sizeof(text), w->init_error));
 	grid_init(&g, ">WORKER|>PID|STATE|LIFE|>TASK|>HANDLER|>FOR|>DONE|"
-		      ">DEATHS|COMMAND");
+		      ">DEATHS|<COMMAND");
 	for (uint32_t i = 0; i < w->n_places; i++)
 		if (w->place[i].pid || w->place[i].life || w->place[i].n_deaths)
 			add_place(&g, s, &w->place[i], i);
@@ -291,7 +291,7 @@ static void print_pipe(const struct snap *s, const struct snap_chan *c)
 	printf("slots     2 of %s in each direction%s\n\n",
 	       text_bytes(a, sizeof(a), p->slot_bytes),
 	       p->simplex ? ", of which there is one" : "");
-	grid_init(&g, ">SIDE|STATE|MAY|>ENDPOINT|>PID|PROCESS|COMMAND");
+	grid_init(&g, ">SIDE|STATE|MAY|>ENDPOINT|>PID|PROCESS|<COMMAND");
 	for (int i = 0; i < 2; i++)
 		add_side(&g, s, p, i);
 	grid_print(&g, 0);

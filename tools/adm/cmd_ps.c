@@ -203,7 +203,7 @@ static void print_ps(const struct snap *s, struct holdings *all)
 	struct grid g;
 
 	grid_init(&g, ">ID|>PID|STATE|>CPU|>PUT|>GOT|>PARKS|SLEEPS FOR|HOLDS|"
-		      "COMMAND");
+		      "<COMMAND");
 	for (uint32_t id = 1; id < s->n_eps; id++)
 		if (is_shown(&s->ep[id]))
 			add_endpoint(&g, s, &s->ep[id], all);

@@ -44,8 +44,9 @@ void grid_init(struct grid *g, const char *heads)
 	while (g->n_columns < GRID_COLUMNS_MAX) {
 		size_t n = strcspn(heads, "|");
 
-		if (*heads == '>') {
-			g->right[g->n_columns] = true;
+		if (*heads == '>' || *heads == '<') {
+			g->right[g->n_columns] = *heads == '>';
+			g->cut |= *heads == '<';
 			heads++;
 			n--;
 		}
@@ -134,7 +135,7 @@ void grid_print(const struct grid *g, unsigned indent)
 			due += width[k] + GAP;
 			if (!n)
 				continue; /* no blanks at the end of a line */
-			if (k + 1 == g->n_columns && from < most &&
+			if (g->cut && k + 1 == g->n_columns && from < most &&
 			    n > most - from)
 				n = most - from;
 			print_cell(c, from - at, n, coloured ? colour : "");

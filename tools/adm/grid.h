@@ -9,8 +9,8 @@
  *	grid_print(&g);
  *	grid_free(&g);
  *
- * A '>' before a column's head: to the right.  What is in the last column is
- * cut where a terminal ends.
+ * A '>' before a column's head: to the right.  A '<' before the last one: what
+ * is in it is cut where a terminal ends.
  */
 #ifndef ADM_GRID_H
 #define ADM_GRID_H
@@ -35,6 +35,7 @@ struct grid_text {
 struct grid {
 	unsigned n_columns;
 	bool right[GRID_COLUMNS_MAX];
+	bool cut;               /* the last column */
 	struct grid_text *cell; /* row by row, the heads first */
 	size_t n, room;
 	bool failed; /* memory was short */
