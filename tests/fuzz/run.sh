@@ -68,7 +68,8 @@ compile()
 
 harness()
 {
-	for t in fuzz_bus fuzz_attach fuzz_blob fuzz_recv fuzz_ring fuzz_spsc; do
+	for t in fuzz_bus fuzz_attach fuzz_blob fuzz_recv fuzz_ring fuzz_spsc \
+		fuzz_view; do
 		echo "tests/fuzz/$t.c"
 	done
 }
@@ -81,9 +82,9 @@ fi
 # What a target does not call is not in it: libFuzzer looks at the counters of
 # all that is there after each run.
 rm -f library.a
-ar cr library.a bus_*.o lib_*.o tests_fuzz_fuzz_bus.c.o tests_fuzz_world.c.o ||
+ar cr library.a bus_*.o lib_*.o tools_adm_*.o tests_fuzz_fuzz_bus.c.o tests_fuzz_world.c.o ||
 	exit 1
-for t in attach blob recv ring spsc; do
+for t in attach blob recv ring spsc view; do
 	echo "$t"
 done | xargs -P "$jobs" -I{} $FUZZ_CC -pthread -fsanitize=address,fuzzer \
 	-o fuzz_{} tests_fuzz_fuzz_{}.c.o library.a $LIBURING || exit 1
@@ -128,7 +129,7 @@ run_target()
 
 # What each gets, in percent: the first four take about the same time.  The
 # longest first, one a processor.
-set -- 'recv 7' 'spsc 25' 'blob 45' 'ring 20' 'attach 3'
+set -- 'recv 7' 'view 5' 'spsc 25' 'blob 40' 'ring 20' 'attach 3'
 rm -rf failed taken.*
 lane=0
 while test $lane -lt "$jobs"; do

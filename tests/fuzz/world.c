@@ -296,9 +296,11 @@ ssize_t fuzz_pread(int fd, void *to, size_t n, off_t off)
 {
 	if (fd != FAKE_FD)
 		return pread(fd, to, n, off);
-	if (n > file_bytes)
-		n = file_bytes;
-	memcpy(to, file, n);
+	if ((uint64_t)off >= file_bytes)
+		return 0;
+	if (n > file_bytes - (size_t)off)
+		n = file_bytes - (size_t)off;
+	memcpy(to, (const unsigned char *)file + off, n);
 	return (ssize_t)n;
 }
 

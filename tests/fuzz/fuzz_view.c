@@ -1,0 +1,183 @@
+/*
+ * fuzz_view.c - what busadm sees in a bus that anybody may have written
+ *
+ * The bytes of a good bus, some of them changed, the header's checksum right
+ * or not, the file too short or too long, as a copy: a snap is taken of it, and
+ * every message read that is said to be there.
+ */
+#include "config.h"
+
+#include <errno.h>
+
+#include "tests/fuzz/fuzz_bus.h"
+#include "tools/adm/find.h"
+#include "tools/adm/view.h"
+#include "tools/io.h"
+
+#define MORE_BYTES 4096u /* that the file may be too long */
+#define POKES_MAX  1024u
+
+static struct fuzz_bus f;
+static unsigned char *image, *good;
+static size_t pokes[POKES_MAX]; /* where the image is not good */
+static uint32_t n_pokes;
+
+/* A copy has neither processes nor other names, and nothing is written. */
+int find_parse_pid(const char *arg, int *pid, int *nth)
+{
+	(void)arg;
+	(void)pid;
+	(void)nth;
+	return 0;
+}
+
+pid_t find_lock_holder(dev_t dev, ino_t ino, const uint32_t *likely, size_t n)
+{
+	(void)dev;
+	(void)ino;
+	(void)likely;
+	(void)n;
+	abort();
+}
+
+int find_open_unnamed(struct view *v, pid_t pid, int nth,
+		      char why[VIEW_WHY_BYTES])
+{
+	(void)v;
+	(void)pid;
+	(void)nth;
+	(void)why;
+	abort();
+}
+
+void process_read(struct process *p, pid_t pid, uint64_t start_time)
+{
+	(void)p;
+	(void)pid;
+	(void)start_time;
+	abort();
+}
+
+int io_write(int fd, const void *buf, size_t n)
+{
+	(void)fd;
+	(void)buf;
+	(void)n;
+	abort();
+}
+
+static void setup(void)
+{
+	fuzz_begin();
+	fuzz_bus_make(&f);
+	good = malloc(f.bytes);
+	image = calloc(1, f.bytes + MORE_BYTES);
+	FUZZ_CHECK(good && image);
+	memcpy(good, f.base, f.bytes);
+	memcpy(image, good, f.bytes);
+	f.base = image;
+	fuzz_freeze();
+}
+
+static void mend(void)
+{
+	memcpy(image, good, sizeof(struct sb_seg_header));
+	while (n_pokes) {
+		size_t off = pokes[--n_pokes];
+
+		memcpy(image + off, good + off, 8);
+	}
+}
+
+/* As in lib/seg.c. */
+static void sign(struct sb_seg_header *h)
+{
+	const unsigned char *b = (const unsigned char *)h;
+	uint64_t sum = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < offsetof(struct sb_seg_header, checksum); i++)
+		sum = (sum ^ b[i]) * UINT64_C(0x100000001b3);
+	h->checksum = sum;
+}
+
+static void look_at_ring(const struct snap *s, const struct snap_chan *c)
+{
+	const struct snap_ring *r = c->ring;
+	unsigned char buf[FUZZ_MESSAGE_MAX];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < SNAP_N_STATES; i++)
+		n += r->n[i];
+	FUZZ_CHECK(n == r->n_slots);
+	for (uint32_t i = 0; i < r->n_slots; i++) {
+		const struct snap_slot *slot = &r->slot[i];
+		ssize_t ret = snap_message(s, c, slot, buf, sizeof(buf));
+
+		FUZZ_CHECK(slot->state < SNAP_N_STATES);
+		FUZZ_CHECK((slot->state == SNAP_BAD) == !!slot->bad);
+		FUZZ_CHECK(ret <= (ssize_t)sizeof(buf));
+	}
+}
+
+static int count_header(void *arg, uint64_t off, uint64_t h)
+{
+	const struct snap_chan *c = arg;
+
+	(void)h;
+	FUZZ_CHECK(off >= c->off && off < c->off + c->bytes);
+	return 0;
+}
+
+static void look(const struct snap *s)
+{
+	for (uint32_t id = 1; id < s->n_eps; id++)
+		FUZZ_CHECK(s->ep[id].id == id);
+	for (uint32_t i = 0; i < s->n_chans; i++) {
+		struct snap_chan *c = &s->chan[i];
+
+		FUZZ_CHECK(strlen(c->name) < BUS_NAME_BYTES);
+		if (c->bad)
+			continue;
+		if (c->ring)
+			look_at_ring(s, c);
+		if (c->pipe)
+			(void)snap_pipe_headers(s->view, c, count_header, c);
+		if (c->crew)
+			FUZZ_CHECK(c->crew->n_places <= BUS_CREW_MAX);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_in in = { data, data + size };
+	uint32_t how = fuzz_u8(&in);
+	char why[VIEW_WHY_BYTES];
+	struct view v;
+	struct snap s;
+	size_t n;
+
+	if (!f.a)
+		setup();
+	fuzz_file(NULL, 0);
+	fuzz_thaw();
+	n = f.bytes;
+	mend();
+	while (fuzz_more(&in) && n_pokes < POKES_MAX)
+		pokes[n_pokes++] = fuzz_bus_poke(&in, &f);
+	if (how & 1)
+		n = how & 2 ? n + how * 16 : n / 256 * (how >> 2);
+	if (how & 4)
+		memcpy(image + offsetof(struct sb_seg_header, bytes), &n, 8);
+	if (!(how & 8))
+		sign((struct sb_seg_header *)image);
+	fuzz_file(image, n);
+	fuzz_begin();
+	FUZZ_CHECK(!view_open(&v, "./fuzz", why));
+	if (view_readable(&v) && !snap_take(&v, true, &s)) {
+		look(&s);
+		snap_free(&s);
+	}
+	view_close(&v);
+	fuzz_file(NULL, 0);
+	return 0;
+}
