@@ -340,6 +340,43 @@ test_not_ours()
 	err_has "it takes root"
 }
 
+# From above a container its processes are seen, by the pids that they have
+# here.
+test_container()
+{
+	unshare --pid --mount --fork --kill-child --mount-proc true 2>/dev/null ||
+		return
+	unshare --pid --mount --fork --kill-child --mount-proc sh -c '
+		mount -t tmpfs none /dev/shm && exec "$@"' - "$ADM_STAGE" $bus \
+		<cue >stage.out &
+	stage_pid=$!
+	exec 9>cue
+	wait_for grep -qx ready stage.out
+	test "$(who stage)" -lt 10 || fail "it is no pid of a container"
+	for pid in $(cat /proc/[0-9]*/task/$stage_pid/children); do
+		test "$(readlink -f "/proc/$pid/exe")" = "$ADM_STAGE" && break
+	done
+	test ! -e /dev/shm/shmbus.$bus || fail "it is here"
+	for name in pid:$pid /proc/$pid/root/dev/shm/shmbus.$bus; do
+		expect 0 ps --format json $name
+		json_is ".endpoints[0] | .pid == $pid and
+			.process.state == \"asleep\""
+		json_is '[.endpoints[] | select(.holds[0].name == "orders") |
+			.process.command] | length == 1 and
+			(.[0] | test("stage"))'
+		json_is '[.endpoints[].process.state] == ["asleep", "asleep",
+			"asleep", "asleep", "asleep", "asleep", "asleep",
+			"asleep"]'
+	done
+	expect 0 info $name
+	row_is state "live, its creator is pid $pid"
+	expect 0 inspect $name '#9'
+	row_is 0 "open both 1 $pid asleep $ADM_STAGE $bus"
+	exec 9>&-
+	wait $stage_pid
+	stage_pid=
+}
+
 # A name may have anything in it but a '/'; nothing of it is an order.
 test_strange_names()
 {

@@ -122,11 +122,11 @@ end_stage()
 	stage_pid=
 }
 
-# All of it, at once: the bus is an orphan
+# All of it, at once, for its children die with it: the bus is an orphan
 kill_stage()
 {
 	test -n "$stage_pid" || return 0
-	kill -9 "$stage_pid" $(sed -n 's/^[a-z]* \([0-9]*\)$/\1/p' stage.out)
+	kill -9 "$stage_pid"
 	wait "$stage_pid"
 	exec 9>&-
 	stage_pid=

@@ -38,8 +38,10 @@ static void print_bus(const struct snap *s)
 	       v->sizes.max_ep - 2); /* nobody, and the spare */
 	printf("barriers   %s\n",
 	       v->sizes.asym ? "membarrier(2), by who sleeps" : "fences");
-	if (v->kind != VIEW_COPY && !v->has_processes)
-		printf("processes  in another pid or time namespace\n");
+	if (v->other_pids)
+		printf("processes  in another pid namespace, %s\n",
+		       v->has_processes ? "called here as they are here"
+					: "where we cannot see them");
 	if (s->dir_owner)
 		printf("directory  endpoint %" PRIu32 " adds a channel\n",
 		       s->dir_owner);

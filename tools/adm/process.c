@@ -3,6 +3,7 @@
  */
 #include "config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -134,6 +135,83 @@ void process_read(struct process *p, pid_t pid, uint64_t start_time)
 		return;
 	}
 	take_command(p, name + 1, (size_t)(end - name - 1));
+}
+
+/* ------------------------------------------------------ other namespaces -- */
+
+/* The pid that a process has in its own namespace, which is the last one that
+ * it has: 0 or less when that cannot be read. */
+static long innermost_pid(pid_t pid)
+{
+	char buf[4096], *line, *end, *last;
+
+	if (slurp(pid, "status", buf, sizeof(buf), NULL) < 0)
+		return 0;
+	line = strstr(buf, "\nNSpid:");
+	end = line ? strchr(line + 1, '\n') : NULL;
+	if (!end)
+		return 0;
+	*end = '\0';
+	last = strrchr(line, '\t');
+	return last ? strtol(last, NULL, 10) : 0;
+}
+
+/* One process; 0 or -ENOMEM. */
+static int add_name(struct process_names *names, uint64_t pid_ns, pid_t pid)
+{
+	struct process_name *more;
+	char path[64];
+	struct stat st;
+	long there;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)pid);
+	if (stat(path, &st)) {
+		names->all &= errno == ENOENT || errno == ESRCH;
+		return 0;
+	}
+	there = st.st_ino == pid_ns ? innermost_pid(pid) : 0;
+	if (there <= 0)
+		return 0;
+	if (names->n == names->room) {
+		names->room = names->room ? 2 * names->room : 64;
+		more = reallocarray(names->at, names->room, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		names->at = more;
+	}
+	names->at[names->n++] = (struct process_name){ (uint32_t)there, pid };
+	return 0;
+}
+
+int process_names(struct process_names *names, uint64_t pid_ns)
+{
+	struct dirent *d;
+	int ret = 0;
+	DIR *dp = opendir("/proc");
+
+	*names = (struct process_names){ .all = dp != NULL };
+	while (dp && !ret && (d = readdir(dp)) != NULL)
+		if (d->d_name[0] >= '1' && d->d_name[0] <= '9')
+			ret = add_name(names, pid_ns, atoi(d->d_name));
+	if (dp)
+		closedir(dp);
+	if (ret)
+		process_names_free(names);
+	return ret;
+}
+
+void process_names_free(struct process_names *names)
+{
+	free(names->at);
+	*names = (struct process_names){ 0 };
+}
+
+pid_t process_here(const struct process_names *names, uint32_t there)
+{
+	for (size_t i = 0; i < names->n; i++)
+		if (names->at[i].there == there)
+			return names->at[i].here;
+	return 0;
 }
 
 const char *process_word(enum process_state state)

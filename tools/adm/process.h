@@ -7,6 +7,8 @@
 #ifndef ADM_PROCESS_H
 #define ADM_PROCESS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -53,6 +55,28 @@ static inline int process_is_stopped(const struct process *p)
 {
 	return p->state == PROCESS_STOPPED || p->state == PROCESS_TRACED;
 }
+
+/*
+ * The processes of another pid namespace, a container: what they are called
+ * there and here.
+ */
+struct process_name {
+	uint32_t there;
+	pid_t here;
+};
+
+struct process_names {
+	struct process_name *at;
+	size_t n, room;
+	bool all; /* none was hidden from us */
+};
+
+/* process_names - find those of the namespace with this inode: 0 or -ENOMEM */
+int process_names(struct process_names *names, uint64_t pid_ns);
+void process_names_free(struct process_names *names);
+
+/* What @there is called here, or 0. */
+pid_t process_here(const struct process_names *names, uint32_t there);
 
 /* "running", "asleep", ... */
 const char *process_word(enum process_state state);

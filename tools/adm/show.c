@@ -96,7 +96,7 @@ char *show_state(char *buf, const struct view *v)
 	if (v->creator == VIEW_CREATOR_DEAD)
 		add(buf, "its creator %s dead", was(v));
 	if (v->creator_pid) {
-		if (v->has_processes)
+		if (v->kind == VIEW_NAMED)
 			process_read(&p, v->creator_pid, 0);
 		add(buf, "its creator %s pid %d", was(v), (int)v->creator_pid);
 		if (process_is_stopped(&p))
@@ -205,8 +205,8 @@ void show_side_process(const struct snap *s, const struct snap_side *side,
 	*p = (struct process){ .pid = (pid_t)side->pid };
 	if (side->ep)
 		*p = s->ep[side->ep].proc;
-	else if (side->state == BUS_SIDE_RESERVED && s->view->has_processes)
-		process_read(p, (pid_t)side->pid, side->start_time);
+	else if (side->state == BUS_SIDE_RESERVED)
+		snap_process(s, p, side->word_pid, side->start_time);
 }
 
 /* ----------------------------------------------------------------- bytes -- */

@@ -98,12 +98,28 @@ static int examine(struct view *v)
 	return 0;
 }
 
-static bool same_pids(const struct view *v)
+static bool differ(uint64_t theirs, uint64_t ours)
 {
-	uint64_t pid_ns = sb_proc_pid_ns(), time_ns = sb_proc_time_ns();
+	return theirs && ours && theirs != ours;
+}
 
-	return (!v->seg.pid_ns || !pid_ns || v->seg.pid_ns == pid_ns) &&
-	       (!v->seg.time_ns || !time_ns || v->seg.time_ns == time_ns);
+/* Do we see its processes, and as what? */
+static int look_for_processes(struct view *v)
+{
+	struct process_names names;
+	int ret;
+
+	if (v->kind == VIEW_COPY)
+		return 0;
+	v->other_pids = differ(v->seg.pid_ns, sb_proc_pid_ns());
+	v->other_times = differ(v->seg.time_ns, sb_proc_time_ns());
+	v->has_processes = true;
+	if (!v->other_pids)
+		return 0;
+	ret = process_names(&names, v->seg.pid_ns);
+	v->has_processes = names.n > 0;
+	process_names_free(&names);
+	return ret;
 }
 
 /* Does somebody hold the lock of its creator?  See lib/seg.c. */
@@ -167,14 +183,20 @@ static int open_file(struct view *v, const char *path, char *why)
 	return 0;
 }
 
-/* "/dev/shm/shmbus.jobs" is the bus "jobs" also when it is given as a path. */
+/* "/dev/shm/shmbus.jobs" is the bus "jobs" also when it is given as a path; and
+ * so it is in a container, as /proc/PID/root/dev/shm/shmbus.jobs.  The name, or
+ * NULL: any file. */
 static const char *name_in_path(const char *path)
 {
-	size_t n = strlen(FIND_PREFIX);
+	const char *name = strrchr(path, '/') + 1;
+	const char *prefix = strrchr(FIND_PREFIX, '/') + 1;
+	size_t dir = strlen(FIND_DIR "/"), n = strlen(prefix);
 
-	return strncmp(path, FIND_PREFIX, n) || strchr(path + n, '/')
+	return (size_t)(name - path) < dir ||
+			       strncmp(name - dir, FIND_DIR "/", dir) ||
+			       strncmp(name, prefix, n)
 		       ? NULL
-		       : path + n;
+		       : name + n;
 }
 
 static int open_arg(struct view *v, const char *arg, char *why)
@@ -197,7 +219,7 @@ static int open_arg(struct view *v, const char *arg, char *why)
 	if (strchr(arg, '/')) {
 		name = name_in_path(arg);
 		v->kind = name ? VIEW_NAMED : VIEW_COPY;
-		if (!name)
+		if (!name || strncmp(arg, FIND_PREFIX, strlen(FIND_PREFIX)))
 			return open_file(v, arg, why);
 		strcpy(v->name, name);
 	}
@@ -217,7 +239,7 @@ static void find_creator(struct view *v)
 	struct bus_ep ep;
 	uint32_t pid[SB_EP_MAX + 1], n = 0;
 
-	if (view_readable(v))
+	if (view_readable(v) && !v->other_pids)
 		for (uint32_t id = 1; id < v->sizes.max_ep; id++)
 			if (!view_read(v, v->off.ep + id * sizeof(ep),
 				       (void *)&ep, sizeof(ep)))
@@ -235,6 +257,8 @@ int view_open(struct view *v, const char *arg, char why[VIEW_WHY_BYTES])
 		ret = examine(v);
 		if (!ret && v->kind == VIEW_COPY && v->health == VIEW_GOOD)
 			ret = note_read(v);
+		if (!ret)
+			ret = look_for_processes(v);
 		if (ret)
 			cannot(why, ret, "cannot read '%s': %s", arg,
 			       strerror(-ret));
@@ -243,7 +267,6 @@ int view_open(struct view *v, const char *arg, char why[VIEW_WHY_BYTES])
 		view_close(v);
 		return ret;
 	}
-	v->has_processes = v->kind != VIEW_COPY && same_pids(v);
 	if (v->kind == VIEW_NAMED && v->creator == VIEW_CREATOR_LIVES)
 		find_creator(v);
 	return 0;
@@ -256,6 +279,35 @@ void view_close(struct view *v)
 	v->fd = -1;
 	free(v->note);
 	v->note = NULL;
+}
+
+/* ------------------------------------------------------------- processes -- */
+
+uint32_t snap_pid(const struct snap *s, uint32_t pid)
+{
+	pid_t here = process_here(&s->names, pid);
+
+	return here ? (uint32_t)here : pid;
+}
+
+void snap_process(const struct snap *s, struct process *p, uint32_t pid,
+		  uint64_t start_time)
+{
+	const struct view *v = s->view;
+	pid_t here = (pid_t)pid;
+
+	*p = (struct process){ .pid = here };
+	if (!v->has_processes || pid > INT32_MAX)
+		return;
+	if (v->other_pids) {
+		here = process_here(&s->names, pid);
+		if (!here) {
+			p->state =
+				s->names.all ? PROCESS_DEAD : PROCESS_UNKNOWN;
+			return;
+		}
+	}
+	process_read(p, here, v->other_times ? 0 : start_time);
 }
 
 /* ------------------------------------------------------------- endpoints -- */
@@ -277,15 +329,16 @@ uint32_t snap_count(const struct snap_set *set)
 	return (uint32_t)n;
 }
 
-static void take_ep(const struct view *v, struct snap_ep *e,
+static void take_ep(const struct snap *s, struct snap_ep *e,
 		    const struct bus_ep *from, const struct bus_header *h)
 {
 	struct snap_set running = set_of(&h->running), rx = set_of(&h->blob_rx);
+	const struct view *v = s->view;
 	const struct bus_ep_counts *n = &from->counts;
 
 	e->word = from->state;
 	e->state = (uint32_t)e->word & 0xff;
-	e->pid = (uint32_t)(e->word >> 32);
+	e->pid = snap_pid(s, (uint32_t)(e->word >> 32));
 	e->start_time = from->start_time;
 	e->recovering = from->recovering;
 	e->bell = from->bell;
@@ -309,7 +362,7 @@ static void take_ep(const struct view *v, struct snap_ep *e,
 		return;
 	note_process(v, e, &e->proc);
 	if (v->has_processes)
-		process_read(&e->proc, (pid_t)e->pid,
+		snap_process(s, &e->proc, (uint32_t)(e->word >> 32),
 			     e->state == BUS_EP_CLAIMING ? 0 : e->start_time);
 }
 
@@ -327,7 +380,7 @@ static int take_eps(const struct view *v, struct snap *s,
 		s->n_eps = (uint32_t)n;
 		for (uint32_t id = 1; id < n; id++) {
 			s->ep[id].id = id;
-			take_ep(v, &s->ep[id], &table[id], h);
+			take_ep(s, &s->ep[id], &table[id], h);
 			s->n_attached += snap_attached(&s->ep[id]);
 		}
 	}
@@ -478,6 +531,8 @@ int snap_take(const struct view *v, bool whole, struct snap *s)
 		return -EPROTO;
 	s->taken_ns = v->kind == VIEW_COPY ? v->taken_ns : sb_now_ns();
 	ret = view_read(v, 0, (void *)&h, sizeof(h));
+	if (!ret && v->other_pids)
+		ret = process_names(&s->names, v->seg.pid_ns);
 	if (!ret) {
 		s->last_sweep_ns = h.last_sweep_ns;
 		s->dir_owner = h.dir_owner;
@@ -509,6 +564,7 @@ void snap_free(struct snap *s)
 	free(s->ep);
 	free(s->cells.owner);
 	free(s->cells.len);
+	process_names_free(&s->names);
 	*s = (struct snap){ .view = s->view };
 }
 

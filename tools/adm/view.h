@@ -83,9 +83,12 @@ struct view {
 	struct bus_sizes sizes;
 	struct bus_offsets off;
 
-	/* Do its pids mean processes that we see?  Not in a copy, nor of
-	 * another pid namespace. */
+	/* Do we see its processes?  Not those of a copy.  Of another pid
+	 * namespace if we are above it: then a snap says what they are called
+	 * here. */
 	bool has_processes;
+	bool other_pids;  /* of another pid namespace */
+	bool other_times; /* of another time namespace: start times differ */
 };
 
 /*
@@ -127,7 +130,7 @@ struct snap_ep {
 	uint32_t state; /* BUS_EP_*, or more: bad */
 	const char *bad;
 	uint64_t word; /* state as it is; life without its lowest byte */
-	uint32_t pid;  /* stays after a death */
+	uint32_t pid;  /* as it is called here; stays after a death */
 	uint64_t start_time;
 	uint32_t recovering; /* id, or 0 */
 	uint32_t bell;
@@ -224,7 +227,8 @@ struct snap_side {
 	uint32_t state; /* BUS_SIDE_*, or more: bad */
 	const char *bad;
 	uint32_t ep;  /* MADE, OPEN: whose it is, if it is attached; else 0 */
-	uint32_t pid; /* of the one who has it or had it; 0 unknown */
+	uint32_t pid; /* of who has it or had it, here; 0 unknown */
+	uint32_t word_pid;   /* RESERVED: the same in the bus */
 	uint64_t start_time; /* RESERVED: of that process; 0 unknown */
 	uint32_t inst;
 	bool no_tx, no_rx; /* sends, receives no more, or never did */
@@ -309,6 +313,7 @@ struct snap {
 	uint32_t n_chans;
 	struct snap_chan *chan;
 	struct snap_cells cells;
+	struct process_names names; /* of another pid namespace; else empty */
 };
 
 /*
@@ -331,6 +336,15 @@ const char *snap_place_word(uint32_t life);
 
 /* The channel that is called @name, or has the index "#3"; or NULL. */
 const struct snap_chan *snap_find(const struct snap *s, const char *name);
+
+/* What the process that is @pid in the bus is called here; @pid if that is not
+ * known, or the same. */
+uint32_t snap_pid(const struct snap *s, uint32_t pid);
+
+/* The process that is @pid in the bus, and started at that time (0: whenever).
+ * UNKNOWN if we cannot see it. */
+void snap_process(const struct snap *s, struct process *p, uint32_t pid,
+		  uint64_t start_time);
 
 /* The endpoint of this id, if it is attached; or NULL. */
 const struct snap_ep *snap_ep_of(const struct snap *s, uint32_t id);

@@ -24,8 +24,8 @@ static uint32_t endpoint_of(const struct snap *s, uint32_t pid)
 	return 0;
 }
 
-static void take_place(const struct view *v, const struct snap *s,
-		       struct snap_place *p, const struct bus_place *from)
+static void take_place(const struct snap *s, struct snap_place *p,
+		       const struct bus_place *from)
 {
 	p->word = from->word;
 	p->task = p->word >> BUS_PLACE_NUMBER_SHIFT;
@@ -36,13 +36,13 @@ static void take_place(const struct view *v, const struct snap *s,
 	p->n_done = from->n_done;
 	p->handler = from->handler;
 	p->life = from->life;
-	p->pid = from->pid;
+	p->pid = snap_pid(s, from->pid);
 	p->n_deaths = from->n_deaths;
 	p->ep = endpoint_of(s, p->pid);
 	if (p->ep)
 		p->proc = s->ep[p->ep].proc;
-	else if (p->pid && p->pid <= INT32_MAX && v->has_processes)
-		process_read(&p->proc, (pid_t)p->pid, 0);
+	else if (p->pid)
+		snap_process(s, &p->proc, from->pid, 0);
 }
 
 static void take_area(struct snap_crew *w, const struct bus_crew_area *a)
@@ -81,7 +81,7 @@ static int read_crew(const struct view *v, const struct snap *s,
 		ret = view_read(v, off + sizeof(area), (void *)places, bytes);
 	if (!ret) {
 		for (uint32_t i = 0; i < w->n_places; i++)
-			take_place(v, s, &w->place[i], &places[i]);
+			take_place(s, &w->place[i], &places[i]);
 		take_area(w, &area);
 	}
 	free(places);

@@ -63,15 +63,16 @@ static void take_side(const struct snap *s, struct snap_side *side,
 		take_endpoint(s, side, bus_side_who(word));
 		break;
 	case BUS_SIDE_RESERVED:
-		side->pid = bus_side_who(word);
+		side->word_pid = bus_side_who(word);
+		side->pid = snap_pid(s, side->word_pid);
 		if ((start_time & BUS_SIDE_START_PID) ==
-		    (side->pid & BUS_SIDE_START_PID))
+		    (side->word_pid & BUS_SIDE_START_PID))
 			side->start_time = start_time >> BUS_SIDE_START_AT;
 		break;
 	case BUS_SIDE_CLOSED:
 	case BUS_SIDE_DEAD:
 	case BUS_SIDE_LOST:
-		side->pid = bus_side_who(word);
+		side->pid = snap_pid(s, bus_side_who(word));
 		break;
 	default:
 		side->bad = "its state is none";
