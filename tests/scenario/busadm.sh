@@ -344,7 +344,8 @@ test_not_ours()
 # here.
 test_container()
 {
-	unshare --pid --mount --fork --kill-child --mount-proc true 2>/dev/null ||
+	unshare --pid --mount --fork --kill-child --mount-proc \
+		mount -t tmpfs none /dev/shm 2>/dev/null ||
 		return
 	unshare --pid --mount --fork --kill-child --mount-proc sh -c '
 		mount -t tmpfs none /dev/shm && exec "$@"' - "$ADM_STAGE" $bus \

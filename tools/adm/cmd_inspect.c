@@ -22,13 +22,15 @@ static const char help[] =
 	"name, or '#'\n"
 	"and an index.\n"
 	"\n"
-	"      --all            free slots, too\n"
+	"      --all            free slots, too, and not the oldest messages "
+	"alone\n"
 	"      --hex            the whole message, byte by byte; needs a "
 	"POSITION\n"
 	"      --format FORMAT  text (default) or json\n"
 	"      --help           print this and exit\n";
 
-#define EXCERPT 40 /* bytes of each message */
+#define EXCERPT 40  /* bytes of each message */
+#define OLDEST  200 /* slots that are shown, unless all are wanted */
 
 struct options {
 	struct args args;
@@ -132,15 +134,19 @@ static void add_slot(struct grid *g, const struct snap *s,
 }
 
 static void print_slots(const struct snap *s, const struct snap_chan *c,
-			const struct slots *slots)
+			const struct slots *slots, bool all)
 {
+	uint32_t n = slots->n > OLDEST && !all ? OLDEST : slots->n;
 	struct grid g;
 
 	grid_init(&g, ">POSITION|STATE|WRITER|HOLDER|>DEATHS|>BYTES|<MESSAGE");
-	for (uint32_t i = 0; i < slots->n; i++)
+	for (uint32_t i = 0; i < n; i++)
 		add_slot(&g, s, c, slots->at[i]);
 	grid_print(&g, 0);
 	grid_free(&g);
+	if (n < slots->n)
+		printf("... and %" PRIu32 " more; --all shows them\n",
+		       slots->n - n);
 }
 
 static void print_ring(const struct snap *s, const struct snap_chan *c)
@@ -371,7 +377,7 @@ static void print_channel(const struct snap *s, const struct snap_chan *c,
 	char name[SHOW_BYTES];
 
 	if (opt->has_pos) {
-		print_slots(s, c, slots);
+		print_slots(s, c, slots, true);
 		for (uint32_t i = 0; opt->hex && i < slots->n; i++)
 			print_message(s, c, slots->at[i]);
 		return;
@@ -387,7 +393,7 @@ static void print_channel(const struct snap *s, const struct snap_chan *c,
 		print_crew(s, c->crew);
 	if (slots->n) {
 		putchar('\n');
-		print_slots(s, c, slots);
+		print_slots(s, c, slots, opt->all);
 	}
 }
 

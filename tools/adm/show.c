@@ -258,7 +258,11 @@ int show_open(const char *arg, struct view *v, struct snap *s)
 		return adm_error("%s", why);
 	text_name(name, sizeof(name), arg);
 	if (!view_readable(v)) {
-		adm_error("'%s' cannot be read: %s", name, v->why);
+		adm_error("'%s' cannot be read: %s%s", name, v->why,
+			  v->health == VIEW_OTHER_ABI ||
+					  v->health == VIEW_OTHER_LAYOUT
+				  ? "; use the busadm of that one"
+				  : "");
 		view_close(v);
 		return ADM_FAILED;
 	}
