@@ -2,8 +2,8 @@
  * fuzz_view.c - what busadm sees in a bus that anybody may have written
  *
  * The bytes of a good bus, some of them changed, the header's checksum right
- * or not, the file too short or too long, as a copy: a snap is taken of it, and
- * every message read that is said to be there.
+ * or not, the file too short or too long: a snap is taken of it, and every message
+ * read that is said to be there.
  */
 #include "config.h"
 
@@ -22,7 +22,7 @@ static unsigned char *image, *good;
 static size_t pokes[POKES_MAX]; /* where the image is not good */
 static uint32_t n_pokes;
 
-/* A copy has neither processes nor other names, and nothing is written. */
+/* There are no processes and no other buses, and nothing is written. */
 int find_parse_pid(const char *arg, int *pid, int *nth)
 {
 	(void)arg;
@@ -35,9 +35,9 @@ pid_t find_lock_holder(dev_t dev, ino_t ino, const uint32_t *likely, size_t n)
 {
 	(void)dev;
 	(void)ino;
-	(void)likely;
-	(void)n;
-	abort();
+	for (size_t i = 0; i < n; i++)
+		fuzz_touch(&likely[i], sizeof(likely[i]));
+	return 0;
 }
 
 int find_open_unnamed(struct view *v, pid_t pid, int nth,
@@ -52,17 +52,15 @@ int find_open_unnamed(struct view *v, pid_t pid, int nth,
 
 void process_read(struct process *p, pid_t pid, uint64_t start_time)
 {
-	(void)p;
-	(void)pid;
 	(void)start_time;
-	abort();
+	*p = (struct process){ .pid = pid, .state = PROCESS_DEAD };
 }
 
 int process_names(struct process_names *names, uint64_t pid_ns)
 {
-	(void)names;
 	(void)pid_ns;
-	abort();
+	*names = (struct process_names){ .all = true };
+	return 0;
 }
 
 pid_t process_here(const struct process_names *names, uint32_t there)

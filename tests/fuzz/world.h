@@ -65,6 +65,7 @@ int fuzz_affinity(pid_t pid, size_t bytes, void *mask);
 #define waitid(t, i, s, o)      fuzz_waitid(t, i, s, o)
 #define poll(p, n, t)           fuzz_poll(p, n, t)
 #define sched_yield()           fuzz_yield()
+#define nanosleep(t, rest)      ((void)(t), fuzz_yield())
 #define calloc(n, b)            fuzz_calloc(n, b)
 #define malloc(b)               fuzz_malloc(b)
 #define realloc(p, b)           fuzz_realloc(p, b)

@@ -378,6 +378,26 @@ test_container()
 	stage_pid=
 }
 
+# By whatever path: what its creator has locked is no copy.
+test_path()
+{
+	stage $bus
+	ln -s /dev/shm/shmbus.$bus link
+	for path in ./link "$(realpath --relative-to=. /dev/shm)/shmbus.$bus" \
+		/dev/shm/shmbus.$bus; do
+		expect 0 info "$path"
+		row_is state "live, its creator is pid $(who stage)"
+	done
+	cp /dev/shm/shmbus.$bus plain
+	expect 0 info ./plain
+	row_is state copy
+	kill_stage
+	expect 0 info ./link
+	row_is state copy
+	expect 0 info /dev/shm/shmbus.$bus
+	row_is state "orphan, its creator is dead"
+}
+
 # A name may have anything in it but a '/'; nothing of it is an order.
 test_strange_names()
 {

@@ -178,8 +178,12 @@ static int open_file(struct view *v, const char *path, char *why)
 	v->ino = st.st_ino;
 	v->uid = st.st_uid;
 	v->mode = st.st_mode & 07777;
-	if (v->kind == VIEW_NAMED)
-		v->creator = creator_of(v->fd);
+	v->creator = creator_of(v->fd);
+	/* What its creator has locked is no copy, by whatever path. */
+	if (v->creator == VIEW_CREATOR_LIVES)
+		v->kind = VIEW_NAMED;
+	if (v->kind == VIEW_COPY)
+		v->creator = VIEW_CREATOR_UNKNOWN;
 	return 0;
 }
 
