@@ -122,6 +122,15 @@ static inline bool snap_has(const struct snap_set *set, uint32_t id)
 	return id <= SB_EP_MAX && (set->bits[id / 64] >> id % 64 & 1);
 }
 
+static inline struct snap_set snap_set_of(const struct sb_sleepers *from)
+{
+	struct snap_set to;
+
+	for (uint32_t i = 0; i < SB_EP_WORDS; i++)
+		to.bits[i] = from->bits[i];
+	return to;
+}
+
 uint32_t snap_count(const struct snap_set *set);
 
 /* One entry of the table of endpoints. */

@@ -21,14 +21,6 @@
 
 /* ----------------------------------------------------------------- sides -- */
 
-static struct snap_set set_of(const struct sb_sleepers *from)
-{
-	struct snap_set to;
-
-	memcpy(to.bits, (const void *)from->bits, sizeof(to.bits));
-	return to;
-}
-
 /* The endpoint that a word names: its pid is kept after its death. */
 static void take_endpoint(const struct snap *s, struct snap_side *side,
 			  uint32_t who)
@@ -291,8 +283,8 @@ static int take_dirs(const struct view *v, struct snap_chan *c,
 		const struct bus_pipe_dir *from = &h->dir[i];
 		struct snap_dir *d = &p->dir[i];
 
-		d->rx = set_of(&from->rx);
-		d->tx = set_of(&from->tx);
+		d->rx = snap_set_of(&from->rx);
+		d->tx = snap_set_of(&from->tx);
 		d->n_sent = from->n_sent - from->sent_before;
 		d->n_received = from->n_received - from->received_before;
 		w->v = v;

@@ -479,14 +479,6 @@ static int read_slots(struct reader *rd)
 
 /* -------------------------------------------------------------- geometry -- */
 
-static struct snap_set set_of(const struct sb_sleepers *from)
-{
-	struct snap_set to;
-
-	memcpy(to.bits, (const void *)from->bits, sizeof(to.bits));
-	return to;
-}
-
 /* The same as sb_ring_attach(), and what more can be wrong. */
 static const char *check_ring(const struct sb_ring *g, uint64_t bytes)
 {
@@ -526,9 +518,9 @@ static void take_head(struct snap_ring *r, const struct bus_channel *c)
 	r->head_bytes = c->head_bytes;
 	r->result_bytes = c->result_bytes;
 	r->coord_life = c->coord;
-	r->rx = set_of(&c->rx);
-	r->tx = set_of(&c->tx);
-	r->done = set_of(&c->done);
+	r->rx = snap_set_of(&c->rx);
+	r->tx = snap_set_of(&c->tx);
+	r->done = snap_set_of(&c->done);
 }
 
 static void take_geometry(struct reader *rd, const struct sb_ring *g,
