@@ -160,6 +160,19 @@ static bool has_lock(pid_t pid, int fd)
 	return found;
 }
 
+/* Only what may be a bus is asked for more: a file system that somebody else
+ * has a file of may not answer. */
+static bool may_be(const char *path)
+{
+	char file[512];
+	ssize_t n = readlink(path, file, sizeof(file) - 1);
+
+	if (n < 0)
+		return false;
+	file[n] = '\0';
+	return strstr(file, "shmbus") || strstr(file, "/#");
+}
+
 static int is_fd_of(void *arg, int fd)
 {
 	struct fd_search *s = arg;
@@ -167,8 +180,8 @@ static int is_fd_of(void *arg, int fd)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)s->pid, fd);
-	if (stat(path, &st) || st.st_dev != s->dev || st.st_ino != s->ino ||
-	    (s->with_lock && !has_lock(s->pid, fd)))
+	if (!may_be(path) || stat(path, &st) || st.st_dev != s->dev ||
+	    st.st_ino != s->ino || (s->with_lock && !has_lock(s->pid, fd)))
 		return 0;
 	s->fd = fd;
 	return 1;
