@@ -84,14 +84,16 @@ test_list_knows_strangers()
 	change /dev/shm/shmbus.$bus-abi 8 '\77'
 	mkdir /dev/shm/shmbus.$bus-dir
 	mkfifo /dev/shm/shmbus.$bus-fifo
+	ln -s shmbus.$bus /dev/shm/shmbus.$bus-link
 	expect 0 list
 	rmdir /dev/shm/shmbus.$bus-dir
 	row_is $bus-zeros "no bus $(row $bus-zeros | cut -d' ' -f4-)"
 	row_is $bus-text "no bus - 4 KiB - - -"
 	row_is $bus-short "truncated $(row $bus-short | cut -d' ' -f3-)"
 	row_is $bus-abi "other version $(row $bus-abi | cut -d' ' -f4-)"
-	row_is $bus-dir "closed to us - - - - -"
-	row_is $bus-fifo "closed to us - - - - -"
+	row_is $bus-dir "no bus - - - - -"
+	row_is $bus-fifo "no bus - - - - -"
+	row_is $bus-link "no bus - - - - -"
 	for what in zeros text abi; do
 		expect 1 info $bus-$what
 		err_has "cannot be read: "

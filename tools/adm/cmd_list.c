@@ -29,7 +29,8 @@ struct line {
 	struct view v;
 	struct snap s;
 	bool opened, taken;
-	bool gone; /* since we looked */
+	bool gone;    /* since we looked */
+	bool no_file; /* a directory, a link, ... */
 	char why[VIEW_WHY_BYTES];
 	uint32_t n_processes;
 	uint64_t n_waiting;
@@ -54,7 +55,9 @@ static uint64_t count_waiting(const struct snap *s)
 
 static const char *state_word(const struct line *l)
 {
-	return l->opened ? show_state_word(&l->v) : "closed to us";
+	return l->opened    ? show_state_word(&l->v)
+	       : l->no_file ? "no bus"
+			    : "closed to us";
 }
 
 static void look(struct line *l, const struct find_bus *b)
@@ -63,6 +66,7 @@ static void look(struct line *l, const struct find_bus *b)
 
 	l->n_processes = b->n_processes;
 	l->opened = !ret;
+	l->no_file = ret == -EINVAL || ret == -ELOOP;
 	l->gone = ret == -ENOENT || ret == -ESRCH;
 	if (!l->opened || !view_readable(&l->v))
 		return;
