@@ -108,6 +108,8 @@ test_info()
 	expect 0 info $bus
 	row_is state "live, its creator is pid $(who stage)"
 	row_is endpoints "8 of 30"
+	row io_uring | grep -qE '^io_uring in [0-8] of 8 processes$' ||
+		fail "$(row io_uring)"
 	row_is orders "queue 8 x 24 B 4 1 - 3 - open"
 	row_is full "queue 4 x 24 B 4 - - 0 1 writer open"
 	row_is hungry "queue 16 x 24 B - - - 16 1 reader open"

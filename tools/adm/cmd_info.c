@@ -20,9 +20,42 @@ static const char help[] = "Usage: busadm info [OPTION...] BUS\n"
 
 /* ------------------------------------------------------------------ text -- */
 
+/* Was that process met before this endpoint? */
+static bool is_known(const struct snap *s, uint32_t id)
+{
+	for (uint32_t i = 1; i < id; i++)
+		if (snap_attached(&s->ep[i]) && s->ep[i].pid == s->ep[id].pid)
+			return true;
+	return false;
+}
+
+/* Of the processes that are attached and that we may look into, those that have
+ * an io_uring, which is how some sleep. */
+struct rings {
+	uint32_t n, of;
+};
+
+static struct rings count_rings(const struct snap *s)
+{
+	struct rings r = { 0 };
+
+	for (uint32_t id = 1; id < s->n_eps; id++) {
+		int has;
+
+		if (!snap_attached(&s->ep[id]) || !s->view->has_processes ||
+		    process_is_dead(&s->ep[id].proc) || is_known(s, id))
+			continue;
+		has = process_has_ring(s->ep[id].proc.pid);
+		r.of += has >= 0;
+		r.n += has > 0;
+	}
+	return r;
+}
+
 static void print_bus(const struct snap *s)
 {
 	const struct view *v = s->view;
+	struct rings rings = count_rings(s);
 	char a[SHOW_BYTES], b[SHOW_BYTES], c[SHOW_BYTES];
 
 	printf("bus        %s\n", text_name(a, sizeof(a), v->name));
@@ -38,6 +71,9 @@ static void print_bus(const struct snap *s)
 	       v->sizes.max_ep - 2); /* nobody, and the spare */
 	printf("barriers   %s\n",
 	       v->sizes.asym ? "membarrier(2), by who sleeps" : "fences");
+	if (rings.of)
+		printf("io_uring   in %" PRIu32 " of %" PRIu32 " process%s\n",
+		       rings.n, rings.of, rings.of == 1 ? "" : "es");
 	if (v->other_pids)
 		printf("processes  in another pid namespace, %s\n",
 		       v->has_processes ? "called here as they are here"
@@ -201,6 +237,7 @@ static json_t *json_info(const struct snap *s)
 {
 	const struct view *v = s->view;
 	json_t *o = show_json_bus(v), *channels = json_array();
+	struct rings rings = count_rings(s);
 
 	show_json_number(o, "bytes", v->seg.bytes);
 	if (v->used_bytes != UINT64_MAX)
@@ -211,6 +248,8 @@ static json_t *json_info(const struct snap *s)
 	show_json_number(o, "endpoints", s->n_attached);
 	show_json_number(o, "max_endpoints", v->sizes.max_ep - 2);
 	json_object_set_new(o, "membarrier", json_boolean(v->sizes.asym));
+	if (rings.of)
+		show_json_number(o, "io_uring", rings.n);
 	show_json_number(o, "pid_namespace", v->seg.pid_ns);
 	show_json_number(o, "time_namespace", v->seg.time_ns);
 	json_object_set_new(o, "sees_processes",

@@ -137,6 +137,27 @@ void process_read(struct process *p, pid_t pid, uint64_t start_time)
 	take_command(p, name + 1, (size_t)(end - name - 1));
 }
 
+int process_has_ring(pid_t pid)
+{
+	char path[64], file[64];
+	struct dirent *d;
+	int found = 0;
+	ssize_t n;
+	DIR *dp;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dp = opendir(path);
+	if (!dp)
+		return -errno;
+	while (!found && (d = readdir(dp)) != NULL) {
+		n = readlinkat(dirfd(dp), d->d_name, file, sizeof(file) - 1);
+		file[n > 0 ? n : 0] = '\0';
+		found = !strcmp(file, "anon_inode:[io_uring]");
+	}
+	closedir(dp);
+	return found;
+}
+
 /* ------------------------------------------------------ other namespaces -- */
 
 /* The pid that a process has in its own namespace, which is the last one that

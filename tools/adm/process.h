@@ -45,6 +45,9 @@ struct process {
  */
 void process_read(struct process *p, pid_t pid, uint64_t start_time);
 
+/* Has it an io_uring?  1, 0, or -errno: we may not look. */
+int process_has_ring(pid_t pid);
+
 /* No instruction of it will run again, or none until somebody helps. */
 static inline int process_is_dead(const struct process *p)
 {
