@@ -137,25 +137,26 @@ void process_read(struct process *p, pid_t pid, uint64_t start_time)
 	take_command(p, name + 1, (size_t)(end - name - 1));
 }
 
+/* By its mapping: the descriptor may be closed. */
 int process_has_ring(pid_t pid)
 {
-	char path[64], file[64];
-	struct dirent *d;
-	int found = 0;
-	ssize_t n;
-	DIR *dp;
+	char path[64], *line = NULL;
+	size_t room = 0;
+	bool found = false;
+	int ret = 0;
+	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	dp = opendir(path);
-	if (!dp)
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
 		return -errno;
-	while (!found && (d = readdir(dp)) != NULL) {
-		n = readlinkat(dirfd(dp), d->d_name, file, sizeof(file) - 1);
-		file[n > 0 ? n : 0] = '\0';
-		found = !strcmp(file, "anon_inode:[io_uring]");
-	}
-	closedir(dp);
-	return found;
+	while (!found && getline(&line, &room, f) > 0)
+		found = strstr(line, " anon_inode:[io_uring]");
+	if (!found && ferror(f))
+		ret = -EIO;
+	free(line);
+	fclose(f);
+	return ret ? ret : found;
 }
 
 /* ------------------------------------------------------ other namespaces -- */
