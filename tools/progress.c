@@ -98,6 +98,16 @@ void progress_bytes(uint64_t now_ns, uint64_t n_bytes, double part)
 		     percent(part, of, sizeof(of)), mb / seconds);
 }
 
+void progress_messages(uint64_t now_ns, uint64_t n_messages, uint64_t n_bytes)
+{
+	double seconds;
+
+	if (is_due(now_ns, &seconds))
+		show("%s: %" PRIu64 " messages, %.1f MB, %.0f/s", line.what,
+		     n_messages, (double)n_bytes / 1e6,
+		     (double)n_messages / seconds);
+}
+
 void progress_forked(void)
 {
 	line.shown = line.what != NULL;

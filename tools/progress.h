@@ -16,14 +16,15 @@ uint64_t progress_clock(void);
 void progress_start(const char *what, uint64_t now_ns);
 
 /*
- * progress_results, progress_bytes - show the state, at most a few times a
- * second
+ * progress_results, progress_bytes, progress_messages - show the state, at most
+ * a few times a second
  *
  * @part: of the input that has been read, 0 .. 1; negative if unknown
  */
 void progress_results(uint64_t now_ns, uint64_t n_results, double part,
 		      uint64_t n_kills);
 void progress_bytes(uint64_t now_ns, uint64_t n_bytes, double part);
+void progress_messages(uint64_t now_ns, uint64_t n_messages, uint64_t n_bytes);
 
 /* We were forked: the line may be shown, by the other process. */
 void progress_forked(void);

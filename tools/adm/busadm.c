@@ -20,6 +20,10 @@ static const struct adm_command commands[] = {
 	{ "ps", cmd_ps, "who is attached, and what he holds" },
 	{ "inspect", cmd_inspect, "a channel, slot by slot" },
 	{ "dump", cmd_dump, "a copy, for later or for somebody else" },
+	{ "put", cmd_put, "messages to a queue" },
+	{ "get", cmd_get, "messages out of a queue" },
+	{ "close", cmd_close, "no more puts to a queue" },
+	{ "abort", cmd_abort, "the same, and throw away what is in it" },
 };
 /* clang-format on */
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -19,10 +19,14 @@ struct adm_command {
 	const char *what; /* a line of --help */
 };
 
+int cmd_abort(int argc, char **argv);
+int cmd_close(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_get(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
+int cmd_put(int argc, char **argv);
 
 #endif

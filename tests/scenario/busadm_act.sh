@@ -1,0 +1,455 @@
+#!/bin/sh
+# busadm_act.sh - put, get, close and abort do what busadm(1) says,
+# to buses whose processes live, are stopped, or are dead
+#
+# Runs from `make check`; by hand: BUSADM=tools/adm/busadm \
+# ADM_ACTOR=tests/adm/actor ADM_STAGE=tests/adm/stage sh busadm_act.sh [NAME...]
+# runs the named tests only.  Exit 0, 1, or 77 without the programs or jq.
+
+start=$PWD
+
+. "$(dirname "$0")/busadm_lib.sh"
+
+ADM_ACTOR=$(cd "$start" && realpath "${ADM_ACTOR:-$top/tests/adm/actor}")
+test -x "$ADM_ACTOR" || {
+	echo "skipped: there is no program '$ADM_ACTOR'"
+	exit 77
+}
+mkfifo orders answers orders2 answers2
+trap 'actor_ends; clean_up' EXIT
+
+out_is()
+{
+	printf "$1" | cmp -s - out || { fail "output, not '$1':"; head -5 out; }
+}
+
+err_is()
+{
+	printf "$1" | cmp -s - err || { fail "standard error:"; cat err; }
+}
+
+# actor_begins: somebody who does what we `ask`
+actor_begins()
+{
+	"$ADM_ACTOR" <orders >answers &
+	actor=$!
+	exec 3>orders 4<answers
+	ask pid
+	actor_pid=$answer # behind libtool's wrapper, if there is one
+}
+
+# What he holds is his until then.
+actor_ends()
+{
+	test -n "$actor" || return 0
+	exec 3>&- 4<&-
+	wait "$actor" 2>/dev/null
+	actor=
+}
+
+actor_dies()
+{
+	echo die >&3
+	actor_ends
+}
+
+# ask ORDER: and get the answer
+ask()
+{
+	answer=
+	echo "$*" >&3
+	read -r answer <&4
+}
+
+told()
+{
+	want=$1
+	shift
+	ask "$@"
+	test "$answer" = "$want" || fail "$*: '$answer', not '$want'"
+}
+
+# A bus $bus with a queue q, of a process that lives.
+scene()
+{
+	actor_begins
+	told ok create $bus "$@"
+	told ok queue q 256
+}
+
+# ------------------------------------------------------------- put and get --
+
+test_messages_of_the_command_line_come_out_as_they_went_in()
+{
+	scene
+	expect 0 put $bus q one 'two words' '' -- -%s
+	out_is ''
+	err_is ''
+	told '4 0 0' left q
+	expect 0 get --timeout 60 $bus q
+	out_is 'one\n'
+	expect 0 get --timeout 60 $bus q --count 2
+	out_is 'two words\n\n'
+	expect 0 get --drain $bus q
+	test "$(cat out)" = -%s || fail "not what comes after --"
+	actor_ends
+}
+
+test_lines_and_the_last_without_a_newline()
+{
+	scene
+	printf 'a\n\nb\000c\nlast' | "$BUSADM" put $bus q || fail "put"
+	told '4 0 0' left q
+	"$BUSADM" get --drain $bus q >out || fail "get"
+	out_is 'a\n\nb\000c\nlast\n'
+	printf '' | "$BUSADM" put $bus q || fail "put of nothing"
+	told '0 0 0' left q
+	printf '' | "$BUSADM" put --format raw $bus q || fail "put of nothing"
+	told '1 0 0' left q
+	actor_ends
+}
+
+test_any_bytes_come_back_in_every_format()
+{
+	scene
+	head -c 65536 /dev/urandom >random
+	for format in hex json; do
+		"$BUSADM" put --format raw $bus q <random || fail "put raw"
+		"$BUSADM" get --timeout 60 --format $format $bus q |
+			"$BUSADM" put --format $format $bus q ||
+			fail "$format to $format"
+		"$BUSADM" get --timeout 60 --format raw $bus q | cmp - random ||
+			fail "other bytes by $format"
+	done
+	expect 0 put --format hex $bus q 00ff '0A 0b' ''
+	expect 0 get --timeout 60 --count 3 $bus q --format json
+	json_is '.schema == 1 and has("bytes") and .attempts == 0'
+	expect 0 put --format json $bus q '{"text": "\u0000\u00e4"}'
+	expect 0 get --timeout 60 $bus q --format hex
+	out_is '00c3a4\n'
+	actor_ends
+}
+
+test_what_is_no_message_is_named()
+{
+	scene
+	printf '00\n0g\n11\n' >in
+	"$BUSADM" put --format hex $bus q <in >out 2>err && fail "bad hex"
+	err_has 'message 2'
+	err_has '1 were put'
+	told '1 0 0' left q
+	expect 1 put --format json $bus q '{"a": 1}'
+	err_has '"text"'
+	actor_ends
+}
+
+test_too_large_names_the_limit()
+{
+	scene 5000
+	head -c 5000 /dev/zero | "$BUSADM" put --format raw $bus q || fail 5000
+	for format in raw lines; do
+		head -c 5001 /dev/zero |
+			"$BUSADM" put --format $format $bus q 2>err &&
+			fail "5001 bytes"
+		err_has '5000 bytes'
+	done
+	# without reading all of it
+	timeout 20 "$BUSADM" put $bus q </dev/zero 2>err
+	test $? -eq 1 || fail "of a line without end"
+	told '1 0 0' left q
+	actor_ends
+}
+
+test_a_full_queue_says_how_many_were_put()
+{
+	scene
+	told ok queue small 4
+	seq 10 >ten
+	"$BUSADM" put --timeout 0 $bus small <ten 2>err && fail "into a full one"
+	err_has 'is full: 4 of 4'
+	err_has '4 messages were put'
+	expect 1 put --timeout 0.05 $bus small x
+	err_has 'time is up'
+	# and waits for room
+	seq 5 10 | "$BUSADM" put $bus small &
+	putter=$!
+	for i in $(seq 10); do
+		"$BUSADM" get $bus small --timeout 20 || fail "get"
+	done >out
+	wait $putter || fail "the put that waited"
+	cmp out ten || fail "not in order"
+	actor_ends
+}
+
+test_no_room_for_large_messages_is_said()
+{
+	scene 65536
+	head -c 60000 /dev/zero >large
+	for _ in $(seq 100); do
+		"$BUSADM" put --timeout 0 --format raw $bus q <large 2>err ||
+			break
+	done
+	err_has 'blob pool'
+	expect 0 put --timeout 0 $bus q small
+	actor_ends
+}
+
+test_progress_is_for_terminals()
+{
+	command -v script >/dev/null || { echo "  no script(1)"; return; }
+	scene
+	told ok queue small 2
+	seq 3 >three
+	script -qc "$BUSADM put --timeout 1.5 $bus small <three" /dev/null >out
+	out_has '2 messages, 0.0 MB'
+	expect 1 put --timeout 0.5 $bus small x
+	test "$(wc -l <err)" -eq 1 || fail "more than an error"
+	actor_ends
+}
+
+test_a_signal_ends_a_put_that_waits()
+{
+	scene
+	told ok queue small 2
+	printf '1\n2\n3\n' >three
+	"$BUSADM" put $bus small <three 2>err &
+	putter=$!
+	wait_for eval 'ask left small; test "$answer" = "2 0 0"'
+	kill -TERM $putter
+	wait $putter
+	test $? -eq 143 || fail "exit status $?"
+	err_has '2 messages were put'
+	actor_ends
+}
+
+test_get_says_why_there_is_none()
+{
+	scene
+	expect 1 get --timeout 0.05 $bus q
+	err_has 'time is up'
+	expect 1 get --timeout 0 $bus q
+	err_has 'is empty'
+	expect 0 get --drain $bus q
+	out_is ''
+	told ok put q last
+	expect 0 close $bus q
+	expect 0 get --timeout 60 $bus q
+	expect 1 get --timeout 60 $bus q
+	err_has 'closed and empty; 0 of 1'
+	expect 0 get --timeout 60 --count 0 $bus q
+	actor_ends
+}
+
+# ------------------------------------------------ nothing is lost, whatever --
+
+test_what_head_does_not_want_stays()
+{
+	scene
+	told ok fill q 100 10
+	"$BUSADM" get --count 0 $bus q | head -1 >out
+	out_is '0001......\n'
+	told '99 0 0' left q
+	"$BUSADM" get --drain $bus q | head -2 >out
+	out_is '0002......\n0003......\n'
+	told '97 0 0' left q
+	actor_ends
+}
+
+test_a_reader_that_never_reads_gets_nothing()
+{
+	scene
+	told ok fill q 3 30000
+	# The reader goes without a look, one message is larger than the pipe.
+	for round in 1 2 3; do
+		(
+			trap '' PIPE
+			"$BUSADM" get --drain $bus q 2>err
+			echo $? >status
+		) | sleep 0.3
+		test "$(cat status)" = 1 || fail "$round: status $(cat status)"
+		err_has 'stays in the queue'
+	done
+	told '3 0 0' left q
+	expect 0 get --drain $bus q
+	cut -c1-4 out >order
+	printf '0001\n0002\n0003\n' | cmp - order || fail "another order"
+	actor_ends
+}
+
+test_a_full_disk_loses_nothing()
+{
+	scene
+	told ok fill q 3 10
+	"$BUSADM" get --drain $bus q >/dev/full 2>err && fail "to a full disk"
+	err_has 'No space left'
+	"$BUSADM" get --timeout 60 $bus q >&- 2>err && fail "to nowhere"
+	err_has 'Bad file descriptor'
+	told '3 0 0' left q
+	actor_ends
+}
+
+# Written, but not read: then it comes again.
+test_killed_at_any_time_loses_nothing()
+{
+	scene
+	told ok fill q 20 10
+	for signal in INT TERM KILL; do
+		"$BUSADM" get --count 0 $bus q 2>err | sleep 0.5 &
+		reader=$!
+		wait_for eval 'ask left q; test "${answer#* }" = "1 0"'
+		for p in /proc/[0-9]*; do
+			case $(tr '\0' ' ' 2>/dev/null <$p/cmdline) in
+			*"get --count 0 $bus q"*) kill -$signal ${p#/proc/} ;;
+			esac
+		done 2>/dev/null
+		wait $reader
+	done
+	expect 0 get --drain --format json $bus q
+	test "$(wc -l <out)" -eq 20 || fail "$(wc -l <out) of 20"
+	told '0 0 0' left q
+	actor_ends
+}
+
+test_two_get_each_message_once()
+{
+	scene
+	"$BUSADM" get --timeout 60 --count 0 $bus q >one &
+	"$BUSADM" get --timeout 60 --count 0 $bus q | cat >two &
+	seq 5000 | "$BUSADM" put $bus q || fail "put"
+	expect 0 close $bus q
+	wait_for eval 'cat one two | wc -l | grep -qx 5000'
+	seq 5000 >want
+	sort -n one two | cmp - want || fail "not each once"
+	actor_ends
+}
+
+test_what_a_stopped_reader_holds_is_his_and_a_dead_ones_is_not()
+{
+	scene
+	told ok fill q 3 10
+	told ok hold q
+	kill -STOP $actor_pid
+	expect 0 get --drain $bus q
+	out_is '0002......\n0003......\n'
+	kill -CONT $actor_pid
+	actor_dies
+	expect 0 get --drain $bus q --format json
+	json_is '.attempts == 1 and .text == "0001......"'
+	rm /dev/shm/shmbus.$bus
+}
+
+# A writer is stopped in the middle of a put; what is behind it is there.
+test_drain_goes_past_what_is_being_written()
+{
+	scene
+	told ok put q before
+	told ok loan q
+	told ok put q behind
+	expect 0 get --drain $bus q
+	out_is 'before\nbehind\n'
+	# unless the queue is strict
+	told ok queue strict 8 8 2
+	told ok loan strict
+	told ok put strict behind
+	expect 1 get --drain $bus strict
+	err_has 'the queue is strict'
+	actor_ends
+}
+
+test_newlines_are_remarked()
+{
+	scene
+	printf 'a\nb' | "$BUSADM" put --format raw $bus q
+	expect 0 get --timeout 60 $bus q
+	out_is 'a\nb\n'
+	err_has '1 of the messages had newlines'
+	actor_ends
+}
+
+test_no_orders_to_a_terminal()
+{
+	command -v script >/dev/null || { echo "  no script(1)"; return; }
+	scene
+	printf '\033[31mred\007' | "$BUSADM" put --format raw $bus q
+	printf '\033[31mred\007' | "$BUSADM" put --format raw $bus q
+	script -qc "$BUSADM get --timeout 60 --count 2 --format raw $bus q" /dev/null >out
+	out_has '\x1b[31mred\x07'
+	grep -q "$(printf '\033')" out && fail "an escape"
+	actor_ends
+}
+
+# ---------------------------------------------------------- close and abort --
+
+test_close_ends_puts_and_leaves_what_is_there()
+{
+	scene
+	told ok fill q 2 10
+	expect 0 close $bus q
+	out_has '2 messages left'
+	told '2 0 1' left q
+	expect 1 put $bus q x
+	err_has 'is closed'
+	expect 0 close $bus q --format json
+	json_is '.schema == 1 and .was == "closed" and .waiting == 2'
+	expect 0 abort $bus q --format json
+	json_is '.was == "closed" and .waiting_before == 2 and .waiting == 0'
+	told '0 0 2' left q
+	expect 0 abort $bus q
+	out_has 'closed before'
+	actor_ends
+}
+
+# ------------------------------------------------------ which bus, and whose --
+
+test_what_is_no_bus_is_said_with_a_remedy()
+{
+	scene
+	expect 1 get $bus-none q
+	err_has 'busadm list'
+	expect 1 get $bus none
+	err_has 'busadm info'
+	expect 1 get pid:1 q
+	err_has 'without a name'
+	expect 1 get ./copy q
+	err_has 'is a file'
+	expect 0 get --drain /dev/shm/shmbus.$bus q
+	echo nonsense >/dev/shm/shmbus.$bus-x
+	expect 1 get $bus-x q
+	err_has 'busadm check'
+	rm /dev/shm/shmbus.$bus-x
+	expect 1 get "$(printf 'a\033b')" q
+	err_has 'a?b'
+	actor_ends
+}
+
+test_an_orphan_gives_and_does_not_take()
+{
+	scene
+	told ok fill q 2 10
+	actor_dies
+	expect 1 put $bus q x
+	err_has 'its creator is dead'
+	expect 0 get --timeout 60 $bus q
+	expect 0 close $bus q
+	expect 0 get --timeout 60 --count 0 $bus q
+	out_is '0002......\n'
+	rm /dev/shm/shmbus.$bus
+}
+
+test_wrong_options_are_named()
+{
+	for args in 'put' 'get x' 'get a b c' 'put --bad a b' \
+		'get --count x a b' 'get --timeout -1 a b' 'close a' \
+		'get --drain --timeout 1 a b' 'get --format xml a b' \
+		'put --timeout' 'abort a b c'; do
+		expect 2 $args
+		err_has "try 'busadm ${args%% *} --help'"
+	done
+	for command in put get close abort; do
+		expect 0 $command --help
+		out_has "Usage: busadm $command"
+		expect 0 --version
+	done
+}
+
+run_tests "$@"
