@@ -1,5 +1,5 @@
 #!/bin/sh
-# busadm_act.sh - put, get, close and abort do what busadm(1) says,
+# busadm_act.sh - put, get, close, abort and gc do what busadm(1) says,
 # to buses whose processes live, are stopped, or are dead
 #
 # Runs from `make check`; by hand: BUSADM=tools/adm/busadm \
@@ -335,7 +335,7 @@ test_what_a_stopped_reader_holds_is_his_and_a_dead_ones_is_not()
 	actor_dies
 	expect 0 get --drain $bus q --format json
 	json_is '.attempts == 1 and .text == "0001......"'
-	rm /dev/shm/shmbus.$bus
+	expect 0 gc $bus
 }
 
 # A writer is stopped in the middle of a put; what is behind it is there.
@@ -399,6 +399,215 @@ test_close_ends_puts_and_leaves_what_is_there()
 	actor_ends
 }
 
+# ---------------------------------------------------------------------- gc --
+# By name, or --dry-run: other tests, and others, have leftovers, too.
+
+leave()
+{
+	scene
+	actor_dies
+}
+
+test_gc_removes_what_nobody_needs()
+{
+	leave
+	expect 0 gc --dry-run $bus
+	out_has 'would go'
+	test -e /dev/shm/shmbus.$bus || fail "--dry-run removed it"
+	expect 0 gc --format json /dev/shm/shmbus.$bus
+	json_is '.schema == 1 and .dry_run == false and
+		(.leftovers | length == 1) and .leftovers[0].messages == 0 and
+		.leftovers[0].result == "removed"'
+	test -e /dev/shm/shmbus.$bus && fail "it is not removed"
+	expect 1 gc $bus
+	out_has 'gone'
+}
+
+test_gc_leaves_what_is_in_use()
+{
+	scene
+	expect 1 gc --force $bus
+	out_has "its creator, pid $actor_pid, lives"
+	expect 0 gc --dry-run
+	grep -q "^$bus " out && fail "what is in use has a line"
+	test -e /dev/shm/shmbus.$bus || fail "it is removed"
+	actor_ends
+}
+
+test_gc_leaves_messages_unless_forced()
+{
+	scene
+	told ok fill q 3 10
+	told ok hold q
+	actor_dies
+	expect 1 gc $bus
+	out_has 'it holds 3 messages'
+	expect 0 get --drain $bus q
+	expect 0 gc --dry-run $bus
+	scene
+	told ok put q x
+	actor_dies
+	expect 1 gc $bus
+	expect 0 gc --force $bus
+	out_has 'removed'
+	# of a queue that was aborted nobody would get them
+	scene
+	told ok put q x
+	expect 0 abort $bus q
+	actor_dies
+	expect 0 gc $bus
+}
+
+# The creator is dead, and a client goes on; so does one who has only inherited
+# the mapping, of whom the bus knows nothing.
+test_gc_leaves_what_somebody_has_mapped()
+{
+	scene
+	"$ADM_ACTOR" <orders2 >answers2 &
+	client=$!
+	exec 5>orders2 6<answers2
+	echo open $bus >&5
+	read -r answer <&6
+	test "$answer" = ok || fail "client: $answer"
+	actor_dies
+	expect 1 gc --force $bus
+	out_has ' has it mapped'
+	test -e /dev/shm/shmbus.$bus || fail "it is removed"
+	echo 'fork' >&5
+	read -r child <&6
+	echo close >&5
+	read -r answer <&6
+	expect 1 gc --force $bus
+	out_has "pid $child "
+	kill -9 $child
+	wait_for eval '! test -s /proc/$child/maps'
+	expect 0 gc $bus
+	exec 5>&- 6<&-
+	wait $client
+}
+
+test_gc_leaves_what_is_no_bus()
+{
+	echo 'not a bus' >/dev/shm/shmbus.$bus-x
+	ln -s /dev/null /dev/shm/shmbus.$bus-y
+	expect 1 gc --force $bus-x $bus-y
+	out_has 'it is no bus'
+	out_has 'no regular file'
+	test -e /dev/shm/shmbus.$bus-x && test -L /dev/shm/shmbus.$bus-y ||
+		fail "removed"
+	expect 1 gc a/b
+	out_has 'only buses with a name'
+	rm /dev/shm/shmbus.$bus-x /dev/shm/shmbus.$bus-y
+}
+
+test_gc_leaves_what_it_cannot_read_unless_forced()
+{
+	leave
+	# another version
+	printf '\377' | dd of=/dev/shm/shmbus.$bus bs=1 seek=8 conv=notrunc \
+		2>/dev/null
+	expect 1 gc $bus
+	out_has 'cannot be told'
+	expect 0 gc --force $bus
+	test -e /dev/shm/shmbus.$bus && fail "it is not removed"
+}
+
+# Of a container that is gone: on the machine itself all processes are seen.
+test_gc_of_another_pid_namespace()
+{
+	test "$(id -u)" -eq 0 && unshare -pf true 2>/dev/null || {
+		echo "  not root, or no namespaces"
+		return
+	}
+	unshare -pf sh -c 'printf "create $2\ndie\n" | "$1" >/dev/null; true' \
+		- "$ADM_ACTOR" $bus 2>/dev/null
+	case $(readlink /proc/self/ns/pid) in
+	*4026531836*) expect 0 gc $bus ;;
+	*)
+		expect 1 gc $bus
+		out_has 'another pid namespace'
+		;;
+	esac
+	# and from inside, nobody outside is seen
+	leave
+	unshare -pf --mount-proc "$BUSADM" gc $bus >out && fail "from inside"
+	out_has 'another pid namespace'
+	expect 0 gc $bus
+}
+
+# Whoever takes the name while gc is at it keeps it.
+test_gc_never_takes_a_new_bus_away()
+{
+	for _ in 1 2 3 4 5 6 7 8; do
+		leave
+		actor_begins
+		for _ in 1 2 3 4 5 6; do
+			"$BUSADM" gc --force $bus >/dev/null
+		done &
+		collector=$!
+		# gc may have the lock just now
+		wait_for eval 'ask create $bus; test "$answer" = ok'
+		wait $collector
+		test -e /dev/shm/shmbus.$bus || fail "a live bus is removed"
+		expect 1 gc $bus
+		actor_ends
+	done
+}
+
+# as_nobody COMMAND...: another user, if we are root
+as_nobody()
+{
+	setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+
+may_be_nobody()
+{
+	test "$(id -u)" -eq 0 && as_nobody test -x "$BUSADM" 2>/dev/null &&
+		return
+	echo "  not root, or no setpriv(1), or the program is in a closed folder"
+	return 1
+}
+
+test_other_users_buses()
+{
+	may_be_nobody || return 0
+	scene
+	told ok put q x
+	as_nobody "$BUSADM" get $bus q 2>err && fail "a closed bus"
+	err_has 'mode 0600'
+	as_nobody "$BUSADM" gc $bus >out && fail "gc of root's"
+	out_has 'as its owner or as root'
+	actor_ends
+	actor_begins
+	told ok create $bus 65536 0664
+	told ok queue q
+	told ok put q x
+	chgrp 65534 /dev/shm/shmbus.$bus
+	as_nobody "$BUSADM" get $bus q 2>err && fail "another's bus"
+	err_has '--any-owner'
+	as_nobody "$BUSADM" get --timeout 60 --any-owner $bus q >out || fail "any owner"
+	out_is 'x\n'
+	chmod o+w /dev/shm/shmbus.$bus
+	as_nobody "$BUSADM" get --any-owner $bus q 2>err && fail "everybody's"
+	err_has 'chmod o-w'
+	chmod o-w /dev/shm/shmbus.$bus
+	# A root process that has it cannot be looked into, and is an endpoint.
+	"$ADM_ACTOR" <orders2 >answers2 &
+	client=$!
+	exec 5>orders2 6<answers2
+	echo open $bus >&5
+	read -r answer <&6
+	actor_dies
+	as_nobody "$BUSADM" gc $bus >out && fail "gc of what root has"
+	out_has 'has it mapped'
+	exec 5>&- 6<&-
+	wait $client
+	# and other processes of root might have inherited it
+	as_nobody "$BUSADM" gc --force $bus >out && fail "gc of root's"
+	out_has 'closed to us'
+	expect 0 gc $bus
+}
+
 # ------------------------------------------------------ which bus, and whose --
 
 test_what_is_no_bus_is_said_with_a_remedy()
@@ -433,7 +642,7 @@ test_an_orphan_gives_and_does_not_take()
 	expect 0 close $bus q
 	expect 0 get --timeout 60 --count 0 $bus q
 	out_is '0002......\n'
-	rm /dev/shm/shmbus.$bus
+	expect 0 gc $bus
 }
 
 test_wrong_options_are_named()
@@ -441,11 +650,11 @@ test_wrong_options_are_named()
 	for args in 'put' 'get x' 'get a b c' 'put --bad a b' \
 		'get --count x a b' 'get --timeout -1 a b' 'close a' \
 		'get --drain --timeout 1 a b' 'get --format xml a b' \
-		'put --timeout' 'abort a b c'; do
+		'put --timeout' 'abort a b c' 'gc --bad'; do
 		expect 2 $args
 		err_has "try 'busadm ${args%% *} --help'"
 	done
-	for command in put get close abort; do
+	for command in put get close abort gc; do
 		expect 0 $command --help
 		out_has "Usage: busadm $command"
 		expect 0 --version

@@ -20,6 +20,7 @@ static const struct adm_command commands[] = {
 	{ "ps", cmd_ps, "who is attached, and what he holds" },
 	{ "inspect", cmd_inspect, "a channel, slot by slot" },
 	{ "dump", cmd_dump, "a copy, for later or for somebody else" },
+	{ "gc", cmd_gc, "remove what killed creators have left" },
 	{ "put", cmd_put, "messages to a queue" },
 	{ "get", cmd_get, "messages out of a queue" },
 	{ "close", cmd_close, "no more puts to a queue" },
