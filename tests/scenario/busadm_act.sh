@@ -1,5 +1,5 @@
 #!/bin/sh
-# busadm_act.sh - put, get, close, abort and gc do what busadm(1) says,
+# busadm_act.sh - put, get, close, abort, gc and doctor do what busadm(1) says,
 # to buses whose processes live, are stopped, or are dead
 #
 # Runs from `make check`; by hand: BUSADM=tools/adm/busadm \
@@ -608,6 +608,60 @@ test_other_users_buses()
 	expect 0 gc $bus
 }
 
+# ------------------------------------------------------------------ doctor --
+
+test_doctor_has_a_line_for_each_check()
+{
+	"$BUSADM" doctor >text 2>err
+	status=$?
+	err_is ''
+	test $status -eq 0 || test $status -eq 1 || fail "exit status $status"
+	for check in kernel io_uring membarrier 'locked memory' 'open files' \
+		'file size' /dev/shm 'room there' RemoveIPC 'pid namespace' \
+		/proc 'a named bus' 'an unnamed bus'; do
+		grep -qE "^(ok|note|warning) +$check( |\$)" text ||
+			fail "no line of $check"
+	done
+	expect $status doctor --format json
+	json_is ".schema == 1 and .warnings == $(grep -c '^warning' text) and
+		.notes == $(grep -c '^note' text) and
+		(.checks | length) == $(grep -cE '^(ok|note|warning) ' text)"
+	awk 'length > 80' text | grep . && fail "lines that are too long"
+}
+
+test_doctor_warns_with_a_remedy()
+{
+	(
+		ulimit -f 100
+		"$BUSADM" doctor 2>err
+		echo $? >status
+	) | cat >out
+	test "$(cat status)" -eq 1 || fail "exit status $(cat status)"
+	out_has 'ulimit -f'
+	BUS_WAIT=nonsense
+	export BUS_WAIT
+	expect 1 doctor
+	unset BUS_WAIT
+	out_has 'auto, uring or futex'
+}
+
+# A machine of our own, as far as the kernel lets us make one.
+test_doctor_in_a_container()
+{
+	test "$(id -u)" -eq 0 && unshare -mpf --mount-proc true 2>/dev/null || {
+		echo "  not root, or no namespaces"
+		return
+	}
+	unshare -mpf --mount-proc sh -c 'mount -t tmpfs -o size=2m,mode=1777 \
+		tmpfs /dev/shm && "$0" doctor --format json' "$BUSADM" >out
+	test $? -eq 1 || fail "exit status"
+	json_is '(.checks[] | select(.check == "room there") | .level) ==
+		"warning"'
+	json_is '(.checks[] | select(.check == "pid namespace") | .level) ==
+		"note"'
+	json_is '(.checks[] | select(.check == "a named bus") | .level) == "ok"'
+}
+
 # ------------------------------------------------------ which bus, and whose --
 
 test_what_is_no_bus_is_said_with_a_remedy()
@@ -650,11 +704,11 @@ test_wrong_options_are_named()
 	for args in 'put' 'get x' 'get a b c' 'put --bad a b' \
 		'get --count x a b' 'get --timeout -1 a b' 'close a' \
 		'get --drain --timeout 1 a b' 'get --format xml a b' \
-		'put --timeout' 'abort a b c' 'gc --bad'; do
+		'put --timeout' 'abort a b c' 'gc --bad' 'doctor x'; do
 		expect 2 $args
 		err_has "try 'busadm ${args%% *} --help'"
 	done
-	for command in put get close abort gc; do
+	for command in put get close abort gc doctor; do
 		expect 0 $command --help
 		out_has "Usage: busadm $command"
 		expect 0 --version

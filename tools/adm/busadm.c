@@ -25,6 +25,7 @@ static const struct adm_command commands[] = {
 	{ "get", cmd_get, "messages out of a queue" },
 	{ "close", cmd_close, "no more puts to a queue" },
 	{ "abort", cmd_abort, "the same, and throw away what is in it" },
+	{ "doctor", cmd_doctor, "what of shmbus works on this machine" },
 };
 /* clang-format on */
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
