@@ -7,6 +7,7 @@
 # runs the named tests only.  Exit 0, 1, or 77 without the programs or jq.
 
 start=$PWD
+srcdir=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
 
 . "$(dirname "$0")/busadm_lib.sh"
 
@@ -713,6 +714,55 @@ test_wrong_options_are_named()
 		out_has "Usage: busadm $command"
 		expect 0 --version
 	done
+}
+
+# completes WORD... WANT: the last WORD, with TAB behind it, may be WANT (words
+# with blanks between, in order)
+completes()
+{
+	cat >complete.bash <<-'END'
+		source "$1"
+		shift
+		COMP_WORDS=("${@:1:$#-1}")
+		COMP_CWORD=$(($# - 2))
+		_busadm
+		got=$(printf '%s\n' "${COMPREPLY[@]}" | sort | paste -sd ' ')
+		test "$got" = "${@: -1}" || echo "'$got', not '${@: -1}'"
+	END
+	answer=$(bash complete.bash "$completion" "$BUSADM" "$@" 2>&1)
+	test -z "$answer" || fail "completion of $*: $answer"
+}
+
+test_bash_completes()
+{
+	command -v bash >/dev/null || { echo "  no bash"; return; }
+	completion=$srcdir/tools/adm/bash-completion/busadm
+	scene
+	told ok queue quite
+	completes '' "$("$BUSADM" --help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' |
+		sort | paste -sd ' ')"
+	completes ab abort
+	completes --v --version
+	completes put --f --format
+	completes put --format h hex
+	completes get --timeout ''  ''
+	completes close --format '' 'json text'
+	completes get $bus $bus
+	completes get --count 3 $bus $bus
+	completes get --drain $bus '' 'q quite'
+	completes get $bus qu quite
+	completes inspect $bus '' 'q quite'
+	completes get $bus q '' ''
+	completes gc --d --dry-run
+	completes gc a b $bus $bus
+	touch a-copy
+	completes info ./a-c ./a-copy
+	completes doctor '' ''
+	for command in $("$BUSADM" --help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p')
+	do
+		completes $command --hel --help
+	done
+	actor_ends
 }
 
 run_tests "$@"
