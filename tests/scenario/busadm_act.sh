@@ -429,7 +429,7 @@ test_gc_leaves_what_is_in_use()
 	scene
 	expect 1 gc --force $bus
 	out_has "its creator, pid $actor_pid, lives"
-	expect 0 gc --dry-run
+	"$BUSADM" gc --dry-run >out # others may have leftovers
 	grep -q "^$bus " out && fail "what is in use has a line"
 	test -e /dev/shm/shmbus.$bus || fail "it is removed"
 	actor_ends
@@ -623,10 +623,14 @@ test_doctor_has_a_line_for_each_check()
 		grep -qE "^(ok|note|warning) +$check( |\$)" text ||
 			fail "no line of $check"
 	done
-	expect $status doctor --format json
-	json_is ".schema == 1 and .warnings == $(grep -c '^warning' text) and
-		.notes == $(grep -c '^note' text) and
-		(.checks | length) == $(grep -cE '^(ok|note|warning) ' text)"
+	# others may have made leftovers since
+	"$BUSADM" doctor --format json >out
+	test $? -eq $(($(jq .warnings out) > 0)) || fail "another status"
+	json_is '.schema == 1 and (.checks | length) > 15 and
+		([.checks[] | select(.level == "note")] | length) == .notes and
+		([.checks[] | select(.level == "warning")] | length) ==
+			.warnings and
+		all(.checks[]; (.level == "ok") == (.remedy == null))'
 	awk 'length > 80' text | grep . && fail "lines that are too long"
 }
 
