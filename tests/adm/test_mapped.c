@@ -18,22 +18,29 @@ static const struct mapped file = {
 	.ino = 1234, .uid = 1000, .gid = 50, .mode = 0600
 };
 
-Test(adm_mapped, a_line_is_told_by_device_and_inode)
+static bool line_is(const char *line, dev_t dev, ino_t ino)
 {
-	struct mapped m = file;
+	dev_t d;
+	ino_t i;
 
-	m.dev = makedev(0, 0x19);
-	cr_assert(mapped_line_is(&m, "7f5e9c000000-7f5edc400000 rw-s 00000000 "
-				     "00:19 1234     /dev/shm/shmbus.x\n"));
-	cr_assert(mapped_line_is(&m, "1000-2000 r--p 00001000 00:19 1234 "
-				     "/dev/shm/shmbus.x (deleted)\n"));
-	cr_assert_not(mapped_line_is(&m, "1000-2000 rw-s 0 00:1a 1234 /a\n"));
-	cr_assert_not(mapped_line_is(&m, "1000-2000 rw-s 0 00:19 1235 /a\n"));
-	cr_assert_not(mapped_line_is(&m, "1000-2000 rw-p 0 00:00 0\n"));
-	cr_assert_not(mapped_line_is(&m, ""));
-	/* no file: anonymous memory is not it */
-	m = (struct mapped){ 0 };
-	cr_assert_not(mapped_line_is(&m, "1000-2000 rw-p 0 00:00 0 \n"));
+	return mapped_line(line, &d, &i) && d == dev && i == ino;
+}
+
+Test(adm_mapped, a_line_tells_device_and_inode)
+{
+	dev_t dev = makedev(0, 0x19);
+
+	cr_assert(line_is("7f5e9c000000-7f5edc400000 rw-s 00000000 00:19 1234 "
+			  "    /dev/shm/shmbus.x\n",
+			  dev, 1234));
+	cr_assert(line_is("1000-2000 r--p 00001000 00:19 1234 "
+			  "/dev/shm/shmbus.x (deleted)\n",
+			  dev, 1234));
+	cr_assert_not(line_is("1000-2000 rw-s 0 00:1a 1234 /a\n", dev, 1234));
+	cr_assert_not(line_is("1000-2000 rw-s 0 00:19 1235 /a\n", dev, 1234));
+	cr_assert_not(line_is("", dev, 1234));
+	/* anonymous memory is no file's */
+	cr_assert_not(line_is("1000-2000 rw-p 0 00:00 0 \n", 0, 0));
 }
 
 Test(adm_mapped, the_user_of_the_file_may_have_it)

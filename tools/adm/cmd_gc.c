@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tools/adm/args.h"
@@ -479,10 +480,22 @@ static const char *name_of(const char *arg)
 		       : arg + strlen(FIND_PREFIX);
 }
 
+/* Each leftover is open until its end, and there may be many. */
+static void want_descriptors(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r))
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
 static int work(struct gc *gc, char **names)
 {
 	int ret;
 
+	want_descriptors();
 	gc->all = calloc(gc->n + 1, sizeof(*gc->all));
 	gc->mapped = calloc(gc->n + 1, sizeof(*gc->mapped));
 	if (!gc->all || !gc->mapped)

@@ -74,15 +74,16 @@ void mapped_add(struct mapped *m, pid_t pid)
 }
 
 /* "7f5e9c000000-7f5edc400000 rw-s 00000000 00:19 1234   /dev/shm/shmbus.x" */
-bool mapped_line_is(const struct mapped *m, const char *line)
+bool mapped_line(const char *line, dev_t *dev, ino_t *ino)
 {
 	unsigned major, minor;
-	unsigned long ino;
+	unsigned long n;
 
-	return m->ino &&
-	       sscanf(line, "%*s %*s %*s %x:%x %lu", &major, &minor, &ino) ==
-		       3 &&
-	       ino == m->ino && makedev(major, minor) == m->dev;
+	if (sscanf(line, "%*s %*s %*s %x:%x %lu", &major, &minor, &n) != 3)
+		return false;
+	*dev = makedev(major, minor);
+	*ino = n;
+	return n != 0;
 }
 
 /* One of the numbers that stand behind @key on a line of its own. */
@@ -177,14 +178,19 @@ static long look_at_maps(struct mapped *m, size_t n, const char *path,
 	char *line = NULL;
 	size_t room = 0;
 	long n_lines = 0;
+	dev_t dev;
+	ino_t ino;
 
 	if (!f)
 		return -errno;
 	errno = 0;
-	for (; getline(&line, &room, f) > 0; n_lines++)
+	for (; getline(&line, &room, f) > 0; n_lines++) {
+		if (!mapped_line(line, &dev, &ino))
+			continue;
 		for (size_t i = 0; i < n; i++)
-			if (mapped_line_is(&m[i], line))
+			if (m[i].ino == ino && m[i].dev == dev)
 				mapped_add(&m[i], pid);
+	}
 	if (ferror(f))
 		n_lines = -errno;
 	free(line);

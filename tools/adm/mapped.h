@@ -52,11 +52,11 @@ void mapped_add(struct mapped *m, pid_t pid);
 int mapped_find(struct mapped *m, size_t n);
 
 /*
- * The parts, for tests.  A line of maps: does it map the file?  The text of
- * status: do the file's permissions let this process in?  Seconds since boot
- * when it began, and the time of boot: is it so young?
+ * The parts, for tests.  A line of maps: which file does it map, if any?  The
+ * text of status: do the file's permissions let this process in?  When it began,
+ * since boot, and the time of boot: is it so young?
  */
-bool mapped_line_is(const struct mapped *m, const char *line);
+bool mapped_line(const char *line, dev_t *dev, ino_t *ino);
 bool mapped_may_open(const struct mapped *m, const char *status);
 bool mapped_is_younger(const struct mapped *m, int64_t boot_ns,
 		       int64_t began_ns);
