@@ -20,29 +20,21 @@
 #include "tools/adm/act.h"
 #include "tools/adm/args.h"
 #include "tools/adm/find.h"
+#include "tools/adm/text.h"
 #include "tools/progress.h"
 
 /* Names come from the command line, where completion may have put what
  * somebody called his bus: no orders to the terminal. */
-static void make_harmless(char *text)
-{
-	for (unsigned char *s = (unsigned char *)text; *s; s++)
-		if (*s < ' ' || *s == 0x7f ||
-		    (*s == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0))
-			*s = '?';
-}
-
 int act_fail(const char *format, ...)
 {
-	char text[1600];
+	char text[1600], shown[4 * sizeof(text)];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	make_harmless(text);
 	progress_hide();
-	return adm_error("%s", text);
+	return adm_error("%s", text_name(shown, sizeof(shown), text));
 }
 
 int act_cannot(const struct act *act, const char *what, int error)
