@@ -15,6 +15,7 @@
 
 /* clang-format off */
 static const struct adm_command commands[] = {
+	{ "check", cmd_check, "what is damaged, and what is stuck" },
 	{ "list", cmd_list, "the buses of this machine" },
 	{ "info", cmd_info, "a bus, and its channels" },
 	{ "ps", cmd_ps, "who is attached, and what he holds" },

@@ -1,0 +1,407 @@
+/*
+ * finding.c - take two snaps, ask all rules, keep and show what they say
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/clock.h"
+#include "tools/adm/finding.h"
+#include "tools/adm/text.h"
+#include "tools/colour.h"
+
+#define SAME_MAX 4u /* findings of one rule for one channel that are kept */
+
+/* ------------------------------------------------------------------ list -- */
+
+static uint32_t count_same(const struct findings *f, const char *rule, int chan)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < f->n; i++)
+		n += f->at[i].chan == chan && !strcmp(f->at[i].rule, rule);
+	return n;
+}
+
+/* Room for one more, or NULL. */
+static struct finding *grow(struct findings *f)
+{
+	if (f->n == f->cap) {
+		uint32_t cap = f->cap ? 2 * f->cap : 16;
+		struct finding *at = realloc(f->at, cap * sizeof(*at));
+
+		if (!at) {
+			f->no_memory = true;
+			return NULL;
+		}
+		f->at = at;
+		f->cap = cap;
+	}
+	return &f->at[f->n++];
+}
+
+struct finding *look_say(const struct look *l, enum finding_severity severity,
+			 const char *rule, const struct snap_chan *c)
+{
+	static struct finding nowhere;
+	struct findings *f = l->found;
+	int chan = c ? (int)c->idx : -1;
+	struct finding *one = NULL;
+
+	f->n_of[severity]++;
+	if (count_same(f, rule, chan) >= SAME_MAX)
+		f->n_left_out++;
+	else
+		one = grow(f);
+	if (!one)
+		one = &nowhere;
+	*one = (struct finding){ .severity = severity,
+				 .rule = rule,
+				 .chan = chan };
+	if (c)
+		look_name(one->where, sizeof(one->where), c);
+	return one;
+}
+
+void findings_free(struct findings *f)
+{
+	free(f->at);
+	*f = (struct findings){ 0 };
+}
+
+static int worst_first(const void *a, const void *b)
+{
+	const struct finding *x = a, *y = b;
+
+	if (x->severity != y->severity)
+		return (int)y->severity - (int)x->severity;
+	if (x->chan != y->chan)
+		return x->chan - y->chan;
+	return (x->pos > y->pos) - (x->pos < y->pos);
+}
+
+void findings_sort(struct findings *f)
+{
+	if (f->n)
+		qsort(f->at, f->n, sizeof(*f->at), worst_first);
+}
+
+/* --------------------------------------------------------- what they say -- */
+
+void finding_what(struct finding *f, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(f->what, sizeof(f->what), format, args);
+	va_end(args);
+}
+
+void finding_remedy(struct finding *f, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(f->remedy, sizeof(f->remedy), format, args);
+	va_end(args);
+}
+
+void finding_pos(struct finding *f, uint64_t pos)
+{
+	f->has_pos = true;
+	f->pos = pos;
+}
+
+void finding_who(struct finding *f, const struct snap_ep *ep)
+{
+	f->ep = ep->id;
+	f->pid = (pid_t)ep->pid;
+	text_name(f->command, sizeof(f->command), ep->proc.command);
+}
+
+void look_name(char *buf, size_t size, const struct snap_chan *c)
+{
+	char name[BUS_NAME_BYTES * 4];
+
+	text_name(name, sizeof(name), c->name);
+	if (*c->name)
+		snprintf(buf, size, "%s '%s'", snap_kind_word(c->kind), name);
+	else
+		snprintf(buf, size, "%s #%u", snap_kind_word(c->kind), c->idx);
+}
+
+/* --------------------------------------------------- two snaps, compared -- */
+
+bool look_lasted(const struct look *l, uint64_t need_ns,
+		 enum finding_severity *severity)
+{
+	if (l->single) {
+		*severity = FINDING_NOTE;
+		return true;
+	}
+	if (l->apart_ns >= need_ns)
+		return true;
+	if (l->found->wants_ns < need_ns)
+		l->found->wants_ns = need_ns;
+	return false;
+}
+
+const struct snap_chan *look_was(const struct look *l,
+				 const struct snap_chan *c)
+{
+	const struct snap_chan *was;
+
+	if (c->idx >= l->was->n_chans)
+		return NULL;
+	was = &l->was->chan[c->idx];
+	return was->kind == c->kind && was->off == c->off ? was : NULL;
+}
+
+const struct snap_ep *look_ep_was(const struct look *l, uint32_t id)
+{
+	const struct snap_ep *was;
+
+	if (!id || id >= l->now->n_eps || id >= l->was->n_eps)
+		return NULL;
+	was = &l->was->ep[id];
+	return was->word == l->now->ep[id].word ? was : NULL;
+}
+
+bool look_stopped(const struct look *l, uint32_t id)
+{
+	const struct snap_ep *was = look_ep_was(l, id);
+
+	return was && snap_attached(was) && process_is_stopped(&was->proc) &&
+	       process_is_stopped(&l->now->ep[id].proc);
+}
+
+bool look_dead(const struct look *l, uint32_t id)
+{
+	const struct snap_ep *was = look_ep_was(l, id);
+
+	if (!was)
+		return false;
+	return was->state == BUS_EP_DEAD ||
+	       (snap_attached(was) && process_is_dead(&was->proc) &&
+		process_is_dead(&l->now->ep[id].proc));
+}
+
+static bool may_sleep(const struct process *p)
+{
+	return p->state == PROCESS_ASLEEP || p->state == PROCESS_UNKNOWN;
+}
+
+bool look_asleep(const struct look *l, uint32_t id)
+{
+	const struct snap_ep *was = look_ep_was(l, id);
+
+	return was && snap_attached(was) && may_sleep(&was->proc) &&
+	       may_sleep(&l->now->ep[id].proc);
+}
+
+bool look_same_slot(const struct snap_slot *was, const struct snap_slot *now)
+{
+	return was->state == now->state && was->seq == now->seq &&
+	       was->pown == now->pown && was->cown == now->cown;
+}
+
+/* --------------------------------------------------------------- looking -- */
+
+int findings_compare(const struct snap *was, const struct snap *now,
+		     uint64_t long_ns, struct findings *f)
+{
+	struct look l = { .was = was,
+			  .now = now,
+			  .apart_ns = now->taken_ns - was->taken_ns,
+			  .long_ns = long_ns,
+			  .single = was == now,
+			  .found = f };
+
+	*f = (struct findings){ 0 };
+	find_damage(&l);
+	find_creator(&l);
+	find_ends(&l);
+	find_rings(&l);
+	find_crews(&l);
+	find_pipes(&l);
+	find_cells(&l);
+	findings_sort(f);
+	return f->no_memory ? -ENOMEM : 0;
+}
+
+static void sleep_until(uint64_t ns)
+{
+	struct timespec t = { .tv_sec = (time_t)(ns / SB_NS_PER_S),
+			      .tv_nsec = (long)(ns % SB_NS_PER_S) };
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) ==
+	       EINTR)
+		;
+}
+
+/* What cannot be read is all that there is to say of it. */
+static int unreadable(const struct view *v, struct findings *f)
+{
+	struct look l = { .found = f };
+	struct finding *one = look_say(&l, FINDING_ERROR, "no-bus", NULL);
+
+	finding_what(one, "%s", v->why);
+	switch (v->health) {
+	case VIEW_OTHER_ABI:
+	case VIEW_OTHER_LAYOUT:
+		finding_remedy(one, "look at it with the busadm that was built "
+				    "together with its programs");
+		break;
+	case VIEW_FOREIGN:
+		finding_remedy(one, "give the name of a bus, or a dump of one");
+		break;
+	default:
+		finding_remedy(one, "nobody can open it any more: end those "
+				    "who have it, and create it anew");
+	}
+	return f->no_memory ? -ENOMEM : 0;
+}
+
+/* Look again, when @was is @apart_ns old, and compare. */
+static int look_again(const struct view *v, const struct snap *was,
+		      uint64_t apart_ns, uint64_t long_ns, struct findings *f)
+{
+	struct snap now;
+	int ret;
+
+	sleep_until(was->taken_ns + apart_ns);
+	ret = snap_take(v, true, &now);
+	if (ret)
+		return ret;
+	findings_free(f);
+	ret = findings_compare(was, &now, long_ns, f);
+	snap_free(&now);
+	return ret;
+}
+
+int findings_of(const struct view *v, uint64_t apart_ns, uint64_t long_ns,
+		struct findings *f)
+{
+	struct snap was;
+	int ret;
+
+	*f = (struct findings){ 0 };
+	if (!view_readable(v))
+		return unreadable(v, f);
+	ret = snap_take(v, true, &was);
+	if (ret)
+		return ret;
+	if (v->kind == VIEW_COPY) {
+		ret = findings_compare(&was, &was, long_ns, f);
+	} else {
+		ret = look_again(v, &was, apart_ns, long_ns, f);
+		if (!ret && f->wants_ns)
+			ret = look_again(v, &was, f->wants_ns, long_ns, f);
+	}
+	snap_free(&was);
+	return ret;
+}
+
+/* --------------------------------------------------------------- showing -- */
+
+const char *finding_word(enum finding_severity severity)
+{
+	static const char *const words[] = {
+		[FINDING_NOTE] = "note",
+		[FINDING_WARNING] = "warning",
+		[FINDING_ERROR] = "error",
+	};
+
+	return words[severity];
+}
+
+static const char *colour_of(enum finding_severity severity)
+{
+	static const char *const codes[] = {
+		[FINDING_NOTE] = COLOUR_DIM,
+		[FINDING_WARNING] = COLOUR_NOTE,
+		[FINDING_ERROR] = COLOUR_BAD,
+	};
+
+	return codes[severity];
+}
+
+static void print_who(const struct finding *f, FILE *to, int indent)
+{
+	if (!f->ep && !f->pid)
+		return;
+	fprintf(to, "%*s  who:    ", indent, "");
+	if (f->ep)
+		fprintf(to, "endpoint %u%s", f->ep, f->pid ? ", " : "");
+	if (f->pid)
+		fprintf(to, "pid %d", (int)f->pid);
+	if (*f->command)
+		fprintf(to, " (%s)", f->command);
+	fputc('\n', to);
+}
+
+static void print_one(const struct finding *f, FILE *to, int indent,
+		      bool colour)
+{
+	fprintf(to, "%*s%s%s%s: ", indent, "",
+		colour ? colour_of(f->severity) : "", finding_word(f->severity),
+		colour ? COLOUR_PLAIN : "");
+	if (*f->where)
+		fprintf(to, "%s", f->where);
+	if (f->has_pos)
+		fprintf(to, "%sposition %" PRIu64, *f->where ? ", " : "",
+			f->pos);
+	fprintf(to, "%s%s\n", *f->where || f->has_pos ? ": " : "", f->what);
+	print_who(f, to, indent);
+	if (*f->remedy)
+		fprintf(to, "%*s  remedy: %s\n", indent, "", f->remedy);
+}
+
+void findings_print(const struct findings *f, FILE *to, int indent, bool colour)
+{
+	for (uint32_t i = 0; i < f->n; i++)
+		print_one(&f->at[i], to, indent, colour);
+	if (f->n_left_out)
+		fprintf(to, "%*s... and %u more of the same\n", indent, "",
+			f->n_left_out);
+}
+
+static json_t *optional(const char *text)
+{
+	return *text ? json_string(text) : json_null();
+}
+
+static json_t *number_or_null(bool there, uint64_t n)
+{
+	return there ? json_integer((json_int_t)n) : json_null();
+}
+
+static json_t *one_json(const struct finding *f)
+{
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}",
+			 "severity", finding_word(f->severity), "rule", f->rule,
+			 "where", optional(f->where), "channel",
+			 number_or_null(f->chan >= 0, (uint64_t)f->chan),
+			 "position", number_or_null(f->has_pos, f->pos),
+			 "endpoint", number_or_null(f->ep, f->ep), "pid",
+			 number_or_null(f->pid, (uint64_t)f->pid), "command",
+			 optional(f->command), "what", f->what, "remedy",
+			 optional(f->remedy));
+}
+
+json_t *findings_json(const struct findings *f)
+{
+	json_t *all = json_array();
+
+	for (uint32_t i = 0; i < f->n; i++)
+		if (json_array_append_new(all, one_json(&f->at[i]))) {
+			json_decref(all);
+			return NULL;
+		}
+	return all;
+}
