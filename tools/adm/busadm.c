@@ -15,11 +15,12 @@
 
 /* clang-format off */
 static const struct adm_command commands[] = {
-	{ "check", cmd_check, "what is damaged, and what is stuck" },
 	{ "list", cmd_list, "the buses of this machine" },
 	{ "info", cmd_info, "a bus, and its channels" },
 	{ "ps", cmd_ps, "who is attached, and what he holds" },
 	{ "inspect", cmd_inspect, "a channel, slot by slot" },
+	{ "stats", cmd_stats, "what it counts; rates; for Prometheus" },
+	{ "check", cmd_check, "what is damaged, and what is stuck" },
 	{ "dump", cmd_dump, "a copy, for later or for somebody else" },
 	{ "gc", cmd_gc, "remove what killed creators have left" },
 	{ "put", cmd_put, "messages to a queue" },

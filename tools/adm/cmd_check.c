@@ -49,7 +49,7 @@ static int parse(struct check *c, int argc, char **argv)
 	};
 	int o;
 
-	while ((o = getopt_long(argc, argv, "i:l:qf:h", options, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, ":", options, NULL)) != -1) {
 		if (o == 'q') {
 			c->quiet = true;
 		} else if (o == 'i' || o == 'l') {

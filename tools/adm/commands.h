@@ -31,5 +31,6 @@ int cmd_inspect(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_put(int argc, char **argv);
+int cmd_stats(int argc, char **argv);
 
 #endif

@@ -102,12 +102,15 @@ static void find_dead_heir(const struct look *l, const struct snap_chan *c,
 			   const struct snap_side *was,
 			   const struct snap_side *now, uint32_t side)
 {
+	const struct snap_ep *peer =
+		snap_ep_of(l->now, c->pipe->side[1 - side].ep);
 	enum finding_severity severity = FINDING_NOTE;
 	struct process p;
 	struct finding *f;
 
 	if (now->state != BUS_SIDE_RESERVED || was->word != now->word ||
-	    !l->now->view->has_processes)
+	    !l->now->view->has_processes || !peer ||
+	    process_is_dead(&peer->proc))
 		return;
 	process_read(&p, (pid_t)now->pid, now->start_time);
 	if (!process_is_dead(&p) ||
