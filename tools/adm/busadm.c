@@ -19,6 +19,7 @@ static const struct adm_command commands[] = {
 	{ "info", cmd_info, "a bus, and its channels" },
 	{ "ps", cmd_ps, "who is attached, and what he holds" },
 	{ "inspect", cmd_inspect, "a channel, slot by slot" },
+	{ "top", cmd_top, "what happens, live" },
 	{ "stats", cmd_stats, "what it counts; rates; for Prometheus" },
 	{ "check", cmd_check, "what is damaged, and what is stuck" },
 	{ "dump", cmd_dump, "a copy, for later or for somebody else" },

@@ -147,7 +147,7 @@ void rates_of_ep(const struct snap *was, const struct snap *now, uint32_t id,
 	r->got = counts_rate(a->n_got, b->n_got, apart);
 	r->parks = counts_rate(a->n_parks, b->n_parks, apart);
 	/* Another process has other times. */
-	if (a->word == b->word && a->proc.cpu_ns && b->proc.cpu_ns)
+	if (a->word == b->word && a->proc.start_time && b->proc.start_time)
 		r->cpu = counts_rate(a->proc.cpu_ns, b->proc.cpu_ns, apart) /
 			 1e9;
 }

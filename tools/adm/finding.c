@@ -204,6 +204,16 @@ bool look_asleep(const struct look *l, uint32_t id)
 	       may_sleep(&l->now->ep[id].proc);
 }
 
+uint32_t look_living(const struct look *l)
+{
+	uint32_t n = 0;
+
+	for (uint32_t id = 1; id < l->now->n_eps; id++)
+		n += snap_attached(&l->now->ep[id]) &&
+		     !process_is_dead(&l->now->ep[id].proc);
+	return n;
+}
+
 bool look_same_slot(const struct snap_slot *was, const struct snap_slot *now)
 {
 	return was->state == now->state && was->seq == now->seq &&

@@ -156,6 +156,9 @@ bool look_stopped(const struct look *l, uint32_t id); /* by a signal */
 bool look_dead(const struct look *l, uint32_t id);    /* or said to be */
 bool look_asleep(const struct look *l, uint32_t id);  /* and not stopped */
 
+/* How many there are who are attached and not known to be dead. */
+uint32_t look_living(const struct look *l);
+
 /* Were @id's bits set in both? */
 static inline bool look_both(const struct snap_set *was,
 			     const struct snap_set *now, uint32_t id)

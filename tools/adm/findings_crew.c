@@ -122,7 +122,7 @@ static void find_bad_init(const struct team *t)
 	char why[4 * BUS_INIT_ERROR];
 	struct finding *f;
 
-	if (!t->ring->coord || !*t->now->init_error || !t->now->n_wanted ||
+	if (!*t->now->init_error || !t->now->n_wanted ||
 	    t->was->n_inits != t->now->n_inits || count_up(t->was) ||
 	    count_up(t->now))
 		return;
@@ -150,7 +150,7 @@ static void find_no_worker(const struct team *t)
 	uint32_t n = snap_waiting(t->ring);
 	struct finding *f;
 
-	if (!t->ring->coord || !n || !snap_waiting(t->was_ring) ||
+	if (!n || !snap_waiting(t->was_ring) ||
 	    t->ring->head != t->was_ring->head || any_worker(t) ||
 	    *t->now->init_error || t->l->single ||
 	    !look_lasted(t->l, FINDING_LONGEST_NS, &severity))
@@ -209,7 +209,7 @@ static void find_asleep_coord(const struct team *t)
 	uint32_t id = t->ring->coord;
 	struct finding *f;
 
-	if (!id || id != t->was_ring->coord ||
+	if (id != t->was_ring->coord ||
 	    !look_both(&t->was_ring->done, &t->ring->done, id) ||
 	    !look_asleep(t->l, id) || t->was_ring->tail != t->ring->tail ||
 	    !oldest_answered(t->was_ring, id) ||
@@ -231,8 +231,7 @@ static void find_abandoned(const struct team *t)
 	uint32_t n = t->ring->n_slots - t->ring->n[SNAP_FREE];
 	struct finding *f;
 
-	if (t->c->kind != BUS_CHAN_REQUEST || t->ring->coord ||
-	    t->was_ring->coord ||
+	if (t->was_ring->coord || !look_living(t->l) ||
 	    !look_lasted(t->l, FINDING_LONGEST_NS, &severity))
 		return;
 	f = look_say(t->l, severity, "abandoned", t->c);
@@ -255,8 +254,12 @@ void find_crews(const struct look *l)
 		t.was_ring = was->ring;
 		t.now = t.c->crew;
 		t.was = was->crew;
+		if (!t.ring->coord)
+			find_abandoned(&t);
+		/* Workers end with their coordinator. */
+		if (!t.ring->coord || look_dead(l, t.ring->coord))
+			continue;
 		find_asleep_coord(&t);
-		find_abandoned(&t);
 		if (!t.now || !t.was)
 			continue;
 		find_tasks(&t);

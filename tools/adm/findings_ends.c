@@ -245,42 +245,44 @@ static void find_stopped(const struct look *l, uint32_t id)
 
 /* ------------------------------------------------------------------ dead -- */
 
-static uint32_t count_living(const struct look *l)
-{
-	uint32_t n = 0;
-
-	for (uint32_t id = 1; id < l->now->n_eps; id++)
-		n += snap_attached(&l->now->ep[id]) &&
-		     !process_is_dead(&l->now->ep[id].proc);
-	return n;
-}
-
 static void find_dead(const struct look *l, uint32_t id)
 {
 	const struct snap_ep *ep = &l->now->ep[id];
 	enum finding_severity severity = FINDING_WARNING;
-	uint32_t n_living = count_living(l);
 	struct list has;
 	struct finding *f;
 
 	if (!look_lasted(l, FINDING_LONGEST_NS, &severity))
 		return;
 	list_holdings(l, id, &has);
-	/* Of a bus that nobody has any more find_creator() tells. */
-	if (!n_living || !has.n)
+	if (!has.n)
 		severity = FINDING_NOTE;
 	f = look_say(l, severity, "dead", NULL);
 	finding_what(f, "its process is dead and it has not been recovered%s%s",
 		     has.n ? "; it " : "", has.text);
 	finding_who(f, ep);
-	if (n_living)
-		finding_remedy(f, "it is recovered when any of those who are "
-				  "attached waits on the bus, or calls "
-				  "bus_reap(): see what they do instead "
-				  "(busadm ps)");
-	else
-		finding_remedy(f, "nobody is attached: it is recovered when "
-				  "somebody is, and waits");
+	finding_remedy(f, "it is recovered when any of those who are attached "
+			  "waits on the bus, or calls bus_reap(): see what "
+			  "they do instead (busadm ps)");
+}
+
+/* Nobody is left who could recover the others. */
+static void find_all_dead(const struct look *l)
+{
+	uint32_t n = 0;
+	struct finding *f;
+
+	for (uint32_t id = 1; id < l->now->n_eps; id++)
+		n += !l->now->ep[id].bad && look_dead(l, id);
+	if (!n)
+		return;
+	f = look_say(l, FINDING_NOTE, "dead", NULL);
+	finding_what(f,
+		     "nobody is attached who lives; %u endpoint%s of dead "
+		     "processes",
+		     n, n == 1 ? " is that" : "s are");
+	finding_remedy(f, "what they held goes to the first who attaches and "
+			  "waits");
 }
 
 /* ------------------------------------------------------------------ rest -- */
@@ -350,6 +352,10 @@ static void find_used_up(const struct look *l)
 
 void find_ends(const struct look *l)
 {
+	bool anybody = look_living(l) > 0;
+
+	if (!anybody)
+		find_all_dead(l);
 	for (uint32_t id = 1; id < l->now->n_eps; id++) {
 		const struct snap_ep *ep = &l->now->ep[id];
 
@@ -357,10 +363,10 @@ void find_ends(const struct look *l)
 			continue;
 		if (look_stopped(l, id))
 			find_stopped(l, id);
-		else if (look_dead(l, id))
+		else if (look_dead(l, id) && anybody)
 			find_dead(l, id);
-		else if (ep->state == BUS_EP_CLAIMING ||
-			 ep->state == BUS_EP_LEAVING)
+		else if (anybody && (ep->state == BUS_EP_CLAIMING ||
+				     ep->state == BUS_EP_LEAVING))
 			find_between(l, id);
 	}
 	find_lock(l);
@@ -388,7 +394,7 @@ void find_creator(const struct look *l)
 {
 	const struct view *v = l->now->view;
 	uint64_t n = unread(l->now);
-	uint32_t n_living = count_living(l);
+	uint32_t n_living = look_living(l);
 	struct finding *f;
 
 	if (v->health == VIEW_TRUNCATED) {

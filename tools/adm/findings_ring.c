@@ -371,6 +371,9 @@ static void find_left_over(const struct pair *p)
 
 void find_rings(const struct look *l)
 {
+	/* Of a bus that nobody has any more there is only what is lost. */
+	bool anybody = look_living(l) > 0;
+
 	for (uint32_t i = 0; i < l->now->n_chans; i++) {
 		struct pair p = { .l = l, .c = &l->now->chan[i] };
 		const struct snap_chan *was = look_was(l, p.c);
@@ -381,12 +384,14 @@ void find_rings(const struct look *l)
 			continue;
 		p.was = was->ring;
 		p.now = p.c->ring;
+		find_in_the_way(&p);
+		if (!anybody)
+			continue;
 		find_asleep_readers(&p);
 		find_asleep_writers(&p);
 		find_asleep_at_end(&p);
 		find_full(&p);
 		find_all_held(&p);
-		find_in_the_way(&p);
 		find_left_over(&p);
 	}
 }
