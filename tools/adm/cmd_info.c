@@ -9,11 +9,14 @@
 
 #include "lib/proc.h"
 #include "tools/adm/args.h"
+#include "tools/adm/finding.h"
 #include "tools/adm/show.h"
 #include "tools/adm/text.h"
+#include "tools/colour.h"
 
 static const char help[] = "Usage: busadm info [OPTION...] BUS\n"
-			   "The bus, and each of its channels.\n"
+			   "The bus, each of its channels, and what is "
+			   "wrong.\n"
 			   "\n"
 			   "      --format FORMAT  text (default) or json\n"
 			   "      --help           print this and exit\n";
@@ -231,9 +234,17 @@ static void print_info(const struct snap *s)
 	grid_free(&g);
 }
 
+static void print_findings(const struct findings *found)
+{
+	if (!found->n)
+		return;
+	putchar('\n');
+	findings_print(found, stdout, 0, colour_wanted());
+}
+
 /* ------------------------------------------------------------------ JSON -- */
 
-static json_t *json_info(const struct snap *s)
+static json_t *json_info(const struct snap *s, const struct findings *found)
 {
 	const struct view *v = s->view;
 	json_t *o = show_json_bus(v), *channels = json_array();
@@ -258,6 +269,7 @@ static json_t *json_info(const struct snap *s)
 		json_array_append_new(channels,
 				      show_json_channel(s, &s->chan[i]));
 	json_object_set_new(o, "channels", channels);
+	json_object_set_new(o, "findings", findings_json(found));
 	return o;
 }
 
@@ -265,6 +277,7 @@ int cmd_info(int argc, char **argv)
 {
 	static const struct option options[] = { ARGS_COMMON };
 	struct args args = { 0 };
+	struct findings found;
 	struct view v;
 	struct snap s;
 	int c, status;
@@ -277,10 +290,17 @@ int cmd_info(int argc, char **argv)
 	status = show_open(argv[optind], &v, &s);
 	if (status)
 		return status;
-	if (args.json)
-		text_print_json(json_info(&s));
-	else
+	if (!args.json) {
 		print_info(&s);
+		fflush(stdout); /* what is wrong takes some looks */
+	}
+	/* Without memory there are none. */
+	findings_of(&v, FINDING_APART_NS, FINDING_LONG_NS, &found);
+	if (args.json)
+		text_print_json(json_info(&s, &found));
+	else
+		print_findings(&found);
+	findings_free(&found);
 	show_close(&v, &s);
 	return ADM_OK;
 }

@@ -14,6 +14,7 @@
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "bus/pipe_side.h"
@@ -39,6 +40,20 @@ static struct finding *damage(const struct look *l, const struct snap_chan *c,
 
 	finding_what(f, "%s", what);
 	remedy_of_damage(f);
+	return f;
+}
+
+/* Words that contradict each other: of a copy nobody knows whether all are of
+ * one moment. */
+static struct finding *
+contradiction(const struct look *l, const struct snap_chan *c, const char *what)
+{
+	struct finding *f;
+
+	if (!l->single)
+		return damage(l, c, what);
+	f = look_say(l, FINDING_NOTE, "contradiction", c);
+	finding_what(f, "%s; or that changed while it was copied", what);
 	return f;
 }
 
@@ -126,7 +141,7 @@ static void find_order(const struct look *l, const struct snap_chan *c,
 		damage(l, c, "its number of slots has changed");
 	else if (now->bad && was->bad && now->tail == was->tail &&
 		 now->head == was->head)
-		damage(l, c, now->bad);
+		contradiction(l, c, now->bad);
 	else if (ahead_of(now->tail, was->tail) < 0)
 		damage(l, c, "the position of its writers has gone back");
 	else if (ahead_of(now->head, was->head) < 0)
@@ -138,6 +153,18 @@ static void find_order(const struct look *l, const struct snap_chan *c,
 		       "its writers are more than a lap ahead of its readers");
 }
 
+/* Is a word of slot @i wrong by itself? */
+static bool is_bad_word(const struct snap_ring *r, const struct snap_slot *s,
+			uint32_t i)
+{
+	uint64_t mask = r->n_slots - 1;
+
+	return (s->seq >> 16 & mask) != i || (s->pown >> 16 & mask) != i ||
+	       (s->cown >> 16 & mask) != i ||
+	       ((s->seq & 3) == SB_FREE && s->seq & ~SB_SEQ_KIND) ||
+	       ((s->seq & 3) == SB_DONE && !(r->ring_flags & SB_RING_REQUEST));
+}
+
 static void find_bad_slots(const struct look *l, const struct snap_chan *c,
 			   const struct snap_ring *was)
 {
@@ -146,19 +173,31 @@ static void find_bad_slots(const struct look *l, const struct snap_chan *c,
 	if (was->n_slots != now->n_slots)
 		return;
 	for (uint32_t i = 0; i < now->n_slots; i++) {
-		if (now->slot[i].state != SNAP_BAD ||
-		    !look_same_slot(&was->slot[i], &now->slot[i]))
-			continue;
-		struct finding *f = damage(l, c, "");
+		const struct snap_slot *s = &now->slot[i];
+		char what[256];
+		struct finding *f;
 
-		finding_what(f, "slot %u: %s", i,
-			     now->slot[i].bad ? now->slot[i].bad
-					      : "its words make no sense");
-		finding_pos(f, now->slot[i].pos);
+		if (s->state != SNAP_BAD || !look_same_slot(&was->slot[i], s))
+			continue;
+		snprintf(what, sizeof(what), "slot %u: %s", i,
+			 s->bad ? s->bad : "its words make no sense");
+		f = is_bad_word(now, s, i) ? damage(l, c, what)
+					   : contradiction(l, c, what);
+		finding_pos(f, s->pos);
 	}
 }
 
 /* ------------------------------------------------------------- of a pipe -- */
+
+static void find_bad_dir(const struct look *l, const struct snap_chan *c,
+			 const char *bad, uint32_t i)
+{
+	char what[256];
+
+	snprintf(what, sizeof(what), "direction from side %u to side %u: %s", i,
+		 1 - i, bad);
+	contradiction(l, c, what);
+}
 
 static void find_bad_pipe(const struct look *l, const struct snap_chan *c,
 			  const struct snap_pipe *was)
@@ -174,9 +213,7 @@ static void find_bad_pipe(const struct look *l, const struct snap_chan *c,
 		if (now->dir[i].bad && was->dir[i].bad &&
 		    now->dir[i].lap == was->dir[i].lap &&
 		    now->dir[i].at == was->dir[i].at)
-			finding_what(damage(l, c, ""),
-				     "direction from side %u to side %u: %s", i,
-				     1 - i, now->dir[i].bad);
+			find_bad_dir(l, c, now->dir[i].bad, i);
 }
 
 static void find_bad_places(const struct look *l, const struct snap_chan *c,
@@ -208,10 +245,11 @@ void find_damage(const struct look *l)
 
 		if (!was)
 			continue;
-		if (c->bad && was->bad) {
+		if (c->unread)
+			finding_what(look_say(l, FINDING_NOTE, "unread", c),
+				     "%s", c->bad);
+		else if (c->bad && was->bad)
 			damage(l, c, c->bad);
-			continue;
-		}
 		if (c->ring && was->ring) {
 			find_order(l, c, was->ring);
 			find_bad_slots(l, c, was->ring);

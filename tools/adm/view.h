@@ -296,6 +296,7 @@ struct snap_chan {
 	uint32_t kind;             /* BUS_CHAN_* */
 	char name[BUS_NAME_BYTES]; /* any bytes, then a NUL */
 	const char *bad;           /* then only what stands above is known */
+	bool unread;               /* bad, but nothing is wrong with it */
 	uint64_t off, bytes;
 	struct snap_ring *ring; /* QUEUE, REQUEST, IDLE */
 	struct snap_pipe *pipe; /* PIPE, PIPE_IDLE */

@@ -278,6 +278,10 @@ static int cell_len(const struct view *v, const struct snap_chan *c,
 	while (k + 1 < plan->n_classes &&
 	       cell >= plan->class_[k + 1].first_cell)
 		k++;
+	/* Who has collected an answer has taken the cell along, and frees the
+	 * slot with the next call. */
+	if (owner != in_slot(c->idx, slot->pos) && (slot->seq & 3) == SB_DONE)
+		return 0;
 	slot->cell = cell;
 	slot->len_bytes = len;
 	if (owner != in_slot(c->idx, slot->pos))
@@ -584,8 +588,10 @@ int snap_ring_take(const struct view *v, struct snap *s, struct snap_chan *c,
 				sizeof(g));
 	if (!ret && !c->bad)
 		c->bad = check_ring(&g, c->bytes);
-	if (!ret && !c->bad && 1u << g.log_n > *n_slots_left)
+	if (!ret && !c->bad && 1u << g.log_n > *n_slots_left) {
 		c->bad = "there are too many slots to look at";
+		c->unread = true;
+	}
 	if (ret || c->bad)
 		return ret;
 	*n_slots_left -= 1u << g.log_n;
