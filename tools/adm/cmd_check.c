@@ -77,6 +77,7 @@ static void drop_notes(struct findings *f)
 		if (f->at[i].severity != FINDING_NOTE)
 			f->at[n++] = f->at[i];
 	f->n = n;
+	f->n_left_out[FINDING_NOTE] = 0;
 }
 
 static void sum_up(const struct findings *f, const char *name, bool single)

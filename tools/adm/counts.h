@@ -28,6 +28,12 @@ struct counts_chan {
 
 void counts_of_chan(const struct snap_chan *c, struct counts_chan *n);
 
+/* Is it the ring of a pool, and not of a plain coordinator? */
+static inline bool counts_is_pool(const struct snap_chan *c)
+{
+	return c->crew && c->crew->window;
+}
+
 /* Of an endpoint: slots that it has, of all rings. */
 uint32_t counts_held_by(const struct snap *s, uint32_t id);
 

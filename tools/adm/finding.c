@@ -11,11 +11,13 @@
 #include <time.h>
 
 #include "lib/clock.h"
+#include "tools/adm/counts.h"
 #include "tools/adm/finding.h"
 #include "tools/adm/text.h"
 #include "tools/colour.h"
 
-#define SAME_MAX 4u /* findings of one rule for one channel that are kept */
+/* Findings of one rule for one channel that are kept; or of damage. */
+#define SAME_MAX 8u
 
 /* ------------------------------------------------------------------ list -- */
 
@@ -54,8 +56,9 @@ struct finding *look_say(const struct look *l, enum finding_severity severity,
 	struct finding *one = NULL;
 
 	f->n_of[severity]++;
-	if (count_same(f, rule, chan) >= SAME_MAX)
-		f->n_left_out++;
+	if ((chan >= 0 || severity == FINDING_ERROR) &&
+	    count_same(f, rule, chan) >= SAME_MAX)
+		f->n_left_out[severity]++;
 	else
 		one = grow(f);
 	if (!one)
@@ -126,13 +129,15 @@ void finding_who(struct finding *f, const struct snap_ep *ep)
 
 void look_name(char *buf, size_t size, const struct snap_chan *c)
 {
+	const char *kind =
+		counts_is_pool(c) ? "pool" : snap_kind_word(c->kind);
 	char name[BUS_NAME_BYTES * 4];
 
 	text_name(name, sizeof(name), c->name);
 	if (*c->name)
-		snprintf(buf, size, "%s '%s'", snap_kind_word(c->kind), name);
+		snprintf(buf, size, "%s '%s'", kind, name);
 	else
-		snprintf(buf, size, "%s #%u", snap_kind_word(c->kind), c->idx);
+		snprintf(buf, size, "%s #%u", kind, c->idx);
 }
 
 /* --------------------------------------------------- two snaps, compared -- */
@@ -376,9 +381,12 @@ void findings_print(const struct findings *f, FILE *to, int indent, bool colour)
 {
 	for (uint32_t i = 0; i < f->n; i++)
 		print_one(&f->at[i], to, indent, colour);
-	if (f->n_left_out)
-		fprintf(to, "%*s... and %u more of the same\n", indent, "",
-			f->n_left_out);
+	for (int i = FINDING_ERROR; i >= FINDING_NOTE; i--)
+		if (f->n_left_out[i])
+			fprintf(to, "%*s... and %u more %s%s like these\n",
+				indent, "", f->n_left_out[i],
+				finding_word((enum finding_severity)i),
+				text_s(f->n_left_out[i]));
 }
 
 static json_t *optional(const char *text)

@@ -66,7 +66,7 @@ struct findings {
 	struct finding *at;
 	uint32_t n, cap;
 	uint32_t n_of[FINDING_ERROR + 1]; /* of each severity */
-	uint32_t n_left_out;              /* more of the same */
+	uint32_t n_left_out[FINDING_ERROR + 1]; /* more of the same */
 	bool no_memory;
 	/* A look so far apart from the first would tell more; 0: no. */
 	uint64_t wants_ns;

@@ -217,8 +217,8 @@ static void find_asleep_coord(const struct team *t)
 	    !look_lasted(t->l, FINDING_ASLEEP_NS, &severity))
 		return;
 	f = look_say(t->l, severity, "asleep-coordinator", t->c);
-	finding_what(f, "its coordinator is asleep beside answers (%u)",
-		     t->ring->n[SNAP_ANSWERED] - 1);
+	finding_what(f, "its coordinator is asleep beside up to %u answers",
+		     t->ring->n[SNAP_ANSWERED]);
 	finding_who(f, &t->l->now->ep[id]);
 	finding_remedy(f, "a wake was lost, and it does not look by itself; "
 			  "end it");

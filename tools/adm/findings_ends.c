@@ -118,8 +118,8 @@ static void add_ring(struct list *to, const struct snap_chan *c,
 	if (g.n_written)
 		add_slots(to, "is writing", g.n_written, g.written, c, name);
 	if (g.n_answers > 1)
-		add(to, "has not collected %u answer%s of %s", g.n_answers - 1,
-		    text_s(g.n_answers - 1), name);
+		add(to, "has up to %u answers of %s to collect", g.n_answers,
+		    name);
 	if (sleeps_beside(c, was->ring, c->ring, id))
 		add(to, "is the one to read %s, where %u wait%s", name,
 		    snap_waiting(c->ring),
