@@ -218,7 +218,7 @@ static void show_json(const struct stats *st)
 		text_print_json(o);
 		return;
 	}
-	json_dumpf(o, stdout, JSON_COMPACT);
+	json_dumpf(o, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
 	putchar('\n');
 	json_decref(o);
 }

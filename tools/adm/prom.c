@@ -146,6 +146,12 @@ static size_t utf8_len(const unsigned char *s)
 	return n;
 }
 
+/* Also those beyond ASCII. */
+static bool is_control(const unsigned char *s)
+{
+	return *s < ' ' || *s == 0x7f || (s[0] == 0xc2 && s[1] < 0xa0);
+}
+
 /* One character at @s to @out, which takes up to 5 bytes: how many of @s. */
 static size_t escape_one(char out[6], const unsigned char *s)
 {
@@ -155,8 +161,9 @@ static size_t escape_one(char out[6], const unsigned char *s)
 		strcpy(out, "\\n");
 	} else if (*s == '\\' || *s == '"') {
 		sprintf(out, "\\%c", *s);
-	} else if (!n || *s < ' ' || *s == 0x7f) {
+	} else if (!n || is_control(s)) {
 		sprintf(out, "\\\\x%02x", *s); /* a backslash, and no byte */
+		n = 1;
 	} else {
 		memcpy(out, s, n);
 		out[n] = '\0';
