@@ -56,8 +56,9 @@ static int parse(struct check *c, int argc, char **argv)
 			if (seconds_parse(optarg, o == 'i' ? &c->apart_ns
 							   : &c->long_ns)) {
 				c->args.status = adm_misuse(
-					argv[0], "'%s' is no number of seconds",
-					optarg);
+					argv[0],
+					"--%s is a number of seconds, not '%s'",
+					o == 'i' ? "interval" : "long", optarg);
 				return -1;
 			}
 		} else if (args_common(&c->args, o, argv, help)) {

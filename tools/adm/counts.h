@@ -34,6 +34,14 @@ static inline bool counts_is_pool(const struct snap_chan *c)
 	return c->crew && c->crew->window;
 }
 
+/* "queue", "requests", "pool", "pipe", ... */
+static inline const char *counts_kind(const struct snap_chan *c)
+{
+	return counts_is_pool(c) && c->kind == BUS_CHAN_REQUEST
+		       ? "pool"
+		       : snap_kind_word(c->kind);
+}
+
 /* Of an endpoint: slots that it has, of all rings. */
 uint32_t counts_held_by(const struct snap *s, uint32_t id);
 

@@ -129,15 +129,13 @@ void finding_who(struct finding *f, const struct snap_ep *ep)
 
 void look_name(char *buf, size_t size, const struct snap_chan *c)
 {
-	const char *kind =
-		counts_is_pool(c) ? "pool" : snap_kind_word(c->kind);
 	char name[BUS_NAME_BYTES * 4];
 
 	text_name(name, sizeof(name), c->name);
 	if (*c->name)
-		snprintf(buf, size, "%s '%s'", kind, name);
+		snprintf(buf, size, "%s '%s'", counts_kind(c), name);
 	else
-		snprintf(buf, size, "%s #%u", kind, c->idx);
+		snprintf(buf, size, "%s #%u", counts_kind(c), c->idx);
 }
 
 /* --------------------------------------------------- two snaps, compared -- */

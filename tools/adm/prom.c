@@ -324,7 +324,7 @@ static void add_chan(struct prom *p, const char *bus, const struct snap_chan *c)
 	snprintf(labels, sizeof(labels),
 		 ",channel=\"%s\",index=\"%u\",kind=\"%s\"",
 		 prom_escape(name, sizeof(name), c->name), c->idx,
-		 snap_kind_word(c->kind));
+		 counts_kind(c));
 	if (c->ring)
 		add_ring(p, bus, labels, c);
 	if (c->pipe)

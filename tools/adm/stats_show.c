@@ -83,7 +83,7 @@ static void show_chans(const struct snap *s)
 			continue;
 		counts_of_chan(c, &n);
 		grid_cell(&g, "%s", chan_name(name, sizeof(name), c));
-		grid_cell(&g, "%s", snap_kind_word(c->kind));
+		grid_cell(&g, "%s", counts_kind(c));
 		grid_cell(&g, "%" PRIu64, n.n_put);
 		grid_cell(&g, "%" PRIu64, n.n_got);
 		grid_cell(&g, "%" PRIu64, n.n_waiting);
@@ -111,7 +111,7 @@ static void show_pools(const struct snap *s)
 	for (uint32_t i = 0; i < s->n_chans; i++) {
 		const struct snap_crew *w = s->chan[i].crew;
 
-		if (!w || !w->window)
+		if (!w || !counts_is_pool(&s->chan[i]))
 			continue;
 		n = counts_workers(w, &n_busy);
 		grid_cell(&g, "%s", chan_name(name, sizeof(name), &s->chan[i]));
@@ -215,7 +215,7 @@ void stats_show_rates(const char *name, const struct snap *was,
 		rates_of_chan(was, now, i, &r);
 		counts_of_chan(c, &nc);
 		grid_cell(&g, "%s", chan_name(chan, sizeof(chan), c));
-		grid_cell(&g, "%s", snap_kind_word(c->kind));
+		grid_cell(&g, "%s", counts_kind(c));
 		rate_cell(&g, r.put);
 		rate_cell(&g, r.got);
 		grid_cell(&g, "%" PRIu64, nc.n_waiting);
@@ -251,7 +251,7 @@ static json_t *chan_json(const struct snap *was, const struct snap *now,
 	counts_of_chan(c, &n);
 	set(o, "index", c->idx);
 	json_object_set_new(o, "name", text_json(c->name, strlen(c->name)));
-	json_object_set_new(o, "kind", json_string(snap_kind_word(c->kind)));
+	json_object_set_new(o, "kind", json_string(counts_kind(c)));
 	set(o, "put", n.n_put);
 	set(o, "got", n.n_got);
 	set(o, "waiting", n.n_waiting);
@@ -362,7 +362,7 @@ json_t *stats_json(const char *name, const struct snap *was,
 
 		if (is_shown(c))
 			json_array_append_new(chans, chan_json(was, now, c));
-		if (c->crew && c->crew->window)
+		if (counts_is_pool(c))
 			json_array_append_new(pools, pool_json(c));
 	}
 	for (uint32_t id = 1; id < now->n_eps; id++)

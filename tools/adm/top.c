@@ -182,7 +182,7 @@ static int add_chan(struct top_table *t, const struct watch *w,
 	if (names_bus(w))
 		bus_cell(row, &at, b);
 	chan_name(row, &at, c);
-	text_cell(row, &at, snap_kind_word(c->kind));
+	text_cell(row, &at, counts_kind(c));
 	rate_cell(row, &at, r.put);
 	rate_cell(row, &at, r.got);
 	count_cell(row, &at, n.n_waiting);
