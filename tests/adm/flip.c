@@ -72,7 +72,7 @@ struct part {
 	uint64_t off, bytes;
 };
 
-#define PARTS_MAX (2 * BUS_CHANNELS_MAX + 4)
+#define PARTS_MAX (5 * BUS_CHANNELS_MAX + 4)
 
 static struct part parts[PARTS_MAX];
 static unsigned n_parts;
@@ -83,7 +83,7 @@ static void add_part(uint64_t off, uint64_t bytes)
 		parts[n_parts++] = (struct part){ off, bytes };
 }
 
-/* Of each channel the head, and all of it. */
+/* Of each channel the entry, the head, and all of it. */
 static void find_parts(const char *path)
 {
 	char why[VIEW_WHY_BYTES] = "";
@@ -97,7 +97,11 @@ static void find_parts(const char *path)
 	for (uint32_t i = 0; i < s.n_chans; i++) {
 		add_part(v.off.dir + i * sizeof(struct bus_dirent),
 			 sizeof(struct bus_dirent));
+		add_part(s.chan[i].off, 64);
 		add_part(s.chan[i].off, 4096);
+		if (s.chan[i].ring) /* its shape */
+			add_part(s.chan[i].off + sizeof(struct bus_channel),
+				 16);
 		add_part(s.chan[i].off, s.chan[i].bytes);
 	}
 	add_part(v.off.blob, sizeof(struct sb_blob_pool));

@@ -65,7 +65,7 @@ struct finding {
 struct findings {
 	struct finding *at;
 	uint32_t n, cap;
-	uint32_t n_of[FINDING_ERROR + 1]; /* of each severity */
+	uint32_t n_of[FINDING_ERROR + 1];       /* of each severity */
 	uint32_t n_left_out[FINDING_ERROR + 1]; /* more of the same */
 	bool no_memory;
 	/* A look so far apart from the first would tell more; 0: no. */
@@ -147,6 +147,12 @@ void finding_remedy(struct finding *f, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void finding_pos(struct finding *f, uint64_t pos);
 void finding_who(struct finding *f, const struct snap_ep *ep);
+
+/* Its ring, if that makes sense and its slots were read; else NULL. */
+static inline const struct snap_ring *look_ring(const struct snap_chan *c)
+{
+	return c->bad || !c->ring || !c->ring->slot ? NULL : c->ring;
+}
 
 /* "queue 'jobs'", "requests 'work'", "pipe #3": fits 256 bytes. */
 void look_name(char *buf, size_t size, const struct snap_chan *c);

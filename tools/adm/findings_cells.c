@@ -50,7 +50,7 @@ static bool pos_alive(const struct snap *s, uint64_t owner)
 	const struct snap_slot *slot;
 	const struct snap_ring *r;
 
-	if (chan >= s->n_chans || !(r = s->chan[chan].ring))
+	if (chan >= s->n_chans || !(r = look_ring(&s->chan[chan])))
 		return true; /* not read: nobody knows */
 	slot = &r->slot[pos & (r->n_slots - 1)];
 	if (slot->state == SNAP_BAD || slot->seq >> 16 == pos)
@@ -140,8 +140,8 @@ static void find_empty_messages(const struct look *l)
 		const struct snap_chan *c = &l->now->chan[i];
 		const struct snap_chan *was = look_was(l, c);
 
-		if (!was || c->kind != BUS_CHAN_QUEUE || !c->ring ||
-		    !was->ring || was->ring->n_slots != c->ring->n_slots)
+		if (!was || c->kind != BUS_CHAN_QUEUE || !look_ring(c) ||
+		    !look_ring(was) || was->ring->n_slots != c->ring->n_slots)
 			continue;
 		for (uint32_t k = 0; k < c->ring->n_slots; k++) {
 			const struct snap_slot *s = &c->ring->slot[k];

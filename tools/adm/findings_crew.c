@@ -246,8 +246,9 @@ void find_crews(const struct look *l)
 		struct team t = { .l = l, .c = &l->now->chan[i] };
 		const struct snap_chan *was = look_was(l, t.c);
 
-		if (!was || t.c->kind != BUS_CHAN_REQUEST || !t.c->ring ||
-		    !was->ring || t.c->bad || was->bad ||
+		if (!was || t.c->kind != BUS_CHAN_REQUEST || !look_ring(t.c) ||
+		    !look_ring(was) ||
+		    was->ring->n_slots != t.c->ring->n_slots ||
 		    t.c->ring->coord_life != was->ring->coord_life)
 			continue;
 		t.ring = t.c->ring;

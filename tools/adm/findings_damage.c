@@ -250,7 +250,7 @@ void find_damage(const struct look *l)
 				     "%s", c->bad);
 		else if (c->bad && was->bad)
 			damage(l, c, c->bad);
-		if (c->ring && was->ring) {
+		if (look_ring(c) && look_ring(was)) {
 			find_order(l, c, was->ring);
 			find_bad_slots(l, c, was->ring);
 		}

@@ -186,7 +186,7 @@ static void list_holdings(const struct look *l, uint32_t id, struct list *to)
 
 		if (!old)
 			continue;
-		if (c->ring && old->ring &&
+		if (look_ring(c) && look_ring(old) &&
 		    c->ring->n_slots == old->ring->n_slots)
 			add_ring(to, c, old, id);
 		if (c->pipe && old->pipe)
@@ -382,7 +382,7 @@ static uint64_t unread(const struct snap *s)
 	for (uint32_t i = 0; i < s->n_chans; i++) {
 		const struct snap_chan *c = &s->chan[i];
 
-		if (c->ring && c->kind == BUS_CHAN_QUEUE)
+		if (look_ring(c) && c->kind == BUS_CHAN_QUEUE)
 			n += snap_waiting(c->ring) + snap_held(c->ring);
 		for (uint32_t d = 0; c->pipe && d < c->pipe->n_dirs; d++)
 			n += c->pipe->dir[d].n_records;

@@ -378,7 +378,7 @@ void find_rings(const struct look *l)
 		struct pair p = { .l = l, .c = &l->now->chan[i] };
 		const struct snap_chan *was = look_was(l, p.c);
 
-		if (!was || p.c->bad || was->bad || !p.c->ring || !was->ring ||
+		if (!was || !look_ring(p.c) || !look_ring(was) ||
 		    p.c->kind == BUS_CHAN_IDLE ||
 		    was->ring->n_slots != p.c->ring->n_slots)
 			continue;
