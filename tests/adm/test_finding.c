@@ -329,6 +329,20 @@ Test(finding, a_full_queue_whose_last_reader_is_dead_is_a_warning)
 	bus_close(other);
 }
 
+Test(finding, a_full_queue_whose_last_reader_is_stopped_is_a_warning)
+{
+	struct bus_queue *q = queue_with(4, 0);
+
+	t_get_u64(q);
+	cr_assert_eq(t_put_u64(q, 9, 0), 0);
+	look_twice();
+	both_states(1, PROCESS_STOPPED);
+	compare(1000);
+	cr_assert(says("full", FINDING_WARNING));
+	cr_assert_eq(get("full")->ep, 1);
+	cr_assert_not_null(strstr(get("full")->remedy, "kill -CONT"));
+}
+
 Test(finding, messages_all_held_are_a_note_that_names_who_has_most)
 {
 	struct bus_queue *q = queue_with(4, 0);
@@ -1151,6 +1165,39 @@ Test(finding, a_process_that_is_stopped_with_a_message_is_found)
 		0);
 	cr_assert(says("stopped", FINDING_WARNING));
 	cr_assert_eq(get("stopped")->pid, child);
+	t_kill(child);
+}
+
+static int become_another(void *arg)
+{
+	struct bus_msg msg;
+
+	T_CHECK(bus_queue_peek(arg, &msg, T_LONG) == 0);
+	execlp("sleep", "sleep", "1000", (char *)NULL);
+	return T_SKIP;
+}
+
+static bool is_another(void *arg)
+{
+	adm_snap();
+	for (uint32_t id = 1; id < snap.n_eps; id++)
+		if (snap.ep[id].pid == (uint32_t) * (pid_t *)arg)
+			return !strncmp(snap.ep[id].proc.command, "sleep", 5);
+	return false;
+}
+
+Test(finding, an_endpoint_that_called_exec_is_found)
+{
+	struct bus_queue *q = queue_with(1, 0);
+	pid_t child = t_fork(become_another, q);
+
+	cr_assert(t_eventually(is_another, &child, 20000));
+	cr_assert_eq(
+		findings_of(&view, 10 * SB_NS_PER_MS, FINDING_LONG_NS, &found),
+		0);
+	cr_assert(says("exec", FINDING_WARNING));
+	cr_assert_eq(get("exec")->pid, child);
+	cr_assert_not_null(strstr(get("exec")->what, "position 0 of queue"));
 	t_kill(child);
 }
 

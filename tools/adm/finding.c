@@ -243,6 +243,7 @@ int findings_compare(const struct snap *was, const struct snap *now,
 	find_crews(&l);
 	find_pipes(&l);
 	find_cells(&l);
+	find_exec(&l);
 	findings_sort(f);
 	return f->no_memory ? -ENOMEM : 0;
 }

@@ -162,6 +162,11 @@ bool look_stopped(const struct look *l, uint32_t id); /* by a signal */
 bool look_dead(const struct look *l, uint32_t id);    /* or said to be */
 bool look_asleep(const struct look *l, uint32_t id);  /* and not stopped */
 
+/* All that @id has and others may have to wait for, in words; or "". */
+#define FINDING_HAS_BYTES (FINDING_TEXT_BYTES - 128)
+void look_holdings(const struct look *l, uint32_t id,
+		   char has[FINDING_HAS_BYTES]);
+
 /* How many there are who are attached and not known to be dead. */
 uint32_t look_living(const struct look *l);
 
@@ -182,6 +187,7 @@ void find_rings(const struct look *l);   /* findings_ring.c */
 void find_crews(const struct look *l);   /* findings_crew.c */
 void find_pipes(const struct look *l);   /* findings_pipe.c */
 void find_cells(const struct look *l);   /* findings_cells.c */
+void find_exec(const struct look *l);    /* findings_exec.c */
 void find_creator(const struct look *l); /* findings_ends.c */
 
 #endif

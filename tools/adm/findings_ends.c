@@ -21,7 +21,7 @@
 
 /* A list of half sentences. */
 struct list {
-	char text[FINDING_TEXT_BYTES - 128];
+	char text[FINDING_HAS_BYTES];
 	size_t n;
 };
 
@@ -173,7 +173,6 @@ static uint32_t cells_of(const struct look *l, uint32_t id)
 	return n;
 }
 
-/* All that others may have to wait for. */
 static void list_holdings(const struct look *l, uint32_t id, struct list *to)
 {
 	const struct snap_ep *ep = &l->now->ep[id], *was = &l->was->ep[id];
@@ -198,6 +197,15 @@ static void list_holdings(const struct look *l, uint32_t id, struct list *to)
 		add(to, "is adding a channel, so that nobody else can");
 	if (ep->recovering && ep->recovering == was->recovering)
 		add(to, "is recovering endpoint %u", ep->recovering);
+}
+
+void look_holdings(const struct look *l, uint32_t id,
+		   char has[FINDING_HAS_BYTES])
+{
+	struct list list;
+
+	list_holdings(l, id, &list);
+	memcpy(has, list.text, FINDING_HAS_BYTES);
 }
 
 /* --------------------------------------------------------------- stopped -- */

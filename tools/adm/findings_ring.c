@@ -166,7 +166,8 @@ static void find_asleep_at_end(const struct pair *p)
 
 /* -------------------------------------------------------- who is missing -- */
 
-/* The endpoint that took last, if the one of that id may still be it. */
+/* The endpoint that took last, if the one of that id may still be it; one that
+ * is stopped only if there is no other. */
 static const struct snap_ep *last_reader(const struct pair *p)
 {
 	const struct snap_ring *r = p->now;
@@ -180,6 +181,8 @@ static const struct snap_ep *last_reader(const struct pair *p)
 
 		if (!SB_OWNER(own) || !e || process_is_dead(&e->proc))
 			continue;
+		if (process_is_stopped(&e->proc))
+			age |= UINT64_C(1) << 63;
 		if (!ep || age < best) {
 			ep = e;
 			best = age;
@@ -204,12 +207,18 @@ static void say_full(const struct pair *p, enum finding_severity severity,
 			 process_word(reader->proc.state));
 	finding_what(f, "it is full with %u %s that nobody takes%s%s", n,
 		     messages(p->c, n), more, last);
-	if (reader) {
+	if (reader)
 		finding_who(f, reader);
+	if (severity == FINDING_NOTE && !p->l->single)
 		return;
-	}
-	finding_remedy(f, "start a reader; or 'busadm get' takes them out, "
-			  "'busadm close' ends its writers");
+	if (reader && process_is_stopped(&reader->proc))
+		finding_remedy(f,
+			       "kill -CONT %u lets it go on; or start "
+			       "another reader",
+			       reader->pid);
+	else
+		finding_remedy(f, "start a reader; or 'busadm get' takes them "
+				  "out, 'busadm close' ends its writers");
 }
 
 static void find_full(const struct pair *p)
@@ -223,9 +232,10 @@ static void find_full(const struct pair *p)
 	    !look_lasted(p->l, FINDING_ASLEEP_NS, &severity))
 		return;
 	reader = last_reader(p);
-	/* Who is busy with the last one will come back for more; who is
-	 * stopped has a finding of his own. */
-	say_full(p, reader ? FINDING_NOTE : severity, reader);
+	/* Who is busy with the last one will come back for more. */
+	if (reader && !process_is_stopped(&reader->proc))
+		severity = FINDING_NOTE;
+	say_full(p, severity, reader);
 }
 
 /* All slots are in hands: of whom most? */
