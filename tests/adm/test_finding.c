@@ -1042,7 +1042,8 @@ Test(finding, a_worker_that_is_long_at_a_task_is_found)
 	since(was.taken_ns - 61 * SB_NS_PER_S);
 	compare(200);
 	cr_assert(says("long-task", FINDING_WARNING));
-	cr_assert_eq(get("long-task")->pid, crew_of(&now)->place[0].pid);
+	cr_assert_eq((uint32_t)get("long-task")->pid,
+		     crew_of(&now)->place[0].pid);
 	/* Another task, which began meanwhile. */
 	crew_of(&now)->place[0].task++;
 	compare(200);

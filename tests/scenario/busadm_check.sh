@@ -64,15 +64,11 @@ test_stopped_with_a_message()
 	expect 1 check --format json $bus
 	finds_by stopped warning "$(who holder)"
 	json_is '.schema == 1 and (.buses | length) == 1'
-	expect 1 check $bus
+	# What stands in info is the same.
+	expect 0 info $bus
 	out_has "it holds the message at position 0 of queue 'orders'"
 	out_has "who:    endpoint"
 	out_has "kill -CONT $(who holder)"
-	# What stands in info is the same.
-	expect 0 info $bus
-	out_has "kill -CONT $(who holder)"
-	expect 0 info --format json $bus
-	json_is 'any(.findings[]; .rule == "stopped")'
 	kill -CONT "$(who holder)"
 	expect 1 check --format json $bus
 	json_is 'all(.buses[0].findings[]; .rule != "stopped")'
@@ -86,6 +82,8 @@ test_stopped_with_nothing()
 	stop "$(who reader)"
 	expect 1 check --format json $bus
 	finds_by stopped note "$(who reader)"
+	expect 1 check --quiet $bus
+	out_lacks "note: "
 	kill -CONT "$(who reader)"
 	end_stage
 }
@@ -97,9 +95,6 @@ test_full_and_nobody_reads()
 	out_has "queue 'full': it is full with 4 messages that nobody takes"
 	out_has "1 writer is asleep for room"
 	out_has "remedy: start a reader"
-	json_before=$(wc -c <out)
-	expect 1 check --quiet $bus
-	test "$(wc -c <out)" -le "$json_before" || fail "quiet says more"
 	end_stage
 }
 
@@ -107,9 +102,8 @@ test_coordinator_stopped()
 {
 	stage $bus
 	stop "$(who stage)"
-	expect 1 check --format json $bus
-	finds_by stopped warning "$(who stage)"
 	expect 1 check $bus
+	out_has "pid $(who stage) ("
 	out_has "of requests 'sums' to collect"
 	out_has "ends it, with its workers"
 	kill -CONT "$(who stage)"
@@ -119,8 +113,6 @@ test_coordinator_stopped()
 test_task_that_takes_long()
 {
 	stage $bus
-	expect 1 check --format json $bus
-	json_is 'all(.buses[0].findings[]; .rule != "long-task")'
 	expect 1 check --format json --long 0.01 $bus
 	json_is '[.buses[0].findings[] | select(.rule == "long-task" and
 		.severity == "warning" and .where == "pool '\''work'\''")] |
