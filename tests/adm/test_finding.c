@@ -13,7 +13,7 @@
 
 #include "bus/pipe_side.h"
 #include "tests/adm/t_adm.h"
-#include "tools/adm/finding.h"
+#include "tools/adm/finding_show.h"
 
 static struct snap was, now;
 static struct findings found;

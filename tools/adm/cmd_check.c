@@ -9,7 +9,7 @@
 
 #include "tools/adm/args.h"
 #include "tools/adm/find.h"
-#include "tools/adm/finding.h"
+#include "tools/adm/finding_show.h"
 #include "tools/adm/seconds.h"
 #include "tools/adm/text.h"
 #include "tools/colour.h"

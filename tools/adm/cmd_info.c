@@ -9,7 +9,7 @@
 
 #include "lib/proc.h"
 #include "tools/adm/args.h"
-#include "tools/adm/finding.h"
+#include "tools/adm/finding_show.h"
 #include "tools/adm/show.h"
 #include "tools/adm/text.h"
 #include "tools/colour.h"

@@ -28,9 +28,6 @@
 #ifndef ADM_FINDING_H
 #define ADM_FINDING_H
 
-#include <jansson.h>
-#include <stdio.h>
-
 #include "tools/adm/view.h"
 
 /* Two snaps are compared that are so far apart; unless something needs longer,
@@ -97,13 +94,6 @@ int findings_compare(const struct snap *was, const struct snap *now,
 /* Worst first. */
 void findings_sort(struct findings *f);
 void findings_free(struct findings *f);
-
-/* One paragraph each, indented by @indent blanks.  @colour: for a terminal. */
-void findings_print(const struct findings *f, FILE *to, int indent,
-		    bool colour);
-
-/* An array of objects, or NULL. */
-json_t *findings_json(const struct findings *f);
 
 const char *finding_word(enum finding_severity severity);
 

@@ -62,21 +62,6 @@ char *text_name(char *buf, size_t size, const char *name)
 	return text_escape(buf, size, name, strlen(name));
 }
 
-json_t *text_json(const void *bytes, size_t n)
-{
-	json_t *s = json_stringn(bytes, n);
-	char *buf;
-
-	if (s)
-		return s;
-	buf = malloc(4 * n + 1);
-	if (!buf)
-		return NULL;
-	s = json_string(text_escape(buf, 4 * n + 1, bytes, n));
-	free(buf);
-	return s;
-}
-
 char *text_span(char *buf, size_t size, uint64_t ns)
 {
 	uint64_t s = ns / 1000000000u;
@@ -112,14 +97,4 @@ char *text_bytes(char *buf, size_t size, uint64_t bytes)
 	else
 		units_bytes(buf, size, (double)bytes);
 	return buf;
-}
-
-void text_print_json(json_t *object)
-{
-	if (!object ||
-	    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII))
-		fputs("busadm: out of memory\n", stderr);
-	else
-		putchar('\n');
-	json_decref(object);
 }
