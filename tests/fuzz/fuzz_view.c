@@ -2,8 +2,8 @@
  * fuzz_view.c - what busadm sees in a bus that anybody may have written
  *
  * The bytes of a good bus, some of them changed, the header's checksum right
- * or not, the file too short or too long: a snap is taken of it, and every message
- * read that is said to be there.
+ * or not, the file too short or too long: a snap is taken of it, every message
+ * read that is said to be there, and what busadm check says of it.
  */
 #include "config.h"
 
@@ -11,6 +11,9 @@
 
 #include "tests/fuzz/fuzz_bus.h"
 #include "tools/adm/find.h"
+#ifdef FUZZ_FINDINGS
+#include "tools/adm/finding.h"
+#endif
 #include "tools/adm/view.h"
 #include "tools/io.h"
 
@@ -164,6 +167,35 @@ static void look(const struct snap *s)
 	}
 }
 
+#ifdef FUZZ_FINDINGS
+const char *process_word(enum process_state state)
+{
+	(void)state;
+	return "";
+}
+
+/* What busadm check says of it, as a copy, and of it after the good one. */
+static void judge(const struct snap *s)
+{
+	static struct findings found;
+	static struct snap later;
+
+	FUZZ_CHECK(!findings_compare(s, s, FINDING_LONG_NS, &found));
+	for (uint32_t i = 0; i < found.n; i++)
+		FUZZ_CHECK(found.at[i].rule && *found.at[i].what);
+	findings_free(&found);
+	later = *s;
+	later.taken_ns = s->taken_ns + FINDING_LONGEST_NS;
+	FUZZ_CHECK(!findings_compare(s, &later, 1, &found));
+	findings_free(&found);
+}
+#else
+static void judge(const struct snap *s)
+{
+	(void)s;
+}
+#endif
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = { data, data + size };
@@ -192,6 +224,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(!view_open(&v, "./fuzz", why));
 	if (view_readable(&v) && !snap_take(&v, true, &s)) {
 		look(&s);
+		judge(&s);
 		snap_free(&s);
 	}
 	view_close(&v);

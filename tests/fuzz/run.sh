@@ -82,7 +82,7 @@ fi
 # What a target does not call is not in it: libFuzzer looks at the counters of
 # all that is there after each run.
 rm -f library.a
-ar cr library.a bus_*.o lib_*.o tools_adm_*.o tests_fuzz_fuzz_bus.c.o tests_fuzz_world.c.o ||
+ar cr library.a bus_*.o lib_*.o tools_*.o tests_fuzz_fuzz_bus.c.o tests_fuzz_world.c.o ||
 	exit 1
 for t in attach blob recv ring spsc view; do
 	echo "$t"
