@@ -1102,7 +1102,7 @@ Test(finding, json_tells_all_of_it)
 	cr_assert_str_eq(json_string_value(json_object_get(one, "rule")),
 			 "full");
 	cr_assert_eq(json_integer_value(json_object_get(one, "channel")), 0);
-	cr_assert(json_is_null(json_object_get(one, "pid")));
+	cr_assert_null(json_object_get(one, "pid"));
 	json_decref(shown);
 }
 

@@ -239,7 +239,7 @@ test_stats()
 	json_is '.schema == 1 and .buses[0].waiting == 12 and
 		any(.buses[0].channels[]; .name == "full" and .free == 0) and
 		.buses[0].pools[0].submitted == 3 and
-		(.buses[0].attached | length) == 8'
+		(.buses[0].endpoints | length) == 8'
 	expect 0 stats --interval 0.1 --count 2 --format json $bus
 	test "$(wc -l <out)" -eq 2 || fail "not two lines"
 	json_is '.buses[0].put_per_s == 0 and .buses[0].channels[0].put_per_s == 0'

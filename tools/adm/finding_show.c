@@ -63,27 +63,34 @@ void findings_print(const struct findings *f, FILE *to, int indent, bool colour)
 				text_s(f->n_left_out[i]));
 }
 
-static json_t *optional(const char *text)
+static void set_text(json_t *o, const char *key, const char *text)
 {
-	return *text ? json_string(text) : json_null();
+	if (*text)
+		json_object_set_new(o, key, json_string(text));
 }
 
-static json_t *number_or_null(bool there, uint64_t n)
+static void set_number(json_t *o, const char *key, bool there, uint64_t n)
 {
-	return there ? json_integer((json_int_t)n) : json_null();
+	if (there)
+		json_object_set_new(o, key, json_integer((json_int_t)n));
 }
 
+/* Positions have 48 bits. */
 static json_t *one_json(const struct finding *f)
 {
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}",
-			 "severity", finding_word(f->severity), "rule", f->rule,
-			 "where", optional(f->where), "channel",
-			 number_or_null(f->chan >= 0, (uint64_t)f->chan),
-			 "position", number_or_null(f->has_pos, f->pos),
-			 "endpoint", number_or_null(f->ep, f->ep), "pid",
-			 number_or_null(f->pid, (uint64_t)f->pid), "command",
-			 optional(f->command), "what", f->what, "remedy",
-			 optional(f->remedy));
+	json_t *o = json_object();
+
+	set_text(o, "severity", finding_word(f->severity));
+	set_text(o, "rule", f->rule);
+	set_text(o, "where", f->where);
+	set_number(o, "channel", f->chan >= 0, (uint64_t)f->chan);
+	set_number(o, "position", f->has_pos, f->pos);
+	set_number(o, "endpoint", f->ep, f->ep);
+	set_number(o, "pid", f->pid, (uint64_t)f->pid);
+	set_text(o, "command", f->command);
+	set_text(o, "what", f->what);
+	set_text(o, "remedy", f->remedy);
+	return o;
 }
 
 json_t *findings_json(const struct findings *f)

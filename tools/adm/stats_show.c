@@ -10,6 +10,7 @@
 
 #include "tools/adm/counts.h"
 #include "tools/adm/grid.h"
+#include "tools/adm/show.h"
 #include "tools/adm/stats_show.h"
 #include "tools/adm/text.h"
 #include "tools/units.h"
@@ -230,11 +231,6 @@ void stats_show_rates(const char *name, const struct snap *was,
 
 /* ------------------------------------------------------------------ JSON -- */
 
-static void set(json_t *o, const char *key, uint64_t n)
-{
-	json_object_set_new(o, key, json_integer((json_int_t)n));
-}
-
 static void set_rate(json_t *o, const char *key, double rate)
 {
 	json_object_set_new(o, key,
@@ -249,20 +245,20 @@ static json_t *chan_json(const struct snap *was, const struct snap *now,
 	struct rates r;
 
 	counts_of_chan(c, &n);
-	set(o, "index", c->idx);
+	show_json_number(o, "channel", c->idx);
 	json_object_set_new(o, "name", text_json(c->name, strlen(c->name)));
-	json_object_set_new(o, "kind", json_string(counts_kind(c)));
-	set(o, "put", n.n_put);
-	set(o, "got", n.n_got);
-	set(o, "waiting", n.n_waiting);
+	json_object_set_new(o, "kind", json_string(snap_kind_word(c->kind)));
+	show_json_number(o, "put", n.n_put);
+	show_json_number(o, "got", n.n_got);
+	show_json_number(o, "waiting", n.n_waiting);
 	if (c->ring) {
-		set(o, "held", n.n_held);
-		set(o, "free", n.n_free);
-		set(o, "slots", n.n_slots);
+		show_json_number(o, "held", n.n_held);
+		show_json_number(o, "free", n.n_free);
+		show_json_number(o, "slots", n.n_slots);
 		json_object_set_new(o, "closed", json_boolean(c->ring->closed));
 	}
-	set(o, "readers_asleep", n.n_rx);
-	set(o, "writers_asleep", n.n_tx);
+	show_json_number(o, "readers_asleep", n.n_rx);
+	show_json_number(o, "writers_asleep", n.n_tx);
 	if (was) {
 		rates_of_chan(was, now, c->idx, &r);
 		set_rate(o, "put_per_s", r.put);
@@ -278,17 +274,17 @@ static json_t *pool_json(const struct snap_chan *c)
 	uint32_t n_busy;
 
 	json_object_set_new(o, "name", text_json(c->name, strlen(c->name)));
-	set(o, "channel", c->idx);
-	set(o, "submitted", w->n_submitted);
-	set(o, "ok", w->n_ok);
-	set(o, "failed", w->n_failed);
-	set(o, "dead", w->n_dead);
-	set(o, "canceled", w->n_canceled);
-	set(o, "timed_out", w->n_timed_out);
-	set(o, "workers", counts_workers(w, &n_busy));
-	set(o, "busy", n_busy);
-	set(o, "replaced", w->n_respawns);
-	set(o, "deaths", w->n_deaths);
+	show_json_number(o, "channel", c->idx);
+	show_json_number(o, "submitted", w->n_submitted);
+	show_json_number(o, "ok", w->n_ok);
+	show_json_number(o, "failed", w->n_failed);
+	show_json_number(o, "dead", w->n_dead);
+	show_json_number(o, "canceled", w->n_canceled);
+	show_json_number(o, "timed_out", w->n_timed_out);
+	show_json_number(o, "workers", counts_workers(w, &n_busy));
+	show_json_number(o, "busy", n_busy);
+	show_json_number(o, "respawns", w->n_respawns);
+	show_json_number(o, "deaths", w->n_deaths);
 	return o;
 }
 
@@ -298,17 +294,17 @@ static json_t *ep_json(const struct snap *was, const struct snap *now,
 	json_t *o = json_object();
 	struct rates r;
 
-	set(o, "endpoint", ep->id);
-	set(o, "pid", ep->pid);
+	show_json_number(o, "id", ep->id);
+	show_json_number(o, "pid", ep->pid);
 	json_object_set_new(
 		o, "command",
 		text_json(ep->proc.command, strlen(ep->proc.command)));
-	set(o, "put", ep->n_put);
-	set(o, "got", ep->n_got);
-	set(o, "parks", ep->n_parks);
-	set(o, "yields", ep->n_yields);
-	set(o, "deaths", ep->n_deaths);
-	set(o, "redelivered", ep->n_redelivered);
+	show_json_number(o, "put", ep->n_put);
+	show_json_number(o, "got", ep->n_got);
+	show_json_number(o, "parks", ep->n_parks);
+	show_json_number(o, "yields", ep->n_yields);
+	show_json_number(o, "deaths", ep->n_deaths);
+	show_json_number(o, "redelivered", ep->n_redelivered);
 	if (was) {
 		rates_of_ep(was, now, ep->id, &r);
 		set_rate(o, "put_per_s", r.put);
@@ -326,21 +322,20 @@ static void add_totals(json_t *o, const struct snap *was,
 	struct rates r;
 
 	counts_of_bus(now, &n);
-	set(o, "endpoints", now->n_attached);
-	set(o, "put", n.n_put);
-	set(o, "got", n.n_got);
-	set(o, "waiting", n.n_waiting);
-	set(o, "held", n.n_held);
-	set(o, "parks", n.n_parks);
-	set(o, "yields", n.n_yields);
-	set(o, "deaths", n.n_deaths);
-	set(o, "redelivered", n.n_redelivered);
-	set(o, "given_up", n.n_quarantined);
-	set(o, "rejected", n.n_rejected);
+	show_json_number(o, "put", n.n_put);
+	show_json_number(o, "got", n.n_got);
+	show_json_number(o, "waiting", n.n_waiting);
+	show_json_number(o, "held", n.n_held);
+	show_json_number(o, "parks", n.n_parks);
+	show_json_number(o, "yields", n.n_yields);
+	show_json_number(o, "deaths", n.n_deaths);
+	show_json_number(o, "redelivered", n.n_redelivered);
+	show_json_number(o, "quarantined", n.n_quarantined);
+	show_json_number(o, "rejected", n.n_rejected);
 	if (now->view->used_bytes != UINT64_MAX)
-		set(o, "used_bytes", now->view->used_bytes);
-	set(o, "large_bytes", now->cells.bytes);
-	set(o, "large_used_bytes", now->cells.used_bytes);
+		show_json_number(o, "used_bytes", now->view->used_bytes);
+	show_json_number(o, "cell_bytes", now->cells.bytes);
+	show_json_number(o, "used_cell_bytes", now->cells.used_bytes);
 	if (was) {
 		rates_of_bus(was, now, &r);
 		set_rate(o, "put_per_s", r.put);
@@ -371,6 +366,6 @@ json_t *stats_json(const char *name, const struct snap *was,
 					      ep_json(was, now, &now->ep[id]));
 	json_object_set_new(o, "channels", chans);
 	json_object_set_new(o, "pools", pools);
-	json_object_set_new(o, "attached", eps);
+	json_object_set_new(o, "endpoints", eps);
 	return o;
 }
