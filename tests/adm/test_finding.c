@@ -797,7 +797,7 @@ Test(finding, a_side_that_went_to_a_dead_process_is_a_note)
 		struct snap_side *s = &pipe_of(i ? &now : &was)->side[0];
 
 		s->state = BUS_SIDE_RESERVED;
-		s->pid = (uint32_t)child;
+		s->pid = s->word_pid = (uint32_t)child;
 		s->ep = 0;
 	}
 	compare(1000);

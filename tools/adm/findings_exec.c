@@ -56,9 +56,8 @@ static bool is_still(const struct view *v, const struct snap_ep *ep)
 		      &word, sizeof(word)) ||
 	    word != ep->word)
 		return false;
-	process_read(&p, ep->proc.pid, ep->start_time);
-	return p.state != PROCESS_UNKNOWN && !process_is_dead(&p) &&
-	       p.start_time == ep->proc.start_time;
+	process_read(&p, ep->proc.pid, ep->proc.start_time);
+	return p.state != PROCESS_UNKNOWN && !process_is_dead(&p);
 }
 
 static void say_exec(const struct look *l, const struct snap_ep *ep)

@@ -112,7 +112,7 @@ static void find_dead_heir(const struct look *l, const struct snap_chan *c,
 	    !l->now->view->has_processes || !peer ||
 	    process_is_dead(&peer->proc))
 		return;
-	process_read(&p, (pid_t)now->pid, now->start_time);
+	snap_process(l->now, &p, now->word_pid, now->start_time);
 	if (!process_is_dead(&p) ||
 	    !look_lasted(l, FINDING_LONGEST_NS, &severity))
 		return;
