@@ -64,7 +64,7 @@ static uint64_t below(uint64_t n)
 	return next_random() % n;
 }
 
-/* ---------------------------------------------------------------- changes -- */
+/* ------------------------------------------------------------- changes -- */
 
 /* Parts of the segment, from each of which as much is changed as from the
  * others: most of the bytes are in the slots of messages. */
@@ -179,7 +179,7 @@ static void spoil(const char *path)
 	close(fd);
 }
 
-/* ------------------------------------------------------------------- look -- */
+/* ---------------------------------------------------------------- look -- */
 
 /* The live screen, of whatever size. */
 static int look_top(int argc, char **argv)
@@ -261,7 +261,7 @@ static bool is_text(FILE *f)
 	return true;
 }
 
-/* ------------------------------------------------------------------ seeds -- */
+/* --------------------------------------------------------------- seeds -- */
 
 /* As far as there is something in it. */
 static void copy_file(const char *path)

@@ -33,7 +33,7 @@ static void teardown(void)
 
 TestSuite(finding, .init = setup, .fini = teardown, .timeout = 200.0);
 
-/* -------------------------------------------------------------- the stage -- */
+/* ----------------------------------------------------------- the stage -- */
 
 /* Two looks at the bus as it is; everybody is asleep, as far as is known. */
 static void look_twice(void)
@@ -287,7 +287,7 @@ Test(finding, a_reader_asleep_at_the_end_is_found)
 	cr_assert(says("asleep-reader", FINDING_WARNING));
 }
 
-/* ------------------------------------------------------------- who is missing */
+/* --------------------------------------------------------- who is missing */
 
 Test(finding, a_full_queue_that_nobody_reads_is_found)
 {
@@ -367,7 +367,7 @@ Test(finding, what_a_closed_queue_still_has_is_a_note)
 	cr_assert_not_null(get("left-over"));
 }
 
-/* ---------------------------------------------------------- who is in the way */
+/* ------------------------------------------------------ who is in the way */
 
 Test(finding, a_loan_that_keeps_back_a_strict_queue_is_found)
 {
@@ -770,6 +770,23 @@ Test(finding, a_full_pipe_whose_reader_does_something_else_is_a_note)
 	compare(1000);
 	expect_well();
 	cr_assert_eq(get("full")->ep, 1);
+}
+
+Test(finding, a_full_pipe_that_nobody_has_opened_is_a_warning)
+{
+	pipe_with_a_record();
+	for (int i = 0; i < 2; i++) {
+		struct snap_pipe *p = pipe_of(i ? &now : &was);
+
+		p->dir[0].full = true;
+		p->side[1].state = BUS_SIDE_NEVER;
+		p->side[1].ep = 0;
+		set_bit(&p->dir[0].tx, 1);
+	}
+	compare(200);
+	expect_well();
+	compare(1000);
+	cr_assert(says("full", FINDING_WARNING));
 }
 
 Test(finding, a_stopped_peer_for_whom_a_pipe_waits_is_a_warning)

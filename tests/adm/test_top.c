@@ -215,7 +215,7 @@ Test(top, names_have_nothing_that_a_terminal_obeys)
 	cr_assert_geq(line_of("\\x1b[2J"), 0);
 }
 
-/* ------------------------------------------------------------------ over time */
+/* -------------------------------------------------------------- over time */
 
 Test(top, a_bus_that_vanishes_keeps_its_last_figures)
 {

@@ -126,8 +126,8 @@ const struct snap_ep *look_ep_was(const struct look *l, uint32_t id);
  * look_say - add a finding; then look_at(), look_who(), ... add to it
  *
  * Of one rule no more than a few for each channel are kept.  Never NULL: what
- * is left out goes to a place that nobody reads.  Texts that others have written
- * go into it escaped: look_name(), text.h.
+ * is left out goes to a place that nobody reads.  Texts that others have
+ * written go into it escaped: look_name(), text.h.
  */
 struct finding *look_say(const struct look *l, enum finding_severity severity,
 			 const char *rule, const struct snap_chan *c);

@@ -113,7 +113,7 @@ static void say_counts(const struct look *l, const struct count *n)
 	}
 }
 
-/* ------------------------------------------------- messages without bytes -- */
+/* ---------------------------------------------- messages without bytes -- */
 
 static void find_empty_message(const struct look *l, const struct snap_chan *c,
 			       const struct snap_slot *s)

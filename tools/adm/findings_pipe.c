@@ -66,12 +66,26 @@ static void find_asleep_reader(const struct flow *d)
 	say_asleep(d, severity, id, "asleep-reader", beside);
 }
 
+static void say_full(const struct flow *d, enum finding_severity severity,
+		     uint32_t reader)
+{
+	struct finding *f = look_say(d->l, severity, "full", d->c);
+
+	finding_what(f,
+		     "the direction from side %u is full, its writer is "
+		     "asleep, and %s has not received for a while",
+		     d->from, reader ? "this one" : "nobody");
+	if (reader)
+		finding_who(f, &d->l->now->ep[reader]);
+	else
+		finding_remedy(f, "somebody should open side %u", 1 - d->from);
+}
+
 /* Nobody reads, for whatever reason; its writer waits. */
 static void find_full(const struct flow *d)
 {
 	enum finding_severity severity = FINDING_NOTE;
 	uint32_t writer = ep_of(d, d->from), reader = ep_of(d, 1 - d->from);
-	struct finding *f;
 
 	if (!writer || !still(d) || !d->was->full || !d->now->full ||
 	    !look_both(&d->was->tx, &d->now->tx, writer))
@@ -86,15 +100,11 @@ static void find_full(const struct flow *d)
 	}
 	if (reader && look_stopped(d->l, reader))
 		return; /* that has a finding of its own */
+	if (d->pipe->side[1 - d->from].state == BUS_SIDE_NEVER)
+		severity = FINDING_WARNING;
 	if (!look_lasted(d->l, FINDING_ASLEEP_NS, &severity))
 		return;
-	f = look_say(d->l, severity, "full", d->c);
-	finding_what(f,
-		     "the direction from side %u is full, its writer is "
-		     "asleep, and %s has not received for a while",
-		     d->from, reader ? "this one" : "nobody");
-	if (reader)
-		finding_who(f, &d->l->now->ep[reader]);
+	say_full(d, severity, reader);
 }
 
 /* A process was given a side and died before it came. */

@@ -265,7 +265,7 @@ static void find_all_held(const struct pair *p)
 	finding_who(f, &p->l->now->ep[most]);
 }
 
-/* ------------------------------------------------------ who is in the way -- */
+/* --------------------------------------------------- who is in the way -- */
 
 static bool is_written(const struct snap_slot *s)
 {

@@ -664,7 +664,7 @@ static void paint_help(struct top_screen *s)
 		"up, down      scroll it; page up, page down, home",
 		"h             this help",
 		"",
-		"HOLDS         messages that the endpoint has and has not finished",
+		"HOLDS         messages that the endpoint has not finished",
 		"PARKS/S       how often it went to sleep",
 		"CPU           of one processor; all threads of the process",
 	};

@@ -51,7 +51,7 @@ void top_sort(struct top_table *t, unsigned column, bool reverse);
 /* One row, or the heads (-1), cut at @width. */
 void top_line(const struct top_table *t, long row, char *buf, int width);
 
-/* --------------------------------------------------------------- a screen -- */
+/* ------------------------------------------------------------ a screen -- */
 
 /* How the operator wants it. */
 struct top_want {

@@ -75,7 +75,7 @@ static void open_again(struct watch_bus *b)
 	set_state(b, view_readable(&v) ? WATCH_OPEN : WATCH_UNREADABLE);
 }
 
-/* ---------------------------------------------------------------- looking -- */
+/* ------------------------------------------------------------- looking -- */
 
 static void find(struct watch_bus *b)
 {
