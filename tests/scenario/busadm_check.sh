@@ -215,6 +215,8 @@ test_no_alarm_under_load()
 	no_alarm pipe-farm --count 100000000 --workers 4
 	no_alarm pool-map --count 100000000 --workers 16
 	no_alarm pool-queue --count 100000000 --workers 4
+	no_alarm pool-map --count 100000000 --workers 4 --stuck 1000 \
+		--deadline 100 --keep-going
 }
 
 test_no_alarm_while_workers_are_killed()

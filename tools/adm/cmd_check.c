@@ -30,8 +30,17 @@ static const char help[] =
 	"Exit status: 0 nothing is wrong, 1 warnings or errors, 2 wrong "
 	"options.\n";
 
+/* A bus between the looks. */
+struct subject {
+	const char *arg;
+	struct view v;
+	struct snap was;
+	bool is_open;
+};
+
 struct check {
 	struct args args;
+	bool listed; /* found, and not asked for */
 	uint64_t apart_ns, long_ns;
 	bool quiet;
 	json_t *buses; /* JSON */
@@ -123,57 +132,99 @@ static void add_json(struct check *c, const char *name,
 
 /* ----------------------------------------------------------------- a bus -- */
 
-static int fail(struct check *c, const char *why)
+static void fail(struct check *c, const char *why)
 {
 	c->bad = true;
-	return adm_error("%s", why);
+	adm_error("%s", why);
 }
 
-/* @listed: it was found, and may be gone by now. */
-static void check_one(struct check *c, const char *arg, bool listed)
+static void cannot_read(struct check *c, const char *arg, int err)
+{
+	char name[256];
+
+	c->bad = true;
+	adm_error("cannot read '%s': %s", text_name(name, sizeof(name), arg),
+		  strerror(-err));
+}
+
+/* Begin to look at @arg. */
+static void begin(struct check *c, struct subject *s, const char *arg)
 {
 	char why[VIEW_WHY_BYTES];
-	struct findings f;
-	struct view v;
-	int ret = view_open(&v, arg, why);
+	int ret = view_open(&s->v, arg, why);
 
+	s->arg = arg;
 	if (ret) {
-		if (!listed || (ret != -ENOENT && ret != -ESRCH))
+		/* One that was found may be gone by now, or another's. */
+		if (!c->listed)
 			fail(c, why);
 		return;
 	}
-	ret = findings_of(&v, c->apart_ns, c->long_ns, &f);
-	if (ret && !listed) {
-		snprintf(why, sizeof(why), "cannot read '%s': %s", arg,
-			 strerror(-ret));
-		fail(c, why);
-	}
-	if (!ret) {
+	ret = findings_begin(&s->v, &s->was);
+	s->is_open = !ret;
+	if (!ret)
+		return;
+	view_close(&s->v);
+	if (!c->listed)
+		cannot_read(c, arg, ret);
+}
+
+/* Look again, and say what there is to say. */
+static void end(struct check *c, struct subject *s)
+{
+	struct findings f;
+	int ret = findings_end(&s->v, &s->was, c->apart_ns, c->long_ns, &f);
+
+	if (ret) {
+		if (!c->listed)
+			cannot_read(c, s->arg, ret);
+	} else {
 		c->n_buses++;
 		c->bad |= findings_bad(&f) > 0;
 		if (c->quiet)
 			drop_notes(&f);
 		if (c->args.json)
-			add_json(c, arg, &f);
+			add_json(c, s->arg, &f);
 		else
-			print_text(c, arg, &f, v.kind == VIEW_COPY);
+			print_text(c, s->arg, &f, s->v.kind == VIEW_COPY);
 	}
 	findings_free(&f);
-	view_close(&v);
+	view_close(&s->v);
+}
+
+static void check(struct check *c, char *const *arg, size_t n)
+{
+	struct subject *s = calloc(n + 1, sizeof(*s));
+
+	if (!s) {
+		fail(c, "out of memory");
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		begin(c, &s[i], arg[i]);
+	for (size_t i = 0; i < n; i++)
+		if (s[i].is_open)
+			end(c, &s[i]);
+	free(s);
 }
 
 static void check_all(struct check *c)
 {
 	struct find_list list;
 	int ret = find_all(&list);
+	char **arg = ret ? NULL : calloc(list.n + 1, sizeof(*arg));
 
-	if (ret) {
+	if (ret || !arg) {
 		c->bad = true;
-		adm_error("cannot look for buses: %s", strerror(-ret));
+		adm_error("cannot look for buses: %s",
+			  strerror(ret ? -ret : ENOMEM));
 		return;
 	}
+	c->listed = true;
 	for (size_t i = 0; i < list.n; i++)
-		check_one(c, list.bus[i].arg, true);
+		arg[i] = list.bus[i].arg;
+	check(c, arg, list.n);
+	free(arg);
 	find_free(&list);
 	if (!c->n_buses && !c->bad && !c->quiet && !c->args.json)
 		puts("there is no bus that you may see");
@@ -189,8 +240,8 @@ int cmd_check(int argc, char **argv)
 	c.buses = json_array();
 	if (optind == argc)
 		check_all(&c);
-	for (int i = optind; i < argc; i++)
-		check_one(&c, argv[i], false);
+	else
+		check(&c, argv + optind, (size_t)(argc - optind));
 	if (c.args.json)
 		text_print_json(json_pack("{s:i, s:o}", "schema", 1, "buses",
 					  json_incref(c.buses)));

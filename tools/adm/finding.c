@@ -260,7 +260,10 @@ static void sleep_until(uint64_t ns)
 static int unreadable(const struct view *v, struct findings *f)
 {
 	struct look l = { .found = f };
-	struct finding *one = look_say(&l, FINDING_ERROR, "no-bus", NULL);
+	bool other =
+		v->health == VIEW_OTHER_ABI || v->health == VIEW_OTHER_LAYOUT;
+	struct finding *one = look_say(
+		&l, other ? FINDING_WARNING : FINDING_ERROR, "no-bus", NULL);
 
 	finding_what(one, "%s", v->why);
 	switch (v->health) {
@@ -296,27 +299,39 @@ static int look_again(const struct view *v, const struct snap *was,
 	return ret;
 }
 
-int findings_of(const struct view *v, uint64_t apart_ns, uint64_t long_ns,
-		struct findings *f)
+int findings_begin(const struct view *v, struct snap *was)
 {
-	struct snap was;
+	*was = (struct snap){ .view = v };
+	return view_readable(v) ? snap_take(v, true, was) : 0;
+}
+
+int findings_end(const struct view *v, struct snap *was, uint64_t apart_ns,
+		 uint64_t long_ns, struct findings *f)
+{
 	int ret;
 
 	*f = (struct findings){ 0 };
 	if (!view_readable(v))
 		return unreadable(v, f);
-	ret = snap_take(v, true, &was);
-	if (ret)
-		return ret;
 	if (v->kind == VIEW_COPY) {
-		ret = findings_compare(&was, &was, long_ns, f);
+		ret = findings_compare(was, was, long_ns, f);
 	} else {
-		ret = look_again(v, &was, apart_ns, long_ns, f);
+		ret = look_again(v, was, apart_ns, long_ns, f);
 		if (!ret && f->wants_ns)
-			ret = look_again(v, &was, f->wants_ns, long_ns, f);
+			ret = look_again(v, was, f->wants_ns, long_ns, f);
 	}
-	snap_free(&was);
+	snap_free(was);
 	return ret;
+}
+
+int findings_of(const struct view *v, uint64_t apart_ns, uint64_t long_ns,
+		struct findings *f)
+{
+	struct snap was;
+	int ret = findings_begin(v, &was);
+
+	*f = (struct findings){ 0 };
+	return ret ? ret : findings_end(v, &was, apart_ns, long_ns, f);
 }
 
 const char *finding_word(enum finding_severity severity)

@@ -87,6 +87,16 @@ static inline uint32_t findings_bad(const struct findings *f)
 int findings_of(const struct view *v, uint64_t apart_ns, uint64_t long_ns,
 		struct findings *f);
 
+/*
+ * findings_begin, findings_end - the same in two halves
+ *
+ * Who has many begins with all of them, and waits only once.  After a begin
+ * that did not fail an end frees @was.
+ */
+int findings_begin(const struct view *v, struct snap *was);
+int findings_end(const struct view *v, struct snap *was, uint64_t apart_ns,
+		 uint64_t long_ns, struct findings *f);
+
 /* The same from two snaps of it; @now may be @was: a copy.  0 or -ENOMEM. */
 int findings_compare(const struct snap *was, const struct snap *now,
 		     uint64_t long_ns, struct findings *f);
