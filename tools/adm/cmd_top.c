@@ -89,8 +89,9 @@ static int say_why(int ret)
 				 "package: libncurses-dev), which top needs; "
 				 "'busadm stats --interval 1' prints rates");
 	case -ENODEV:
-		return adm_error("top does not know the terminal '%s'; set "
-				 "TERM, or see 'busadm stats --interval 1'",
+		return adm_error("top knows no terminal '%s' that has a "
+				 "screen; set TERM, or see 'busadm stats "
+				 "--interval 1'",
 				 term ? term : "");
 	default:
 		return adm_error("top: %s", strerror(-ret));

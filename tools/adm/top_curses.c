@@ -20,6 +20,8 @@
 #include "tools/adm/top.h"
 #include "tools/colour.h"
 
+#include <term.h> /* makes macros of words such as bell: last */
+
 static volatile sig_atomic_t caught;
 
 static void on_signal(int sig)
@@ -201,6 +203,18 @@ static void loop(struct top_screen *s, struct watch *w, struct top_want *want)
 	}
 }
 
+/* Is TERM known, and can it put text anywhere? */
+static bool has_screen(void)
+{
+	char *cup;
+	int err;
+
+	if (setupterm(NULL, STDOUT_FILENO, &err) != OK)
+		return false;
+	cup = tigetstr("cup");
+	return cup && cup != (char *)-1;
+}
+
 static void leave(void)
 {
 	if (stdscr && !isendwin())
@@ -223,7 +237,7 @@ int top_run(struct watch *w, struct top_want *want)
 
 	if (!s)
 		return -ENOMEM;
-	screen = newterm(NULL, stdout, stdin);
+	screen = has_screen() ? newterm(NULL, stdout, stdin) : NULL;
 	if (!screen) {
 		free(s);
 		return -ENODEV;
