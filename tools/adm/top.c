@@ -700,5 +700,5 @@ void top_paint(struct top_screen *s, int width, int height,
 	if (s->height > 4)
 		say(s, TOP_DIM,
 		    "q quit  space pause  tab table  left/right sort  r "
-		    "reverse  up/down scroll  h help");
+		    "reverse  h help");
 }
