@@ -20,9 +20,9 @@ struct adm_command {
 };
 
 int cmd_abort(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_close(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
-int cmd_check(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
 int cmd_get(int argc, char **argv);
