@@ -295,6 +295,35 @@ test_dump_goes_to_files_alone()
 	test -z "$(find . -name '.shmbus*')" || fail "half a dump is left"
 }
 
+test_dump_never_takes_the_place_of_a_bus()
+{
+	stage $bus
+	ln -s /dev/shm/shmbus.$bus link
+	for file in /dev/shm/shmbus.$bus /dev/shm/shmbus.$bus-new link; do
+		expect 1 dump $bus $file
+		err_has "'$file' is where a bus of that name is"
+	done
+	(cd /dev/shm && "$BUSADM" dump $bus shmbus.$bus) >out 2>err &&
+		fail "a dump in the place of the bus"
+	test -e /dev/shm/shmbus.$bus-new && fail "a dump that looks like a bus"
+	expect 0 list
+	row_is $bus "live $(who stage) $(row $bus | cut -d ' ' -f 4-)"
+	rm link
+	expect 0 dump $bus shmbus.$bus # anywhere else it is a name like others
+}
+
+test_dump_is_for_who_makes_it()
+{
+	test "$(id -u)" -eq 0 || return
+	stage $bus
+	echo bait >copy
+	chown 65534 copy
+	chmod 666 copy
+	expect 0 dump $bus copy
+	test "$(stat -c '%u %a' copy)" = "0 600" ||
+		fail "the dump is $(stat -c 'of %U, mode %a' copy)"
+}
+
 test_unnamed()
 {
 	stage -

@@ -19,6 +19,7 @@
 
 #include "bus/crew.h"
 #include "tools/adm/args.h"
+#include "tools/adm/find.h"
 #include "tools/adm/note.h"
 #include "tools/adm/show.h"
 #include "tools/adm/text.h"
@@ -236,7 +237,7 @@ static int copy_bus(struct dump *d)
 }
 
 /* A file that can have holes, and that only we may read: there are messages of
- * others in it. */
+ * others in it.  What it replaces may be of somebody who waits for that. */
 static int check_file(const struct newfile *f)
 {
 	struct stat st;
@@ -245,7 +246,35 @@ static int check_file(const struct newfile *f)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	return fchmod(f->fd, st.st_mode & 0600) ? -errno : 0;
+	if (fchmod(f->fd, st.st_mode & 0600))
+		return -errno;
+	if (st.st_uid != geteuid() && fchown(f->fd, geteuid(), getegid()))
+		return -errno;
+	return 0;
+}
+
+/* Would it be a bus that is called so?  A dump in its place would take the name
+ * away from those who use it; also that of a container, seen from here. */
+static bool is_name_of_bus(const char *path)
+{
+	const char *prefix = strrchr(FIND_PREFIX, '/') + 1;
+	const char *slash = strrchr(path, '/');
+	char *folder, *real = NULL;
+	size_t n, dir = strlen(FIND_DIR);
+	bool is = false;
+
+	if (strncmp(slash ? slash + 1 : path, prefix, strlen(prefix)))
+		return false;
+	folder =
+		slash ? strndup(path, (size_t)(slash + 1 - path)) : strdup(".");
+	if (folder)
+		real = realpath(folder, NULL);
+	n = real ? strlen(real) : 0;
+	if (n >= dir)
+		is = !strcmp(real + n - dir, FIND_DIR);
+	free(folder);
+	free(real);
+	return is;
 }
 
 static void report(const struct dump *d, const char *file, bool as_json)
@@ -279,6 +308,12 @@ static int dump_to(struct dump *d, const char *file, bool as_json)
 	if (ret)
 		return adm_error("cannot create '%s': %s", file,
 				 strerror(-ret));
+	if (f.path && is_name_of_bus(f.path)) {
+		newfile_drop(&f);
+		return adm_error("'%s' is where a bus of that name is or would "
+				 "be: give the dump another one",
+				 file);
+	}
 	ret = check_file(&f);
 	if (ret == -EINVAL) {
 		newfile_drop(&f);
