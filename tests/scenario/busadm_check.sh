@@ -255,6 +255,36 @@ test_stats()
 	end_stage
 }
 
+# Has process $1 the file open that the name leads to now?
+has_the_bus()
+{
+	stat -Lc %i "/proc/$1/fd"/* 2>/dev/null |
+		grep -qx "$(stat -c %i /dev/shm/shmbus.$bus)"
+}
+
+# A bus that is gone is not kept in memory by who looks at it, and the next one
+# of its name is shown.
+test_stats_goes_with_the_name()
+{
+	stage $bus
+	: >rates
+	"$BUSADM" stats --interval 0.2 $bus >rates 2>gone 9>&- &
+	pid=$!
+	wait_for grep -q orders rates
+	kill -STOP $pid
+	kill_stage
+	rm /dev/shm/shmbus.$bus
+	stage $bus
+	has_the_bus $pid && fail "the test looks at the wrong bus"
+	kill -CONT $pid
+	wait_for has_the_bus $pid
+	end_stage
+	wait $pid
+	test $? -eq 1 || fail "the bus is gone, and the exit status is not 1"
+	test "$(cat gone)" = "busadm: there is no bus '$bus'; 'busadm list' shows those that there are" ||
+		fail "it says: $(cat gone)"
+}
+
 # Each metric once, with HELP and TYPE above its samples.
 test_stats_for_prometheus()
 {

@@ -38,6 +38,7 @@ struct subject {
 	const char *name;
 	struct view v;
 	bool open;
+	bool missed; /* and that was said */
 	struct snap was, now;
 	bool has_was, has_now;
 };
@@ -121,6 +122,24 @@ static int parse(struct stats *st, int argc, char **argv)
 
 /* ----------------------------------------------------------------- buses -- */
 
+/* Of what is closed, or is another bus now, nothing goes on. */
+static void forget(struct subject *s)
+{
+	if (s->has_was)
+		snap_free(&s->was);
+	if (s->has_now)
+		snap_free(&s->now);
+	s->has_was = s->has_now = false;
+}
+
+static void close_subject(struct subject *s)
+{
+	forget(s);
+	if (s->open)
+		view_close(&s->v);
+	s->open = false;
+}
+
 static void complain(struct stats *st, const char *why)
 {
 	if (!st->listed) {
@@ -129,23 +148,43 @@ static void complain(struct stats *st, const char *why)
 	}
 }
 
-static void open_subject(struct stats *st, struct subject *s, const char *name)
+/* It cannot be opened, which is said once. */
+static void miss(struct stats *st, struct subject *s, const char *why)
+{
+	if (!s->missed)
+		complain(st, why);
+	s->missed = true;
+	close_subject(s);
+}
+
+/*
+ * Find it by its name, each time: else one that is gone would be shown for
+ * ever, and keep its memory through us, and one that was created anew would
+ * not be shown.
+ */
+static void open_subject(struct stats *st, struct subject *s)
 {
 	char why[VIEW_WHY_BYTES];
+	struct view v;
 
-	*s = (struct subject){ .name = name };
-	if (view_open(&s->v, name, why)) {
-		complain(st, why);
+	if (view_open(&v, s->name, why)) {
+		miss(st, s, why);
 		return;
 	}
-	if (!view_readable(&s->v)) {
-		snprintf(why, sizeof(why), "cannot read '%s': %s", name,
-			 s->v.why);
-		complain(st, why);
+	if (!view_readable(&v)) {
+		snprintf(why, sizeof(why), "cannot read '%s': %s", s->name,
+			 v.why);
+		miss(st, s, why);
+		view_close(&v);
+		return;
+	}
+	if (s->open && (v.dev != s->v.dev || v.ino != s->v.ino))
+		forget(s);
+	if (s->open)
 		view_close(&s->v);
-		return;
-	}
+	s->v = v;
 	s->open = true;
+	s->missed = false;
 }
 
 static void look(struct stats *st, struct subject *s)
@@ -153,13 +192,14 @@ static void look(struct stats *st, struct subject *s)
 	char why[VIEW_WHY_BYTES];
 	int ret;
 
+	open_subject(st, s);
+	if (!s->open)
+		return;
 	if (s->has_was)
 		snap_free(&s->was);
 	s->was = s->now;
 	s->has_was = s->has_now;
 	s->has_now = false;
-	if (!s->open)
-		return;
 	ret = snap_take(&s->v, true, &s->now);
 	if (ret) {
 		snprintf(why, sizeof(why), "cannot read '%s': %s", s->name,
@@ -168,16 +208,6 @@ static void look(struct stats *st, struct subject *s)
 		return;
 	}
 	s->has_now = true;
-}
-
-static void close_subject(struct subject *s)
-{
-	if (s->has_was)
-		snap_free(&s->was);
-	if (s->has_now)
-		snap_free(&s->now);
-	if (s->open)
-		view_close(&s->v);
 }
 
 /* ---------------------------------------------------------------- output -- */
@@ -292,7 +322,7 @@ static void repeat(struct stats *st)
 	}
 }
 
-static int open_all(struct stats *st, int argc, char **argv,
+static int name_all(struct stats *st, int argc, char **argv,
 		    struct find_list *list)
 {
 	int ret = 0;
@@ -312,9 +342,8 @@ static int open_all(struct stats *st, int argc, char **argv,
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < st->n; i++)
-		open_subject(st, &st->subject[i],
-			     st->listed ? list->bus[i].arg
-					: argv[optind + (int)i]);
+		st->subject[i].name =
+			st->listed ? list->bus[i].arg : argv[optind + (int)i];
 	return 0;
 }
 
@@ -325,7 +354,7 @@ int cmd_stats(int argc, char **argv)
 
 	if (parse(&st, argc, argv))
 		return st.args.status;
-	if (open_all(&st, argc, argv, &list)) {
+	if (name_all(&st, argc, argv, &list)) {
 		find_free(&list);
 		return ADM_FAILED;
 	}
