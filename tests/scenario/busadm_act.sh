@@ -277,6 +277,33 @@ test_a_reader_that_never_reads_gets_nothing()
 	actor_ends
 }
 
+# It has to end, and the message stays.
+test_a_signal_ends_a_get_to_a_socket()
+{
+	command -v python3 >/dev/null || { echo "  no python3"; return; }
+	scene 4000000
+	told ok fill q 1 3000000
+	python3 - "$BUSADM" $bus <<-'END' || fail "the socket"
+	import select, signal, socket, subprocess, sys
+
+	ours, theirs = socket.socketpair()
+	with open("err", "w") as err:
+	    get = subprocess.Popen([sys.argv[1], "get", sys.argv[2], "q"],
+	                           stdout=theirs, stderr=err)
+	select.select([ours], [], [], 30)
+	get.send_signal(signal.SIGTERM)
+	try:
+	    get.wait(30)
+	except subprocess.TimeoutExpired:
+	    get.kill()
+	    sys.exit("  SIGTERM does not end it")
+	sys.exit(get.returncode != -signal.SIGTERM)
+	END
+	err_has "stays in the queue"
+	told '1 0 0' left q
+	actor_ends
+}
+
 test_a_full_disk_loses_nothing()
 {
 	scene

@@ -51,7 +51,7 @@ struct get {
 	bool count_given;
 	bool drain;
 
-	bool is_pipe, is_terminal; /* standard output */
+	bool is_pipe, is_terminal, may_block; /* standard output */
 	uint64_t n_got, n_bytes;
 	uint64_t n_split;   /* with a newline in them, in lines */
 	uint64_t n_dropped; /* made no sense */
@@ -145,13 +145,14 @@ static bool parse(struct get *get, struct args *args, int argc, char **argv)
 /* Standard output ---------------------------------------------------------- */
 
 /*
- * Write all of it.  To a pipe in pieces that poll(2) says there is room for, so
- * that a signal is noticed while nobody reads.  0, -EINTR, or -errno.
+ * Write all of it.  To what somebody reads, a pipe, a socket or a terminal, in
+ * pieces that poll(2) says there is room for, so that a signal is noticed while
+ * nobody does.  0, -EINTR, or -errno.
  */
 static int write_all(const struct get *get, const char *at, size_t n)
 {
 	while (n > 0) {
-		size_t part = get->is_pipe && n > PIPE_BUF ? PIPE_BUF : n;
+		size_t part = get->may_block && n > PIPE_BUF ? PIPE_BUF : n;
 		int ready = signals_wait(STDOUT_FILENO, POLLOUT, -1);
 		ssize_t done;
 
@@ -293,7 +294,7 @@ static int get_all(struct get *get, bool *output)
 		ret = take_what_is_there(get, &msg);
 		if (ret == -EPROTO) {
 			get->n_dropped++;
-			ret = 0;
+			ret = signals_came() ? -EINTR : 0;
 			continue;
 		}
 		if (ret)
@@ -379,8 +380,11 @@ static void look_at_output(struct get *get)
 {
 	struct stat st;
 
-	if (fstat(STDOUT_FILENO, &st) == 0)
+	get->may_block = true;
+	if (fstat(STDOUT_FILENO, &st) == 0) {
 		get->is_pipe = S_ISFIFO(st.st_mode);
+		get->may_block = !S_ISREG(st.st_mode);
+	}
 	get->is_terminal = isatty(STDOUT_FILENO);
 	if (!get->is_terminal)
 		progress_start("get", progress_clock());
