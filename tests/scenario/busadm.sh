@@ -230,6 +230,26 @@ channels()
 	jq -S '.channels | map(del(.workers?.places?))' "$1"
 }
 
+# Whatever is called like a bus, a pattern of the shell finds it; `expect` looks
+# at what is printed.
+test_errors_give_no_orders_to_a_terminal()
+{
+	evil=$bus$(printf '\033[31m\tred\302\233')
+	echo "no bus" >"/dev/shm/shmbus.$evil"
+	mkdir "/dev/shm/shmbus.$evil-folder"
+	for name in "$evil" "$evil-folder" "$evil-nothing"; do
+		for command in info ps stats check dump get close; do
+			expect 1 $command "$name" $(case $command in
+				dump | get | close) echo x ;;
+				esac)
+		done
+		expect 2 list "$name"
+		expect 2 "$name"
+	done
+	err_has '\x1b[31m\tred\xc2\x9b-nothing'
+	rm -r "/dev/shm/shmbus.$evil" "/dev/shm/shmbus.$evil-folder"
+}
+
 test_dump()
 {
 	stage $bus

@@ -23,18 +23,16 @@
 #include "tools/adm/text.h"
 #include "tools/progress.h"
 
-/* Names come from the command line, where completion may have put what
- * somebody called his bus: no orders to the terminal. */
 int act_fail(const char *format, ...)
 {
-	char text[1600], shown[4 * sizeof(text)];
+	char text[1600];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	progress_hide();
-	return adm_error("%s", text_name(shown, sizeof(shown), text));
+	return adm_error("%s", text);
 }
 
 int act_cannot(const struct act *act, const char *what, int error)

@@ -32,8 +32,7 @@ struct act {
 int act_open(struct act *act, bool orphans);
 void act_close(struct act *act);
 
-/* As adm_error(), after the progress line was taken away, and with nothing in
- * it that a terminal could take for an order. */
+/* As adm_error(), after the progress line was taken away. */
 int act_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* What the library says about the queue that is not to be expected. */

@@ -8,6 +8,19 @@
 #include <string.h>
 
 #include "tools/adm/args.h"
+#include "tools/adm/text.h"
+
+#define TEXT_BYTES 6144u /* a path, and what is the matter with it */
+
+/* Names come from the command line, where completion, or a pattern, may have
+ * put what somebody called his bus: no orders to the terminal. */
+static void complain(const char *format, va_list args)
+{
+	char text[TEXT_BYTES], shown[4 * TEXT_BYTES];
+
+	vsnprintf(text, sizeof(text), format, args);
+	fputs(text_name(shown, sizeof(shown), text), stderr);
+}
 
 int adm_error(const char *format, ...)
 {
@@ -16,7 +29,7 @@ int adm_error(const char *format, ...)
 	fflush(stdout);
 	fputs("busadm: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	complain(format, args);
 	va_end(args);
 	fputc('\n', stderr);
 	return ADM_FAILED;
@@ -28,7 +41,7 @@ int adm_misuse(const char *command, const char *format, ...)
 
 	fprintf(stderr, "busadm %s: ", command);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	complain(format, args);
 	va_end(args);
 	fprintf(stderr, "; try 'busadm %s --help'\n", command);
 	return ADM_USAGE;

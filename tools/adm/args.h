@@ -9,7 +9,8 @@
 
 #include "tools/adm/commands.h"
 
-/* "busadm: ..." on standard error.  Returns ADM_FAILED. */
+/* "busadm: ..." on standard error, with nothing in it that a terminal could take
+ * for an order: what is printed need not be escaped.  Returns ADM_FAILED. */
 int adm_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same, and where to read more.  Returns ADM_USAGE. */

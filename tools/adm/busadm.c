@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "bus/shmbus.h"
+#include "tools/adm/args.h"
 #include "tools/adm/commands.h"
 
 /* clang-format off */
@@ -98,10 +99,9 @@ int main(int argc, char **argv)
 	}
 	c = find_command(argv[1]);
 	if (!c) {
-		fprintf(stderr,
-			"busadm: there is no command '%s'; "
-			"'busadm --help' lists them\n",
-			argv[1]);
+		adm_error("there is no command '%s'; 'busadm --help' lists "
+			  "them",
+			  argv[1]);
 		return ADM_USAGE;
 	}
 	opterr = 0; /* see args.h */

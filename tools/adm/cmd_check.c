@@ -140,11 +140,8 @@ static void fail(struct check *c, const char *why)
 
 static void cannot_read(struct check *c, const char *arg, int err)
 {
-	char name[256];
-
 	c->bad = true;
-	adm_error("cannot read '%s': %s", text_name(name, sizeof(name), arg),
-		  strerror(-err));
+	adm_error("cannot read '%s': %s", arg, strerror(-err));
 }
 
 /* Begin to look at @arg. */

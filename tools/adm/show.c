@@ -251,14 +251,13 @@ uint64_t show_age(const struct snap *s, uint64_t since_ns)
 
 int show_open(const char *arg, struct view *v, struct snap *s)
 {
-	char why[VIEW_WHY_BYTES], name[SHOW_BYTES];
+	char why[VIEW_WHY_BYTES];
 	int ret = view_open(v, arg, why);
 
 	if (ret)
 		return adm_error("%s", why);
-	text_name(name, sizeof(name), arg);
 	if (!view_readable(v)) {
-		adm_error("'%s' cannot be read: %s%s", name, v->why,
+		adm_error("'%s' cannot be read: %s%s", arg, v->why,
 			  v->health == VIEW_OTHER_ABI ||
 					  v->health == VIEW_OTHER_LAYOUT
 				  ? "; use the busadm of that one"
@@ -270,7 +269,7 @@ int show_open(const char *arg, struct view *v, struct snap *s)
 	if (!ret)
 		return 0;
 	view_close(v);
-	return adm_error("cannot read '%s': %s", name, strerror(-ret));
+	return adm_error("cannot read '%s': %s", arg, strerror(-ret));
 }
 
 void show_close(struct view *v, struct snap *s)
