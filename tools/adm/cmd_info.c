@@ -212,8 +212,8 @@ static void add_channel(struct grid *g, const struct snap *s,
 	}
 	for (int i = 0; i < 6; i++)
 		grid_cell(g, "-");
-	grid_cell(g, "damaged: %s", c->bad);
-	grid_mark(g, GRID_BAD);
+	grid_cell(g, "%s: %s", c->unread ? "not read" : "damaged", c->bad);
+	grid_mark(g, c->unread ? GRID_NOTE : GRID_BAD);
 }
 
 static void print_info(const struct snap *s)

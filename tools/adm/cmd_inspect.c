@@ -464,16 +464,16 @@ static int inspect(const struct snap *s, const char *channel,
 {
 	const struct snap_chan *c = snap_find(s, channel);
 	struct slots slots = { 0 };
-	char name[SHOW_BYTES];
 	int ret = 0;
 
-	text_name(name, sizeof(name), channel);
 	if (!c)
 		return adm_error("the bus has no channel '%s'; 'busadm info' "
 				 "shows those that it has",
-				 name);
+				 channel);
 	if (c->bad)
-		return adm_error("channel '%s' is damaged: %s", name, c->bad);
+		return adm_error("channel '%s' %s: %s", channel,
+				 c->unread ? "was not read" : "is damaged",
+				 c->bad);
 	if (c->ring)
 		ret = pick(c->ring, opt, &slots);
 	if (ret) {

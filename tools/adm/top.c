@@ -178,7 +178,7 @@ static int add_chan(struct top_table *t, const struct watch *w,
 	if (b->has_was && b->state == WATCH_OPEN)
 		rates_of_chan(&b->was, &b->now, idx, &r);
 	row->dim = b->state == WATCH_GONE;
-	row->bad = c->bad != NULL;
+	row->bad = c->bad && !c->unread;
 	if (names_bus(w))
 		bus_cell(row, &at, b);
 	chan_name(row, &at, c);
@@ -489,13 +489,14 @@ static const char *per_s(char *buf, size_t size, double rate)
 static void paint_bus(struct top_screen *s, const struct watch_bus *b)
 {
 	struct rates r = { (double)NAN, (double)NAN, (double)NAN, (double)NAN };
-	char name[64], buf[4][32];
+	char name[64], why[2 * VIEW_WHY_BYTES], buf[4][32];
 	struct counts_bus n;
 
 	text_name(name, sizeof(name), b->arg);
 	if (b->state == WATCH_UNREADABLE ||
 	    (b->state == WATCH_GONE && !b->has_now)) {
-		say(s, TOP_BAD, "%s: %s", name, b->why);
+		say(s, TOP_BAD, "%s: %s", name,
+		    text_name(why, sizeof(why), b->why));
 		return;
 	}
 	if (!b->has_now)
