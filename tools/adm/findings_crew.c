@@ -60,8 +60,9 @@ static void find_long_task(const struct team *t, uint32_t i)
 		     p->told ? "; it was told to stop" : "");
 	who_is_at(f, t, p);
 	finding_remedy(f,
-		       "kill -KILL %u: another worker is started; give "
-		       "such tasks a deadline",
+		       "if that is too long for it, kill -KILL %u: another "
+		       "worker is started and tries it again; if not, check "
+		       "with --long",
 		       p->pid);
 }
 
