@@ -224,6 +224,18 @@ test_inspect()
 	err_has "only slots of queues and request rings have positions"
 }
 
+# Where the screen is too narrow for the last column, a line of it may be longer.
+test_a_narrow_terminal_shows_messages()
+{
+	command -v script >/dev/null || { echo "  no script(1)"; return; }
+	stage $bus
+	for columns in 60 72 78 80 90 110; do
+		script -qc "stty cols $columns; '$BUSADM' inspect $bus orders" \
+			/dev/null >out
+		out_has '"order 1"'
+	done
+}
+
 # channels FILE: what is to be the same in a copy
 channels()
 {

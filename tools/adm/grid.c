@@ -16,6 +16,9 @@
 
 #define GAP 2 /* blanks between columns */
 
+/* What is left of a line says something from so many characters on. */
+#define LEAST 16
+
 static void put(struct grid *g, char *text)
 {
 	struct grid_text *more;
@@ -135,8 +138,8 @@ void grid_print(const struct grid *g, unsigned indent)
 			due += width[k] + GAP;
 			if (!n)
 				continue; /* no blanks at the end of a line */
-			if (g->cut && k + 1 == g->n_columns && from < most &&
-			    n > most - from)
+			if (g->cut && k + 1 == g->n_columns &&
+			    from + LEAST <= most && n > most - from)
 				n = most - from;
 			print_cell(c, from - at, n, coloured ? colour : "");
 			at = from + n;

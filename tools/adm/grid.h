@@ -10,7 +10,7 @@
  *	grid_free(&g);
  *
  * A '>' before a column's head: to the right.  A '<' before the last one: what
- * is in it is cut where a terminal ends.
+ * is in it is cut where a terminal ends, if enough of it is left to read.
  */
 #ifndef ADM_GRID_H
 #define ADM_GRID_H
