@@ -291,6 +291,10 @@ Test(top, findings_come_when_they_have_lasted)
 	cr_assert_eq(watch.bus[0]->found.n, 1);
 	paint(120, 40);
 	cr_assert_geq(line_of("warning: queue 'full'"), 0);
+	/* Whom it is about is the last to be cut off. */
+	watch.bus[0]->found.at[0].pid = 4711;
+	paint(40, 24);
+	cr_assert_geq(line_of("warning: pid 4711: queue 'full'"), 0);
 }
 
 Test(top, all_buses_are_watched_and_named)

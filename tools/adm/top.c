@@ -551,14 +551,15 @@ static void paint_finding(struct top_screen *s, const struct finding *f,
 {
 	char who[64] = "";
 
+	/* First, as the end of a line may have no room. */
 	if (f->pid)
-		snprintf(who, sizeof(who), " (pid %d)", (int)f->pid);
+		snprintf(who, sizeof(who), "pid %d: ", (int)f->pid);
 	say(s,
 	    f->severity == FINDING_ERROR     ? TOP_BAD
 	    : f->severity == FINDING_WARNING ? TOP_NOTED
 					     : TOP_DIM,
 	    "%s: %s%s%s%s%s%s", finding_word(f->severity), bus,
-	    *bus ? ": " : "", f->where, *f->where ? ": " : "", f->what, who);
+	    *bus ? ": " : "", who, f->where, *f->where ? ": " : "", f->what);
 }
 
 /* The worst, as many as leave room for the tables. */
