@@ -316,6 +316,24 @@ test_a_full_disk_loses_nothing()
 	actor_ends
 }
 
+# Nor is half a message in the file, before the whole one of the next get.
+test_a_full_disk_leaves_no_half_message()
+{
+	scene
+	told ok fill q 3 3000
+	echo before >file
+	(
+		ulimit -f 8
+		trap '' XFSZ
+		"$BUSADM" get --drain $bus q >>file 2>err
+	) && fail "all was written"
+	err_has 'stays in the queue'
+	"$BUSADM" get --drain $bus q >>file || fail "the rest"
+	test "$(wc -l <file)" -eq 4 || fail "not four lines"
+	test "$(grep -cE '^.{3000}$' file)" -eq 3 || fail "not three messages"
+	actor_ends
+}
+
 # Written, but not read: then it comes again.
 test_killed_at_any_time_loses_nothing()
 {

@@ -147,10 +147,12 @@ static bool parse(struct get *get, struct args *args, int argc, char **argv)
 /*
  * Write all of it.  To what somebody reads, a pipe, a socket or a terminal, in
  * pieces that poll(2) says there is room for, so that a signal is noticed while
- * nobody does.  0, -EINTR, or -errno.
+ * nobody does.  0, -EINTR, or -errno; *@written: so much was.
  */
-static int write_all(const struct get *get, const char *at, size_t n)
+static int write_all(const struct get *get, const char *at, size_t n,
+		     size_t *written)
 {
+	*written = 0;
 	while (n > 0) {
 		size_t part = get->may_block && n > PIPE_BUF ? PIPE_BUF : n;
 		int ready = signals_wait(STDOUT_FILENO, POLLOUT, -1);
@@ -162,6 +164,7 @@ static int write_all(const struct get *get, const char *at, size_t n)
 		if (done >= 0) {
 			at += done;
 			n -= (size_t)done;
+			*written += (size_t)done;
 		} else if (errno != EINTR && errno != EAGAIN) {
 			return -errno;
 		}
@@ -194,14 +197,33 @@ static int wait_until_read(void)
 	}
 }
 
+/* Of a message for which the disk had no room nothing stays in the file: it will
+ * be got again, and nobody could tell its beginning from a message.  Only where
+ * ours is the end of the file. */
+static void take_back(size_t written)
+{
+	off_t at = lseek(STDOUT_FILENO, 0, SEEK_CUR);
+	off_t from = at - (off_t)written;
+	struct stat st;
+
+	if (!written || at < 0 || from < 0 || fstat(STDOUT_FILENO, &st) ||
+	    !S_ISREG(st.st_mode) || st.st_size != at)
+		return;
+	if (ftruncate(STDOUT_FILENO, from) == 0)
+		lseek(STDOUT_FILENO, from, SEEK_SET);
+}
+
 /* 0, and the message is the reader's; or -errno, and it is not. */
 static int hand_on(struct get *get, const struct bus_msg *msg)
 {
+	size_t written = 0;
 	int ret = message_write(get->format, msg->data, msg->len_bytes,
 				msg->attempts, get->is_terminal, &get->text);
 
 	if (!ret)
-		ret = write_all(get, get->text.at, get->text.n);
+		ret = write_all(get, get->text.at, get->text.n, &written);
+	if (ret)
+		take_back(written);
 	if (!ret && get->is_pipe)
 		ret = wait_until_read();
 	return ret;
