@@ -82,8 +82,9 @@ static const char help[] =
 	"      --format FORMAT  text (default) or json\n"
 	"      --help           print this and exit\n"
 	"\n"
-	"Exit status: 0 no leftover stays (nor would); 1 some do; 2 wrong "
-	"options.\n";
+	"Exit status: 0 no leftover stays (nor would); 1 some do, or a NAME is "
+	"not there;\n"
+	"2 wrong options.\n";
 
 static const struct option options[] = { { "dry-run", no_argument, NULL, 'n' },
 					 { "force", no_argument, NULL, 'F' },

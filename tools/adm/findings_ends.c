@@ -423,8 +423,9 @@ void find_creator(const struct look *l)
 		     n_living == 1 ? "s" : "");
 	if (n)
 		finding_remedy(f, "start its service again, which takes what "
-				  "is left or throws it away; or 'busadm get' "
-				  "takes it out, and then 'busadm gc'");
+				  "is left or throws it away; or 'busadm get "
+				  "--drain' takes it out of its queues, and "
+				  "then 'busadm gc'");
 	else
 		finding_remedy(f, "start its service again, or 'busadm gc'");
 }

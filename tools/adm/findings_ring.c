@@ -217,8 +217,9 @@ static void say_full(const struct pair *p, enum finding_severity severity,
 			       "another reader",
 			       reader->pid);
 	else
-		finding_remedy(f, "start a reader; or 'busadm get' takes them "
-				  "out, 'busadm close' ends its writers");
+		finding_remedy(f, "start a reader; or 'busadm get --drain' "
+				  "takes them out, 'busadm close' ends its "
+				  "writers");
 }
 
 static void find_full(const struct pair *p)
@@ -375,8 +376,8 @@ static void find_left_over(const struct pair *p)
 	f = look_say(p->l, severity, "left-over", p->c);
 	finding_what(f, "it is closed, and %u %s still in it", n,
 		     n == 1 ? "message is" : "messages are");
-	finding_remedy(f, "'busadm get' takes them out, 'busadm abort' throws "
-			  "them away");
+	finding_remedy(f, "'busadm get --drain' takes them out, 'busadm abort' "
+			  "throws them away");
 }
 
 void find_rings(const struct look *l)
