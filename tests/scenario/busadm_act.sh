@@ -543,6 +543,13 @@ test_gc_leaves_what_is_no_bus()
 		fail "removed"
 	expect 1 gc a/b
 	out_has 'only buses with a name'
+	long=$bus-$(printf 'x%.0s' $(seq 201))
+	: >"/dev/shm/shmbus.$long"
+	expect 1 gc --force "$long"
+	out_has 'no bus can have so long a name'
+	expect 0 list --format json
+	json_is ".buses[] | select(.bus == \"$long\") | .state == \"no bus\""
+	rm "/dev/shm/shmbus.$long"
 	rm /dev/shm/shmbus.$bus-x /dev/shm/shmbus.$bus-y
 }
 

@@ -165,6 +165,8 @@ static bool open_view(struct leftover *l)
 		say(l, CLOSED, "run busadm gc as its owner or as root");
 	else if (ret == -EINVAL || ret == -ELOOP)
 		say(l, KEPT, "it is no regular file, so no bus");
+	else if (ret == -ENAMETOOLONG)
+		say(l, KEPT, "no bus can have so long a name");
 	else if (ret)
 		say(l, FAILED, "%s", why);
 	return ret == 0;

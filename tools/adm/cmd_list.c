@@ -30,7 +30,7 @@ struct line {
 	struct snap s;
 	bool opened, taken;
 	bool gone;    /* since we looked */
-	bool no_file; /* a directory, a link, ... */
+	bool no_file; /* a directory, a link, what has a longer name, ... */
 	char why[VIEW_WHY_BYTES];
 	uint32_t n_processes;
 	uint64_t n_waiting;
@@ -66,7 +66,7 @@ static void look(struct line *l, const struct find_bus *b)
 
 	l->n_processes = b->n_processes;
 	l->opened = !ret;
-	l->no_file = ret == -EINVAL || ret == -ELOOP;
+	l->no_file = ret == -EINVAL || ret == -ELOOP || ret == -ENAMETOOLONG;
 	l->gone = ret == -ENOENT || ret == -ESRCH;
 	if (!l->opened || !view_readable(&l->v))
 		return;
@@ -159,8 +159,10 @@ static int list(bool as_json)
 	for (size_t i = 0; i < all.n; i++) {
 		struct line *l = calloc(1, sizeof(*l));
 
-		if (!l)
+		if (!l) {
+			ret = -ENOMEM;
 			break;
+		}
 		look(l, &all.bus[i]);
 		if (l->gone)
 			;
@@ -183,6 +185,9 @@ static int list(bool as_json)
 	json_decref(buses);
 	grid_free(&g);
 	find_free(&all);
+	if (ret)
+		return adm_error("cannot look at all buses: %s",
+				 strerror(-ret));
 	return ADM_OK;
 }
 
