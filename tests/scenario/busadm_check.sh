@@ -110,7 +110,7 @@ test_coordinator_stopped()
 	expect 1 check $bus
 	out_has "pid $(who stage) ("
 	out_has "of requests 'sums' to collect"
-	out_has "ends it, with its workers"
+	out_has "ends it, with its workers and their requests, and nobody can open the bus any more"
 	kill -CONT "$(who stage)"
 	end_stage
 }

@@ -227,6 +227,16 @@ static const char *fate(const struct look *l, uint32_t id, bool has)
 	return has ? "gives what it has to others" : "ends it";
 }
 
+/* And of its bus: a killed creator leaves an orphan. */
+static const char *fate_of_bus(const struct look *l, uint32_t id)
+{
+	const struct view *v = l->now->view;
+
+	return v->creator_pid && (uint32_t)v->creator_pid == l->now->ep[id].pid
+		       ? ", and nobody can open the bus any more"
+		       : "";
+}
+
 static void find_stopped(const struct look *l, uint32_t id)
 {
 	const struct snap_ep *ep = &l->now->ep[id];
@@ -247,8 +257,10 @@ static void find_stopped(const struct look *l, uint32_t id)
 			       ep->pid);
 	else
 		finding_remedy(f,
-			       "kill -CONT %u lets it go on; kill -KILL %u %s",
-			       ep->pid, ep->pid, fate(l, id, has.n));
+			       "kill -CONT %u lets it go on; kill -KILL %u "
+			       "%s%s",
+			       ep->pid, ep->pid, fate(l, id, has.n),
+			       fate_of_bus(l, id));
 }
 
 /* ------------------------------------------------------------------ dead -- */
