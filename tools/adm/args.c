@@ -14,7 +14,8 @@
 
 /* Names come from the command line, where completion, or a pattern, may have
  * put what somebody called his bus: no orders to the terminal. */
-static void complain(const char *format, va_list args)
+static void __attribute__((format(printf, 1, 0)))
+complain(const char *format, va_list args)
 {
 	char text[TEXT_BYTES], shown[4 * TEXT_BYTES];
 
