@@ -268,8 +268,8 @@ out:
 
 /* The header -------------------------------------------------------------- */
 
-/* FNV-1a: against damage and strangers, not against malice. */
-static uint64_t checksum(const struct sb_seg_header *h)
+/* FNV-1a */
+uint64_t sb_seg_checksum(const struct sb_seg_header *h)
 {
 	const unsigned char *b = (const unsigned char *)h;
 	uint64_t sum = UINT64_C(0xcbf29ce484222325);
@@ -289,7 +289,7 @@ static void fill_header(struct sb_seg_header *h, size_t bytes,
 	h->fingerprint = fingerprint;
 	h->pid_ns = sb_proc_pid_ns();
 	h->time_ns = sb_proc_time_ns();
-	h->checksum = checksum(h);
+	h->checksum = sb_seg_checksum(h);
 }
 
 /* 0 is unknown. */
@@ -303,7 +303,7 @@ static int check_header(const struct sb_seg_header *h, uint64_t file_bytes,
 {
 	if (h->magic != SB_SEG_MAGIC || h->abi != SB_SEG_ABI ||
 	    h->header_bytes != sizeof(*h) || h->bytes != file_bytes ||
-	    h->fingerprint != fingerprint || h->checksum != checksum(h) ||
+	    h->fingerprint != fingerprint || h->checksum != sb_seg_checksum(h) ||
 	    h->reserved)
 		return -EPROTO;
 	return is_same_ns(h->pid_ns, sb_proc_pid_ns()) &&

@@ -46,6 +46,10 @@ struct sb_seg_header {
 };
 static_assert(sizeof(struct sb_seg_header) == 64, "segment header");
 
+/* Of what lies before the checksum: against damage and strangers, not against
+ * malice. */
+uint64_t sb_seg_checksum(const struct sb_seg_header *h);
+
 /* One mapping of a segment in this process. */
 struct sb_seg {
 	void *base;

@@ -78,14 +78,10 @@ static void sizes(int fd)
 static void fingerprint(int fd)
 {
 	struct sb_seg_header h;
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
 
 	cr_assert_eq(pread(fd, &h, sizeof(h), 0), sizeof(h));
 	h.fingerprint++;
-	for (size_t i = 0; i < offsetof(struct sb_seg_header, checksum); i++)
-		sum = (sum ^ ((unsigned char *)&h)[i]) *
-		      UINT64_C(0x100000001b3);
-	h.checksum = sum;
+	h.checksum = sb_seg_checksum(&h);
 	cr_assert_eq(pwrite(fd, &h, sizeof(h), 0), sizeof(h));
 }
 

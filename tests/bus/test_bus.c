@@ -464,16 +464,13 @@ static void forge(const char *name, void (*change)(struct sb_seg_header *))
 {
 	int fd = open(t_shm_path(name), O_RDWR | O_CLOEXEC);
 	struct sb_seg_header *h;
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
 
 	T_CHECK(fd >= 0);
 	h = mmap(NULL, sizeof(*h), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	T_CHECK(h != MAP_FAILED);
 	close(fd);
 	change(h);
-	for (size_t i = 0; i < offsetof(struct sb_seg_header, checksum); i++)
-		sum = (sum ^ ((unsigned char *)h)[i]) * UINT64_C(0x100000001b3);
-	h->checksum = sum;
+	h->checksum = sb_seg_checksum(h);
 	munmap(h, sizeof(*h));
 }
 

@@ -9,50 +9,8 @@
 
 #include <errno.h>
 
-#include "tests/fuzz/fuzz_bus.h"
-
-#define MORE_BYTES 4096u /* that the file may be too long */
-#define POKES_MAX  1024u
-
-static struct fuzz_bus f;
-static unsigned char *image, *good;
-static size_t pokes[POKES_MAX]; /* where the image is not good */
-static uint32_t n_pokes;
-
-static void setup(void)
-{
-	fuzz_begin();
-	fuzz_bus_make(&f);
-	good = malloc(f.bytes);
-	image = calloc(1, f.bytes + MORE_BYTES);
-	FUZZ_CHECK(good && image);
-	memcpy(good, f.base, f.bytes);
-	memcpy(image, good, f.bytes);
-	f.base = image;
-	fuzz_freeze();
-}
-
-/* Only where it was changed: all of it takes as long as an attach. */
-static void mend(void)
-{
-	memcpy(image, good, sizeof(struct sb_seg_header));
-	while (n_pokes) {
-		size_t off = pokes[--n_pokes];
-
-		memcpy(image + off, good + off, 8);
-	}
-}
-
-/* As in lib/seg.c. */
-static void sign(struct sb_seg_header *h)
-{
-	const unsigned char *b = (const unsigned char *)h;
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < offsetof(struct sb_seg_header, checksum); i++)
-		sum = (sum ^ b[i]) * UINT64_C(0x100000001b3);
-	h->checksum = sum;
-}
+#include "bus/shmbus.h"
+#include "tests/fuzz/fuzz_image.h"
 
 static void use_queue(struct bus *bus, const char *name)
 {
@@ -89,25 +47,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_in in = { data, data + size };
 	uint32_t how = fuzz_u8(&in);
 	struct bus *bus;
-	size_t n;
 	int ret;
 
-	if (!f.a)
-		setup();
-	fuzz_file(NULL, 0);
-	fuzz_thaw();
-	n = f.bytes;
-	mend();
-	while (fuzz_more(&in) && n_pokes < POKES_MAX)
-		pokes[n_pokes++] = fuzz_bus_poke(&in, &f);
-	if (how & 1)
-		n = how & 2 ? n + how * 16 : n / 256 * (how >> 2);
-	if (!(how & 4))
-		memcpy(image + offsetof(struct sb_seg_header, bytes), &n, 8);
-	if (!(how & 8))
-		sign((struct sb_seg_header *)image);
-	fuzz_file(image, n);
-	fuzz_begin();
+	fuzz_image(&in, how, !(how & 4));
 	config.wait = BUS_WAIT_FUTEX;
 	config.spin = BUS_SPIN_NEVER;
 	ret = bus_open("fuzz", &config, &bus);

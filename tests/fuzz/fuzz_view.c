@@ -10,20 +10,13 @@
 #include <errno.h>
 
 #include "tests/fuzz/fuzz_bus.h"
+#include "tests/fuzz/fuzz_image.h"
 #include "tools/adm/find.h"
 #ifdef FUZZ_FINDINGS
 #include "tools/adm/finding.h"
 #endif
 #include "tools/adm/view.h"
 #include "tools/io.h"
-
-#define MORE_BYTES 4096u /* that the file may be too long */
-#define POKES_MAX  1024u
-
-static struct fuzz_bus f;
-static unsigned char *image, *good;
-static size_t pokes[POKES_MAX]; /* where the image is not good */
-static uint32_t n_pokes;
 
 /* There are no processes and no other buses, and nothing is written. */
 int find_parse_pid(const char *arg, int *pid, int *nth)
@@ -84,40 +77,6 @@ int io_write(int fd, const void *buf, size_t n)
 	(void)buf;
 	(void)n;
 	abort();
-}
-
-static void setup(void)
-{
-	fuzz_begin();
-	fuzz_bus_make(&f);
-	good = malloc(f.bytes);
-	image = calloc(1, f.bytes + MORE_BYTES);
-	FUZZ_CHECK(good && image);
-	memcpy(good, f.base, f.bytes);
-	memcpy(image, good, f.bytes);
-	f.base = image;
-	fuzz_freeze();
-}
-
-static void mend(void)
-{
-	memcpy(image, good, sizeof(struct sb_seg_header));
-	while (n_pokes) {
-		size_t off = pokes[--n_pokes];
-
-		memcpy(image + off, good + off, 8);
-	}
-}
-
-/* As in lib/seg.c. */
-static void sign(struct sb_seg_header *h)
-{
-	const unsigned char *b = (const unsigned char *)h;
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < offsetof(struct sb_seg_header, checksum); i++)
-		sum = (sum ^ b[i]) * UINT64_C(0x100000001b3);
-	h->checksum = sum;
 }
 
 static void look_at_ring(const struct snap *s, const struct snap_chan *c)
@@ -203,24 +162,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char why[VIEW_WHY_BYTES];
 	struct view v;
 	struct snap s;
-	size_t n;
 
-	if (!f.a)
-		setup();
-	fuzz_file(NULL, 0);
-	fuzz_thaw();
-	n = f.bytes;
-	mend();
-	while (fuzz_more(&in) && n_pokes < POKES_MAX)
-		pokes[n_pokes++] = fuzz_bus_poke(&in, &f);
-	if (how & 1)
-		n = how & 2 ? n + how * 16 : n / 256 * (how >> 2);
-	if (how & 4)
-		memcpy(image + offsetof(struct sb_seg_header, bytes), &n, 8);
-	if (!(how & 8))
-		sign((struct sb_seg_header *)image);
-	fuzz_file(image, n);
-	fuzz_begin();
+	fuzz_image(&in, how, how & 4);
 	FUZZ_CHECK(!view_open(&v, "./fuzz", why));
 	if (view_readable(&v) && !snap_take(&v, true, &s)) {
 		look(&s);

@@ -68,8 +68,8 @@ compile()
 
 harness()
 {
-	for t in fuzz_bus fuzz_attach fuzz_blob fuzz_recv fuzz_ring fuzz_spsc \
-		fuzz_view; do
+	for t in fuzz_bus fuzz_image fuzz_attach fuzz_blob fuzz_recv fuzz_ring \
+		fuzz_spsc fuzz_view; do
 		echo "tests/fuzz/$t.c"
 	done
 }
@@ -82,8 +82,8 @@ fi
 # What a target does not call is not in it: libFuzzer looks at the counters of
 # all that is there after each run.
 rm -f library.a
-ar cr library.a bus_*.o lib_*.o tools_*.o tests_fuzz_fuzz_bus.c.o tests_fuzz_world.c.o ||
-	exit 1
+ar cr library.a bus_*.o lib_*.o tools_*.o tests_fuzz_fuzz_bus.c.o \
+	tests_fuzz_fuzz_image.c.o tests_fuzz_world.c.o || exit 1
 for t in attach blob recv ring spsc view; do
 	echo "$t"
 done | xargs -P "$jobs" -I{} $FUZZ_CC -pthread -fsanitize=address,fuzzer \

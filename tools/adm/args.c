@@ -87,3 +87,14 @@ bool args_count(struct args *args, int argc, char **argv, int least, int most,
 		args->status = adm_misuse(argv[0], "it needs %s", what);
 	return false;
 }
+
+int args_bus(struct args *args, int argc, char **argv, const char *help)
+{
+	static const struct option options[] = { ARGS_COMMON };
+	int c;
+
+	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1)
+		if (args_common(args, c, argv, help))
+			return -1;
+	return args_count(args, argc, argv, 1, 1, "a BUS") ? 0 : -1;
+}

@@ -44,4 +44,8 @@ int args_common(struct args *args, int c, char **argv, const char *help);
 bool args_count(struct args *args, int argc, char **argv, int least, int most,
 		const char *what);
 
+/* All of them, of a command that has no others and wants one BUS, argv[optind].
+ * 0, or -1: return args->status. */
+int args_bus(struct args *args, int argc, char **argv, const char *help);
+
 #endif

@@ -275,17 +275,13 @@ static json_t *json_info(const struct snap *s, const struct findings *found)
 
 int cmd_info(int argc, char **argv)
 {
-	static const struct option options[] = { ARGS_COMMON };
 	struct args args = { 0 };
 	struct findings found;
 	struct view v;
 	struct snap s;
-	int c, status;
+	int status;
 
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1)
-		if (args_common(&args, c, argv, help))
-			return args.status;
-	if (!args_count(&args, argc, argv, 1, 1, "a BUS"))
+	if (args_bus(&args, argc, argv, help))
 		return args.status;
 	status = show_open(argv[optind], &v, &s);
 	if (status)

@@ -276,17 +276,13 @@ static json_t *json_ps(const struct snap *s, struct holdings *all)
 
 int cmd_ps(int argc, char **argv)
 {
-	static const struct option options[] = { ARGS_COMMON };
 	struct args args = { 0 };
 	struct holdings all;
 	struct view v;
 	struct snap s;
-	int c, status;
+	int status;
 
-	while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1)
-		if (args_common(&args, c, argv, help))
-			return args.status;
-	if (!args_count(&args, argc, argv, 1, 1, "a BUS"))
+	if (args_bus(&args, argc, argv, help))
 		return args.status;
 	status = show_open(argv[optind], &v, &s);
 	if (status)

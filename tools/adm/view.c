@@ -49,17 +49,6 @@ int view_read(const struct view *v, uint64_t off, void *buf, size_t n)
 
 /* ------------------------------------------------------------------ open -- */
 
-/* As lib/seg.c: against damage and strangers, not against malice. */
-static uint64_t checksum(const struct sb_seg_header *h)
-{
-	const unsigned char *b = (const unsigned char *)h;
-	uint64_t sum = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < offsetof(struct sb_seg_header, checksum); i++)
-		sum = (sum ^ b[i]) * UINT64_C(0x100000001b3);
-	return sum;
-}
-
 static void ail(struct view *v, enum view_health health, const char *why)
 {
 	v->health = health;
@@ -81,8 +70,8 @@ static int examine(struct view *v)
 		ail(v, VIEW_FOREIGN, "it does not begin as a bus does");
 	else if (h->abi != SB_SEG_ABI)
 		ail(v, VIEW_OTHER_ABI, "another version of shmbus made it");
-	else if (h->header_bytes != sizeof(*h) || h->checksum != checksum(h) ||
-		 h->reserved)
+	else if (h->header_bytes != sizeof(*h) ||
+		 h->checksum != sb_seg_checksum(h) || h->reserved)
 		ail(v, VIEW_DAMAGED, "its first bytes are damaged");
 	else if (h->fingerprint != bus_layout_fingerprint())
 		ail(v, VIEW_OTHER_LAYOUT,
